@@ -1,0 +1,30 @@
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Fabric.Identity;
+
+/// <summary>
+/// Who this gateway is, now: its certificate changes when it is renewed, so readers ask again for each handshake.
+/// Safe to call from any thread.
+/// </summary>
+public interface IGatewayIdentity
+{
+    /// <summary><c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/gateway/&lt;name&gt;</c></summary>
+    GatewayId Id { get; }
+
+    /// <summary>Leaf with its intermediates, for both ends of mutual TLS.</summary>
+    SslStreamCertificateContext Certificate { get; }
+
+    /// <summary>
+    /// Verifies a peer's certificate against the bundle of its own trust domain, by the rules of X.509-SVID.
+    /// Returns the gateway that it names, or null with the reason. <paramref name="sent"/> holds the intermediates that the
+    /// peer sent along; a resumed TLS session sends none, so the bundle's known intermediates are consulted as well.
+    /// </summary>
+    GatewayId? Verify(X509Certificate2 leaf, X509Certificate2Collection sent, out string reason);
+}
+
+/// <summary>A gateway's name as its certificate states it.</summary>
+public readonly record struct GatewayId(string TrustDomain, string Site, string Gateway)
+{
+    public override string ToString() => $"spiffe://{TrustDomain}/site/{Site}/gateway/{Gateway}";
+}

@@ -1,0 +1,219 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace Fabric.Topology.Model;
+
+/// <summary>
+/// An accepted topology: every reference resolves, every value is within its limits. What was asked (YAML) is a
+/// different type; nothing builds one of these but <c>TopologyLoader</c>, and nothing changes it afterwards.
+/// </summary>
+public sealed record FabricTopology
+{
+    /// <summary>SPIFFE trust domain, e.g. <c>acme.example</c>: lowercase, at most 255 bytes.</summary>
+    public required string TrustDomain { get; init; }
+
+    /// <summary>DNS domain under which services are answered. Default <c>svc.clusterset.local</c>.</summary>
+    public string Domain { get; init; } = "svc.clusterset.local";
+
+    /// <summary>Sites in file order; their gateways are inside.</summary>
+    public ImmutableArray<Site> Sites { get; init; } = [];
+
+    /// <summary>Links, each between exactly two gateways. A link declared with n ends was expanded to n·(n−1)/2 of them.</summary>
+    public ImmutableArray<Link> Links { get; init; } = [];
+
+    public ImmutableArray<Service> Services { get; init; } = [];
+    public ImmutableArray<Workload> Workloads { get; init; } = [];
+    public ImmutableArray<Policy> Policies { get; init; } = [];
+    public ProbeSettings Probes { get; init; } = new();
+
+    /// <summary>SHA-256 (hex, first 12 digits) over the canonical text of all files: the same files, the same revision.</summary>
+    public required string Revision { get; init; }
+}
+
+/// <summary>One environment: a cluster, a VPC, a data centre, an edge.</summary>
+public sealed record Site
+{
+    public required string Name { get; init; }
+
+    /// <summary>The range that service addresses of this (importing) site come from. Default: a /16 in 127.64.0.0/10
+    /// derived from the site's name. Local to the site: two sites may use the same range.</summary>
+    public required IPNetwork ServiceAddresses { get; init; }
+
+    public ImmutableArray<SiteGateway> Gateways { get; init; } = [];
+}
+
+/// <summary>One running fabricd of a site.</summary>
+public sealed record SiteGateway
+{
+    public required string Name { get; init; }
+    public required string Site { get; init; }
+
+    /// <summary>Addresses that lanes and probes are accepted on. Default <c>[::]</c> (all).</summary>
+    public ImmutableArray<IPAddress> Listen { get; init; } = [IPAddress.IPv6Any];
+
+    /// <summary>Lanes and joining over TCP, probes over UDP. Default 7443.</summary>
+    public int Port { get; init; } = 7443;
+
+    /// <summary>Where the DNS server listens, UDP and TCP. Default 127.0.0.1:53.</summary>
+    public IPEndPoint Dns { get; init; } = new(IPAddress.Loopback, 53);
+
+    /// <summary>Where metrics and health are served. Default 127.0.0.1:9440.</summary>
+    public IPEndPoint Metrics { get; init; } = new(IPAddress.Loopback, 9440);
+
+    /// <summary>Where the dashboard is served; null when it is off. Default 127.0.0.1:8700.</summary>
+    public IPEndPoint? Dashboard { get; init; } = new(IPAddress.Loopback, 8700);
+
+    /// <summary>Pinned WireGuard public key (32 bytes), or null: then keys are introduced over mutual TLS.</summary>
+    public ImmutableArray<byte>? WireGuardKey { get; init; }
+}
+
+public enum LinkKind
+{
+    /// <summary>IP reachability that exists already: Direct Connect, MPLS, an existing VPN, a LAN.</summary>
+    Interconnect,
+
+    /// <summary>A WireGuard tunnel that Fabric builds.</summary>
+    Vpn,
+}
+
+/// <summary>A way between two gateways. <see cref="A"/> is the end whose gateway name sorts first (ordinal).</summary>
+public sealed record Link
+{
+    /// <summary>The declared name, shared by all pairs of a link with more than two ends. With both gateway names it is unique.</summary>
+    public required string Name { get; init; }
+    public required LinkKind Kind { get; init; }
+    public required LinkEnd A { get; init; }
+    public required LinkEnd B { get; init; }
+
+    /// <summary>Handicap in milliseconds, added to the measured latency when paths are compared. 0 to 10,000. Default 0.</summary>
+    public int Cost { get; init; }
+
+    /// <summary>Bits per second, or null when unknown.</summary>
+    public long? Capacity { get; init; }
+
+    /// <summary>MTU of the network under the link in bytes, 1,280 to 9,216. Default 1,500.</summary>
+    public int Mtu { get; init; } = 1500;
+
+    /// <summary>The end of that gateway. Throws when the gateway is at neither end.</summary>
+    public LinkEnd EndOf(string gateway) => A.Gateway == gateway ? A : B.Gateway == gateway ? B
+        : throw new ArgumentException($"gateway {gateway} is at neither end of link {Name} ({A.Gateway}, {B.Gateway})", nameof(gateway));
+
+    /// <summary>The other end, seen from that gateway.</summary>
+    public LinkEnd PeerOf(string gateway) => EndOf(gateway) == A ? B : A;
+
+    /// <summary>Whether that gateway is at one of the ends.</summary>
+    public bool Touches(string gateway) => A.Gateway == gateway || B.Gateway == gateway;
+}
+
+/// <summary>
+/// One end of a link. <see cref="Address"/> is how the other end reaches this gateway on the network under the link; null when
+/// it cannot be dialled (behind NAT): then this end dials out. At most one end of a link has none.
+/// </summary>
+public sealed record LinkEnd(string Gateway, IPAddress? Address)
+{
+    /// <summary>WireGuard's UDP port at this end (vpn links). Default 51820.</summary>
+    public int WireGuardPort { get; init; } = 51820;
+}
+
+public enum ServiceProtocol
+{
+    Tcp,
+    Http,
+}
+
+/// <summary>A name that sites export: <c>&lt;name&gt;.&lt;namespace&gt;.&lt;domain&gt;</c>.</summary>
+public sealed record Service
+{
+    public required string Name { get; init; }
+    public required string Namespace { get; init; }
+    public ImmutableArray<ServicePort> Ports { get; init; } = [];
+
+    /// <summary>Sites that export it, in order of preference when all else is equal.</summary>
+    public ImmutableArray<ServiceExport> Exports { get; init; } = [];
+
+    public HealthCheck Health { get; init; } = new();
+
+    /// <summary>A fixed service address for every importing site, or null: derived from the name within the site's range.</summary>
+    public IPAddress? Address { get; init; }
+
+    /// <summary><c>name.namespace</c>, the key used everywhere else.</summary>
+    public string FullName => $"{Name}.{Namespace}";
+}
+
+/// <summary>Name is null when a service has one unnamed port.</summary>
+public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol);
+
+public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);
+
+/// <summary>Address and port behind a service in a site. <see cref="ServicePort"/> is the port of the service it stands behind.</summary>
+public sealed record ServiceEndpoint(IPAddress Address, int Port, int ServicePort);
+
+public enum HealthCheckKind
+{
+    /// <summary>Up when a TCP connection opens.</summary>
+    Tcp,
+
+    /// <summary>Up when GET answers with a status from 200 to 399.</summary>
+    Http,
+
+    /// <summary>Never checked: always up.</summary>
+    None,
+}
+
+public sealed record HealthCheck
+{
+    public HealthCheckKind Kind { get; init; } = HealthCheckKind.Tcp;
+
+    /// <summary>Path of an HTTP check. Default <c>/</c>.</summary>
+    public string Path { get; init; } = "/";
+
+    /// <summary>Default 1 s; 100 ms to 1 h.</summary>
+    public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Must not exceed the interval. Default 500 ms.</summary>
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Failures in a row until down. Default 2.</summary>
+    public int Failures { get; init; } = 2;
+
+    /// <summary>Successes in a row until up again. Default 1.</summary>
+    public int Successes { get; init; } = 1;
+}
+
+/// <summary>
+/// Who calls, by source address, within one site: <c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/workload/&lt;name&gt;</c>.
+/// </summary>
+public sealed record Workload(string Name, string Site, ImmutableArray<IPNetwork> Addresses);
+
+public enum PolicyAction
+{
+    Allow,
+    Deny,
+}
+
+/// <summary>
+/// Who may call what. Nothing is allowed that no policy allows; deny wins. <see cref="From"/> holds SPIFFE paths below the
+/// trust domain: exact (<c>site/paris/workload/shop</c>) or, ending in <c>/*</c>, all below a segment (<c>site/paris/*</c>).
+/// <see cref="To"/> holds <c>name.namespace</c> or <c>*.namespace</c>.
+/// </summary>
+public sealed record Policy(string Name, PolicyAction Action, ImmutableArray<string> From, ImmutableArray<string> To)
+{
+    /// <summary>Ports of the service that it covers; empty: all.</summary>
+    public ImmutableArray<int> Ports { get; init; } = [];
+}
+
+/// <summary>How links are probed. The defaults are design figures: see <c>src/Fabric.Routing/README.md</c>.</summary>
+public sealed record ProbeSettings
+{
+    /// <summary>On links that carry streams. Default 50 ms; 10 ms to 10 s.</summary>
+    public TimeSpan Active { get; init; } = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>On idle links. Default 1 s; not less than <see cref="Active"/>.</summary>
+    public TimeSpan Idle { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Probes missed in a row until down. Default 3; 2 to 20.</summary>
+    public int Misses { get; init; } = 3;
+
+    /// <summary>How long a link that was down must answer every probe until it is used again. Default 2 s.</summary>
+    public TimeSpan HoldDown { get; init; } = TimeSpan.FromSeconds(2);
+}

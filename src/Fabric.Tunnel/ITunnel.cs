@@ -1,0 +1,204 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace Fabric.Tunnel;
+
+/// <summary>
+/// The data path of one gateway: lanes to peers, streams over them, listeners on service addresses, connections to
+/// endpoints. A driver implements it and owns every socket of it; <see cref="IIngress"/> and <see cref="IEgress"/> decide
+/// and never move a byte. All members are safe to call from any thread.
+/// </summary>
+public interface ITunnel : IAsyncDisposable
+{
+    /// <summary>
+    /// Makes the running state equal to the plan: opens and closes listeners, dials new lanes, lets go of lanes no longer
+    /// planned (their streams move first). What the plan leaves as it is, is not touched. Idempotent. A listener that cannot
+    /// be opened is reported in <see cref="Status"/> and tried again at the next call and every second.
+    /// </summary>
+    void Reconcile(TunnelPlan plan);
+
+    /// <summary>
+    /// What routing knows of the links to a peer: best first. Streams move to the first that has a live lane,
+    /// make-before-break. Lanes over links in <paramref name="down"/> are fenced and closed at once, and their streams
+    /// resume elsewhere from the acknowledged offset; a new lane is dialled there until it opens.
+    /// </summary>
+    void SetPaths(string peer, ImmutableArray<string> preferred, ImmutableArray<string> down);
+
+    /// <summary>
+    /// Opens a stream to a peer. Completes when the peer has accepted it.
+    /// Throws <see cref="StreamRefusedException"/> with the peer's code and reason, or with
+    /// <see cref="StreamCode.NoLane"/> when no lane is up.
+    /// </summary>
+    Task<Stream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken);
+
+    /// <summary>What is observed now; a copy.</summary>
+    TunnelStatus Status { get; }
+
+    /// <summary>
+    /// Accepts no new connections nor streams, and waits until those that live have ended, at most <paramref name="limit"/>.
+    /// Returns how many were left.
+    /// </summary>
+    Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken);
+
+    /// <summary>A session or a lane came or went; the argument is the peer. Raised outside all locks, never concurrently.</summary>
+    event Action<string>? SessionChanged;
+}
+
+/// <summary>What the tunnel should be.</summary>
+public sealed record TunnelPlan
+{
+    /// <summary>Where lanes (and other ALPN protocols of the gateway port) are accepted.</summary>
+    public ImmutableArray<IPEndPoint> Listen { get; init; } = [];
+    public ImmutableArray<LanePlan> Lanes { get; init; } = [];
+    public ImmutableArray<ServiceListener> Services { get; init; } = [];
+}
+
+/// <summary>
+/// One lane to keep up. <see cref="Remote"/> is where to dial; null when the peer dials.
+/// A lane whose link and peer are not planned is refused.
+/// </summary>
+public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
+{
+    /// <summary>Largest TCP segment to use on it, or 0 for the kernel's own choice.</summary>
+    public int MaxSegment { get; init; }
+}
+
+/// <summary>A service address that applications connect to.</summary>
+public sealed record ServiceListener(string Service, int Port, IPEndPoint Address);
+
+/// <summary>How a stream introduces itself; carried in the OPEN frame.</summary>
+/// <param name="Service"><c>name.namespace</c>, or a reserved name that begins with <c>fabric.</c></param>
+/// <param name="Port">Port of the service; 0 for reserved names.</param>
+/// <param name="Caller">SPIFFE ID of the calling workload, as asserted by the importing gateway.</param>
+/// <param name="TraceParent">W3C traceparent, or empty.</param>
+public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "");
+
+/// <summary>Decides, for the importing side, where a new connection goes.</summary>
+public interface IIngress
+{
+    /// <summary>
+    /// Routes in the order in which to try them; the next is tried when one refuses before any byte was sent. An empty list refuses.
+    /// </summary>
+    ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken);
+
+    /// <summary>The connection ended, or never got anywhere.</summary>
+    void Ended(IngressPlan plan, StreamSummary summary);
+}
+
+public sealed record IngressPlan(ImmutableArray<IngressRoute> Routes, string? Refusal = null);
+
+/// <summary>One way to serve a connection. <see cref="Peer"/> is the gateway to go through; null: this gateway's own egress.</summary>
+public sealed record IngressRoute(string? Peer, StreamOpen Open);
+
+/// <summary>Decides, for the exporting side, whether a stream is allowed and what it is connected to.</summary>
+public interface IEgress
+{
+    /// <param name="peer">Name of the gateway that opened the stream, from its certificate; null when it is this gateway itself.</param>
+    ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken);
+
+    /// <summary>A dial to an endpoint failed: the next is tried.</summary>
+    void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason);
+
+    /// <summary>The stream ended.</summary>
+    void Ended(string? peer, StreamOpen open, StreamSummary summary);
+}
+
+/// <summary>A closed set: dial, hand over, or refuse.</summary>
+public abstract record EgressVerdict
+{
+    /// <summary>Endpoints in the order in which to dial them.</summary>
+    public sealed record Dial(ImmutableArray<IPEndPoint> Endpoints, TimeSpan ConnectTimeout) : EgressVerdict;
+
+    /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>
+    public sealed record Handle(Func<Stream, Task> Handler) : EgressVerdict;
+
+    public sealed record Refuse(StreamCode Code, string Reason) : EgressVerdict;
+}
+
+/// <summary>How a stream ended, for the audit log and telemetry.</summary>
+public sealed record StreamSummary(
+    string Service,
+    string? Peer,
+    IPEndPoint? Endpoint,
+    StreamCode Code,
+    string Reason,
+    long BytesToEndpoint,
+    long BytesToClient,
+    TimeSpan Duration);
+
+/// <summary>Why a stream was refused or reset. The numbers are on the wire: see <c>src/Fabric.Protocol/README.md</c>.</summary>
+public enum StreamCode : byte
+{
+    /// <summary>Ended by FIN both ways.</summary>
+    Ok = 0,
+
+    /// <summary>The application reset its connection.</summary>
+    ApplicationReset = 1,
+
+    /// <summary>No policy allows the caller, or one denies it.</summary>
+    PolicyDenied = 2,
+
+    /// <summary>The site does not export that service or port.</summary>
+    NoService = 3,
+
+    /// <summary>No endpoint is healthy, or every dial failed. Safe to try elsewhere: no byte was delivered.</summary>
+    NoEndpoint = 4,
+
+    /// <summary>No lane to the peer is up. Safe to try elsewhere.</summary>
+    NoLane = 5,
+
+    /// <summary>A limit was reached: streams, memory, handshakes.</summary>
+    LimitReached = 6,
+
+    /// <summary>The gateway is draining or stopping.</summary>
+    Draining = 7,
+
+    /// <summary>The peer broke the protocol.</summary>
+    ProtocolError = 8,
+
+    /// <summary>The session ended and could not be resumed in time.</summary>
+    SessionLost = 9,
+
+    /// <summary>The other side did not answer in time.</summary>
+    TimedOut = 10,
+}
+
+public sealed class StreamRefusedException(StreamCode code, string reason)
+    : IOException($"stream refused ({code}): {reason}")
+{
+    public StreamCode Code { get; } = code;
+    public string Reason { get; } = reason;
+}
+
+public sealed record TunnelStatus(
+    ImmutableArray<SessionStatus> Sessions,
+    ImmutableArray<ListenerStatus> Listeners,
+    int OpenStreams,
+    long BufferedBytes);
+
+/// <param name="ProbeKeyToPeer">Key (32 bytes) that the peer gave to sign probes sent to it; empty until its HELLO came.</param>
+/// <param name="ProbeKeyFromPeer">Key (32 bytes) that this gateway gave to the peer.</param>
+public sealed record SessionStatus(
+    string Peer,
+    string PeerSite,
+    Guid SessionId,
+    ImmutableArray<LaneStatus> Lanes,
+    string? ActiveLink,
+    int Streams,
+    long BytesSent,
+    long BytesReceived,
+    long BytesResent,
+    long Moves,
+    ImmutableArray<byte> ProbeKeyToPeer,
+    ImmutableArray<byte> ProbeKeyFromPeer);
+
+public sealed record LaneStatus(string Link, LaneState State, uint Epoch, IPEndPoint? Remote, string? LastError, int Streams);
+
+public enum LaneState
+{
+    Dialling,
+    Up,
+    Down,
+}
+
+public sealed record ListenerStatus(string Name, IPEndPoint Address, bool Open, string? Error);

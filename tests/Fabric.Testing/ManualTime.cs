@@ -1,0 +1,90 @@
+namespace Fabric.Testing;
+
+/// <summary>A clock that moves only when told to. Timers fire, in order of their due time, inside <see cref="Advance"/>.</summary>
+public sealed class ManualTime : TimeProvider
+{
+    private readonly object _lock = new();
+    private readonly List<ManualTimer> _timers = [];
+    private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    public override DateTimeOffset GetUtcNow()
+    {
+        lock (_lock)
+        {
+            return _now;
+        }
+    }
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public override long GetTimestamp() => GetUtcNow().Ticks;
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+    {
+        var timer = new ManualTimer(this, () => callback(state));
+        timer.Change(dueTime, period);
+        lock (_lock)
+        {
+            _timers.Add(timer);
+        }
+
+        return timer;
+    }
+
+    /// <summary>Moves the clock on by <paramref name="span"/>, firing every timer that falls due on the way.</summary>
+    public void Advance(TimeSpan span)
+    {
+        var end = GetUtcNow() + span;
+        while (true)
+        {
+            ManualTimer? next;
+            lock (_lock)
+            {
+                next = _timers.Where(t => t.Due <= end).MinBy(t => t.Due);
+                _now = next?.Due > _now ? next.Due.Value : next is null ? end : _now;
+            }
+
+            if (next is null)
+            {
+                return;
+            }
+
+            next.Fire();
+        }
+    }
+
+    private sealed class ManualTimer(ManualTime time, Action fire) : ITimer
+    {
+        private TimeSpan _period;
+
+        public DateTimeOffset? Due { get; private set; }
+
+        public bool Change(TimeSpan dueTime, TimeSpan period)
+        {
+            Due = dueTime < TimeSpan.Zero ? null : time.GetUtcNow() + dueTime;
+            _period = period;
+            return true;
+        }
+
+        public void Fire()
+        {
+            Due = _period > TimeSpan.Zero ? Due + _period : null;
+            fire();
+        }
+
+        public void Dispose()
+        {
+            Due = null;
+            lock (time._lock)
+            {
+                time._timers.Remove(this);
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+}
