@@ -8,11 +8,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
   cat <<'TEXT'
-usage: scripts/demo.sh [--no-root] [--keep] [--json FILE]
+usage: scripts/demo.sh [--no-root] [--keep] [--json FILE] | --remove
 
   --no-root    three gateways on loopback instead of in network namespaces (the default when not root)
   --keep       leave it running at the end, and print the commands to try
   --json FILE  write the results there
+  --remove     remove a demo that was kept, or killed
   --help       this text
 
 Exit code: 0 when each step held, 1 when one did not, 2 when the command line is wrong.
@@ -21,6 +22,7 @@ TEXT
 
 mode=namespaces
 is_root || mode=loopback
+command=demo
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
+    --remove) command=remove ;;
     --help | -h) usage; exit 0 ;;
     *) say "unknown option: $1"; usage >&2; exit 2 ;;
   esac
@@ -58,4 +61,4 @@ done
 rm -f "$log"
 
 # exec: a Ctrl-C or SIGTERM reaches the program that cleans up, and its exit code is ours.
-exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" demo --mode "$mode" "${arguments[@]}"
+exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" "$command" --mode "$mode" "${arguments[@]}"

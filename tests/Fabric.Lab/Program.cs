@@ -1,1 +1,1 @@
-return 0;
+return await Fabric.Lab.Demo.DemoProgram.Run(args);

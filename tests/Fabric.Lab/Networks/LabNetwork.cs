@@ -57,6 +57,9 @@ public abstract class LabNetwork : IAsyncDisposable
     /// <summary>More arguments that the gateway of that site is started with.</summary>
     public abstract string[] GatewayArguments(LabSite site);
 
+    /// <summary>How the names of the WireGuard interfaces of that site begin; empty where there are none.</summary>
+    public abstract string InterfacePrefix(LabSite site);
+
     /// <summary>Removes what an earlier run left, then builds.</summary>
     public abstract Task Build();
 

@@ -83,6 +83,8 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
 
     public override string[] GatewayArguments(LabSite site) => ["--wireguard", "off", "--allow-faults"];
 
+    public override string InterfacePrefix(LabSite site) => "";
+
     public override Task Build() => Task.CompletedTask;
 
     public override string[] Inside(LabSite site, params string[] argv) => argv;

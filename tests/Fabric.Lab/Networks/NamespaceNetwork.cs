@@ -100,8 +100,10 @@ public sealed class NamespaceNetwork : LabNetwork
 
         """;
 
+    public override string[] GatewayArguments(LabSite site) => ["--wireguard", "auto", "--interface-prefix", InterfacePrefix(site), "--allow-faults"];
+
     /// <summary>The sockets of userspace WireGuard lie in one folder for all namespaces: names differ by site.</summary>
-    public override string[] GatewayArguments(LabSite site) => ["--wireguard", "auto", "--interface-prefix", $"fab-{site.Name[0]}"];
+    public override string InterfacePrefix(LabSite site) => $"fab-{site.Name[0]}-";
 
     public static string NamespaceOf(LabSite site) => Prefix + site.Name;
 

@@ -21,11 +21,11 @@ public static class Command
     private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(30);
 
     /// <summary>Runs it and gives its result, whatever its exit code. Past the limit (30 s) it is killed, and this throws.</summary>
-    public static async Task<CommandResult> Run(string[] argv, TimeSpan? limit = null, string? input = null, CancellationToken cancel = default)
+    public static async Task<CommandResult> Run(string[] argv, TimeSpan? limit = null, string? input = null)
     {
         using var process = new Process { StartInfo = Info(argv) };
         process.Start();
-        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(Interruption.Token);
         timeout.CancelAfter(limit ?? DefaultLimit);
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
         var error = process.StandardError.ReadToEndAsync(CancellationToken.None);
@@ -43,7 +43,7 @@ public static class Command
         catch (OperationCanceledException)
         {
             process.Kill(entireProcessTree: true);
-            cancel.ThrowIfCancellationRequested();
+            Interruption.Token.ThrowIfCancellationRequested();
             throw new LabException($"{Shown(argv)}: did not end within {(limit ?? DefaultLimit).TotalSeconds:0} s\n{await output}{await error}");
         }
 
@@ -68,7 +68,7 @@ public static class Command
 public static class Wait
 {
     /// <summary>Asks every 20 ms until the answer is not null; past the limit throws, saying what was awaited and what was seen last.</summary>
-    public static async Task<T> For<T>(string what, TimeSpan limit, Func<Task<T?>> ask, Func<string>? seen = null, CancellationToken cancel = default)
+    public static async Task<T> For<T>(string what, TimeSpan limit, Func<Task<T?>> ask, Func<string>? seen = null)
         where T : class
     {
         var watch = Stopwatch.StartNew();
@@ -84,11 +84,11 @@ public static class Wait
                 throw new LabException($"{what}: not within {limit.TotalSeconds:0.#} s. {seen?.Invoke()}".TrimEnd());
             }
 
-            await Task.Delay(20, cancel);
+            await Task.Delay(20, Interruption.Token);
         }
     }
 
     /// <summary>Asks every 20 ms until it holds.</summary>
-    public static Task Until(string what, TimeSpan limit, Func<Task<bool>> holds, Func<string>? seen = null, CancellationToken cancel = default) =>
-        For(what, limit, async () => await holds() ? what : null, seen, cancel);
+    public static Task Until(string what, TimeSpan limit, Func<Task<bool>> holds, Func<string>? seen = null) =>
+        For(what, limit, async () => await holds() ? what : null, seen);
 }

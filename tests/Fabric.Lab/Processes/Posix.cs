@@ -1,4 +1,8 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
+
+// Namespaces, nft and /proc: the lab is Linux's.
+[assembly: SupportedOSPlatform("linux")]
 
 namespace Fabric.Lab.Processes;
 
