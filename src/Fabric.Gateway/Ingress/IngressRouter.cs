@@ -14,6 +14,10 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 {
     private readonly Lock _randomLock = new();
     private long _refused;
+    private long _accepted;
+
+    /// <summary>Connections that were routed and ended in order or by the application.</summary>
+    public long Accepted => Interlocked.Read(ref _accepted);
 
     /// <summary>Connections that no site could serve, or that the serving site refused.</summary>
     public long Refused => Interlocked.Read(ref _refused);
@@ -51,6 +55,10 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         if (summary.Code is not (StreamCode.Ok or StreamCode.ApplicationReset))
         {
             Interlocked.Increment(ref _refused);
+        }
+        else
+        {
+            Interlocked.Increment(ref _accepted);
         }
     }
 }

@@ -113,6 +113,7 @@ internal sealed class StateLoop : IDisposable
             try
             {
                 Turn();
+                _parts.Turned();
             }
             catch (Exception e)
             {
@@ -346,6 +347,9 @@ internal sealed record StateParts
 
     /// <summary>Null where vpn links are off.</summary>
     public OverlayLinks? Overlay { get; init; }
+
+    /// <summary>A turn is done: the loop lives.</summary>
+    public required Action Turned { get; init; }
 
     /// <summary>Makes the range of service addresses local to this machine.</summary>
     public required Action<IPNetwork> ServiceRange { get; init; }
