@@ -16,7 +16,6 @@ internal static class Daemon
 {
     public const string IdentityFolder = "identity";
     public const string LastGoodFolder = "topology";
-    private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan _topologyInterval = TimeSpan.FromSeconds(1);
 
     public static async Task<int> RunAsync(DaemonOptions options, TimeProvider time, CancellationToken cancellationToken)
@@ -38,11 +37,6 @@ internal static class Daemon
             });
 
             await using var gateway = await GatewayProcess.StartAsync(options, time, logs, stop.Token);
-            if (!gateway.WaitUntilReady(_startLimit))
-            {
-                throw new IOException($"not ready after {_startLimit.TotalSeconds:0} s");
-            }
-
             systemd.Ready(gateway.Summary());
             Log.Ready(log);
             await FollowAsync(gateway, systemd, reload, time, log, stop.Token);

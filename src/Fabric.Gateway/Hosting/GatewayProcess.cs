@@ -33,6 +33,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public const string ControlService = "fabric.control";
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
 
     private readonly DaemonOptions _options;
     private readonly TimeProvider _time;
@@ -104,9 +105,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
             throw;
         }
     }
-
-    /// <summary>Waits until the first snapshot is in place.</summary>
-    public bool WaitUntilReady(TimeSpan limit) => _loop.WaitForFirst(limit);
 
     /// <summary>One line for systemd's status.</summary>
     public string Summary() => Status() is { } status
@@ -240,11 +238,17 @@ internal sealed class GatewayProcess : IAsyncDisposable
             new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard),
             Services(publisher), _time, logs));
 
-        _dns.Start();
         prober.Start();
         _loop.Accept(_topology);
         _loop.Start();
         _overlay?.Start();
+        if (!_loop.WaitForFirst(_startLimit))
+        {
+            throw new IOException($"the topology was not applied within {_startLimit.TotalSeconds:0} s");
+        }
+
+        // Its address may be a service address, which the first turn has made local.
+        _dns.Start();
         await control.StartAsync(cancellationToken);
         StartRenewal();
     }
