@@ -24,6 +24,9 @@ public sealed record OverlayOptions
     /// <summary>Where the implementation puts <c>NAME.sock</c>. Default <c>/var/run/wireguard</c>, which implementations share.</summary>
     public string UapiDirectory { get; init; } = "/var/run/wireguard";
 
+    /// <summary>Where the output of userspace processes goes (<c>NAME.log</c>, at most 256 KiB). Default <c>/run/fabric</c>.</summary>
+    public string RuntimeDirectory { get; init; } = "/run/fabric";
+
     /// <summary>How long a userspace process may take until its socket answers, and until it has ended. Default 5 s.</summary>
     public TimeSpan ProcessTimeout { get; init; } = TimeSpan.FromSeconds(5);
 

@@ -16,9 +16,6 @@ namespace Fabric.Gateway.Catalog;
 internal sealed class CatalogWatcher(
     string gateway, Func<string, HttpMessageInvoker> connect, Action<string> changed, TimeProvider time, ILogger log) : IAsyncDisposable
 {
-    /// <summary>Without a message for so long, a catalog is not used: ten heartbeats.</summary>
-    public static readonly TimeSpan StaleAfter = TimeSpan.FromSeconds(10);
-
     private static readonly TimeSpan _backoff = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(3);
 

@@ -4,10 +4,12 @@ namespace Fabric.Gateway.Hosting;
 
 /// <summary>
 /// The daemon's own folder, mode 0700. Every write goes to a new file that takes the old one's name, so that a daemon killed at
-/// any moment finds either the old or the new one.
+/// any moment finds either the old or the new one. Locked while the daemon lives: two on one folder would be one gateway twice.
 /// </summary>
-internal sealed class StateFolder
+internal sealed class StateFolder : IAsyncDisposable
 {
+    private readonly FileStream _lock;
+
     public StateFolder(string path)
     {
         Path = path;
@@ -19,9 +21,20 @@ internal sealed class StateFolder
         {
             Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
+
+        try
+        {
+            _lock = new FileStream(Of("lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (e is not (DirectoryNotFoundException or PathTooLongException))
+        {
+            throw new IOException($"another fabricd uses {path}: give this one a --state of its own", e);
+        }
     }
 
     public string Path { get; }
+
+    public ValueTask DisposeAsync() => _lock.DisposeAsync();
 
     public string Of(string name) => System.IO.Path.Combine(Path, name);
 

@@ -59,6 +59,9 @@ internal static partial class Log
     [LoggerMessage(403, LogLevel.Warning, "Service {Service} has no address: {Reason}")]
     public static partial void NoServiceAddress(ILogger log, string service, string reason);
 
+    [LoggerMessage(502, LogLevel.Information, "{Gateway} asked to join or renew: {Outcome}")]
+    public static partial void Joined(ILogger log, string gateway, string outcome);
+
     [LoggerMessage(500, LogLevel.Information, "Certificate renewed, valid until {Until}")]
     public static partial void Renewed(ILogger log, DateTimeOffset until);
 

@@ -18,7 +18,9 @@ namespace Fabric.Routing.Health;
 /// </code>
 /// At most 256 probes are remembered; an answer to an older one is ignored. Methods return whether the state changed.
 /// </remarks>
-public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now)
+/// <param name="now">Instant of its making.</param>
+/// <param name="firstSequence">Number of the first probe, at least 1; a later instance for the same peer should begin higher.</param>
+public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong firstSequence = 1)
 {
     private const int Remembered = 256;
 
@@ -38,8 +40,8 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now)
     private readonly OneWayLoss _oneWay = new();
     private readonly FlapDamping _damping = new(options.Damping);
 
-    private ulong _sent;
-    private ulong _settled;
+    private ulong _sent = firstSequence - 1;
+    private ulong _settled = firstSequence - 1;
     private bool _lastWasFullSize;
     private TimeSpan? _lastFullSizeSent;
     private TimeSpan? _lastAnswer;
@@ -99,7 +101,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now)
         ? !_lastWasFullSize
         : _lastFullSizeSent is null || now - _lastFullSizeSent >= options.FullSizeEvery;
 
-    /// <summary>1. A probe goes out. Returns its sequence number: 1, 2, 3…</summary>
+    /// <summary>1. A probe goes out. Returns its sequence number.</summary>
     public ulong ProbeSent(bool fullSize, TimeSpan now)
     {
         var sequence = ++_sent;
@@ -333,7 +335,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now)
 
     private string Reason(TimeSpan now) => State switch
     {
-        LinkState.Unknown => _sent == 0 ? "not probed yet" : "no full-size probe is answered yet",
+        LinkState.Unknown => _sent == firstSequence - 1 ? "not probed yet" : "no full-size probe is answered yet",
         LinkState.Up => $"full-size packets pass (mtu {options.Mtu}), answers take {Ms(_rtt.Smoothed)}",
         LinkState.Suspect => _misses > 0 ? $"{Count(_misses)} for {Ms(now - _firstMissSent)}"
             : _fullSizeMisses > 0 ? $"a full-size probe (mtu {options.Mtu}) is unanswered for {Ms(now - _firstFullSizeMissSent)}"

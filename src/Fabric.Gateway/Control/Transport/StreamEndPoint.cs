@@ -59,7 +59,8 @@ public sealed class StreamEndPoint(string name, int maxConnections = StreamEndPo
             : throw new IOException($"{this} is being listened on already");
     }
 
-    public override string ToString() => $"stream:{name}";
+    /// <summary>Kestrel makes an address of it that others parse, so it has the form of a host name.</summary>
+    public override string ToString() => $"{name}.streams";
 }
 
 /// <summary>On connections and requests that came through the tunnel: the gateway at the other end, authenticated.</summary>
