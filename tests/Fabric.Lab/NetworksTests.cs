@@ -36,8 +36,7 @@ public sealed class NetworksTests
         await redis.Start();
         // Straight over dx, with no gateway: the LAN of virginia is routed for the moment.
         await Command.Do("ip", "-n", NamespaceNetwork.NamespaceOf(network.Paris), "route", "add", "10.20.0.63", "via", "10.10.0.2");
-        await Command.Do("ip", "-n", NamespaceNetwork.NamespaceOf(network.Paris), "addr", "del", "10.20.0.63/24", "dev", "lan0");
-        await using var session = await RedisSession.Open(work, network, network.Paris, "10.20.0.63", 6379);
+        await using var session = await RedisSession.Open(work, network.Inside(network.Paris, "redis-cli", "-h", "10.20.0.63", "-p", "6379"));
         Assert.True(await session.Holds());
 
         await network.CutDx();

@@ -123,7 +123,7 @@ public static class DemoProgram
     {
         var network = fabric.Network;
         var fabricCommand = string.Join(' ', fabric.FabricCommand());
-        string Inside(params string[] argv) => string.Join(' ', network.Inside(network.Paris, argv));
+        string Inside(params string[] argv) => string.Join(' ', network.AtShop(argv));
         var host = $"{LabNetwork.Web}:{network.WebPort}";
         teller.Line($"""
 

@@ -19,7 +19,7 @@ public static class SilentCuts
     {
         var virginia = fabric.Network.Virginia.Gateway;
         Expect("dx", await fabric.Paris.Status(), virginia);
-        await using var download = await Download.Start(fabric.Work, fabric.Network, fabric.Network.Paris, fabric.Payload);
+        await using var download = await Download.Start(fabric.Work, fabric.Network, fabric.Payload);
         await download.Reach((long)(fabric.Payload.Length * at), Limit);
         await fabric.Network.CutDx();
         var cutAt = download.Received;

@@ -139,12 +139,13 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         Expect("the answer", Nginx.Greeting(Virginia), answer.Output.Trim());
         var after = await fabric.Paris.Until("bytes from virginia counted", TimeSpan.FromSeconds(2), s => Peer(s, Virginia).BytesReceived > before.BytesReceived);
         Expect("the active link", "dx", Peer(after, Virginia).ActiveLink);
-        return $"{LabNetwork.Web} is {await Network.Resolve(Network.Paris, LabNetwork.Web)} in paris: \"{answer.Output.Trim()}\"";
+        return $"{LabNetwork.Web} is {await Network.Resolve(LabNetwork.Web)} in paris: \"{answer.Output.Trim()}\"";
     }
 
     private async Task<string> Hold()
     {
-        _session = await RedisSession.Open(fabric.Work, Network, Network.Paris, LabNetwork.Cache, Network.CachePort);
+        _session = await RedisSession.Open(fabric.Work,
+            Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
         return await _session.Holds() ? $"client {_session.FirstId} of redis-server in virginia; checked again after each step"
             : throw new LabException("redis-cli: PING, SET and GET were not answered");
     }
@@ -168,7 +169,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         var before = Peer(await fabric.Paris.Status(), Virginia);
         Expect("the active link while dx is dark", Network.SecondLink, before.ActiveLink);
         // Long enough to be on its way until dx is trusted again, whatever the speed; stopped afterwards.
-        await using var download = await Download.Start(fabric.Work, Network, Network.Paris, fabric.Payload, times: 1000);
+        await using var download = await Download.Start(fabric.Work, Network, fabric.Payload, times: 1000);
         await download.Reach(8 * MiB, TimeSpan.FromSeconds(30));
         await Network.HealDx();
         download.ForgetPauses();
@@ -214,13 +215,13 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
 
     private async Task<string> Refusal()
     {
-        var refused = await fabric.Curl(from: Network.Paris.Guest.ToString());
+        var refused = await fabric.Curl(from: Network.Guest.ToString());
         if (refused.ExitCode == 0)
         {
             throw new LabException($"guest was answered: {refused}");
         }
 
-        var allowed = await fabric.Curl(from: Network.Paris.Shop.ToString());
+        var allowed = await fabric.Curl();
         Expect("the answer to shop", Nginx.Greeting(Network.Factory), allowed.Checked().Output.Trim());
 
         JsonElement entry = default;
@@ -259,7 +260,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         Expect("web.shop in virginia", "down", web.Sites.Single(s => s.Site == "virginia").State);
         Expect("web.shop in factory", "healthy", web.Sites.Single(s => s.Site == "factory").State);
         Expect("the site of web.shop", "factory", web.ChosenSite);
-        Expect("its service address", (await Network.Resolve(Network.Paris, LabNetwork.Web)).ToString(), web.ServiceAddress);
+        Expect("its service address", (await Network.Resolve(LabNetwork.Web)).ToString(), web.ServiceAddress);
         Expect("the site of cache.shop", "virginia", status.Services.Single(s => s.Name == "cache.shop").ChosenSite);
         if (status.Streams == 0)
         {

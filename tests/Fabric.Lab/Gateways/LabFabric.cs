@@ -138,11 +138,11 @@ public sealed class LabFabric : IAsyncDisposable
     /// <summary>The command line, checked: its output.</summary>
     public async Task<string> Fabric(params string[] arguments) => (await Command.Run(FabricCommand(arguments))).Checked().Output;
 
-    /// <summary>curl of a path of web.shop inside paris, from that source address if one is given.</summary>
+    /// <summary>curl of a path of web.shop as the shop in paris, or from that source address if one is given.</summary>
     public async Task<CommandResult> Curl(string path = "/", string? from = null, int seconds = 5)
     {
-        string[] options = await Network.CurlOptions(Network.Paris, LabNetwork.Web, Network.WebPort);
-        return await Command.Run(Network.Inside(Network.Paris, ["curl", "-sS", "-f", "-m", $"{seconds}",
+        string[] options = await Network.CurlOptions(LabNetwork.Web, Network.WebPort);
+        return await Command.Run(Network.AtShop(["curl", "-sS", "-f", "-m", $"{seconds}",
             .. from is null ? Array.Empty<string>() : ["--interface", from], .. options, $"http://{LabNetwork.Web}:{Network.WebPort}{path}"]));
     }
 

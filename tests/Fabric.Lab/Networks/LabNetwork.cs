@@ -19,12 +19,6 @@ public sealed record LabSite
 
     /// <summary>Where redis listens; also the endpoint of <c>cache.shop</c>.</summary>
     public required IPEndPoint Cache { get; init; }
-
-    /// <summary>Source address of the workload <c>shop</c>, which a policy allows.</summary>
-    public required IPAddress Shop { get; init; }
-
-    /// <summary>Source address of the workload <c>guest</c>, which no policy allows anything.</summary>
-    public required IPAddress Guest { get; init; }
 }
 
 /// <summary>Three sites on one machine, and the lines between them. Built once, and gone without a trace after disposal.</summary>
@@ -35,6 +29,9 @@ public abstract class LabNetwork : IAsyncDisposable
 
     /// <summary><c>namespaces</c> or <c>loopback</c>.</summary>
     public abstract string Mode { get; }
+
+    /// <summary>Source address, where the callers of paris are, of the workload <c>guest</c>, which no policy allows anything.</summary>
+    public abstract IPAddress Guest { get; }
 
     public abstract LabSite Paris { get; }
     public abstract LabSite Virginia { get; }
@@ -66,26 +63,29 @@ public abstract class LabNetwork : IAsyncDisposable
     /// <summary>The command line that runs this one inside a site.</summary>
     public abstract string[] Inside(LabSite site, params string[] argv);
 
+    /// <summary>The command line that runs this one where the callers of paris are: as the workload <c>shop</c>, which a policy allows.</summary>
+    public abstract string[] AtShop(params string[] argv);
+
     /// <summary>Drops everything on dx, both ways, in silence: no RST, no ICMP, no link-down, no error at the sender.</summary>
     public abstract Task CutDx();
 
     public abstract Task HealDx();
 
     /// <summary>
-    /// Options with which curl, inside that site, finds a service: none where the site's resolver is its gateway, otherwise
+    /// Options with which curl, at the shop, finds a service: none where the resolver is the gateway, otherwise
     /// <c>--resolve</c> with what the gateway's DNS answered just now.
     /// </summary>
-    public abstract Task<string[]> CurlOptions(LabSite site, string host, int port);
+    public abstract Task<string[]> CurlOptions(string host, int port);
 
-    /// <summary>What redis-cli, inside that site, is given as the host.</summary>
-    public abstract Task<string> HostFor(LabSite site, string host);
+    /// <summary>What redis-cli, at the shop, is given as the host.</summary>
+    public abstract Task<string> HostFor(string host);
 
     public abstract ValueTask DisposeAsync();
 
-    /// <summary>Asks the gateway's DNS for an A record, as a client of the site.</summary>
-    public async Task<IPAddress> Resolve(LabSite site, string host)
+    /// <summary>Asks the DNS of paris for an A record.</summary>
+    public async Task<IPAddress> Resolve(string host)
     {
-        var answer = (await Command.Run(Inside(site, "kdig", $"@{site.Dns.Address}", "-p", $"{site.Dns.Port}", "+short", "+timeout=2", host, "A"))).Checked();
+        var answer = (await Command.Run(AtShop("kdig", $"@{Paris.Dns.Address}", "-p", $"{Paris.Dns.Port}", "+short", "+timeout=2", host, "A"))).Checked();
         return IPAddress.TryParse(answer.Output.Trim(), out var address) ? address
             : throw new LabException($"{answer.Command}: expected one address, got '{answer.Output.Trim()}'");
     }

@@ -10,13 +10,14 @@ namespace Fabric.Lab.Networks;
 /// <code>
 ///    paris  127.71.0.1 ════ dx  ════ 127.72.0.1  virginia     .0.1 dx, and DNS on 5353
 ///           127.71.0.2 ──── wan ──── 127.72.0.2               .0.2 wan
-///                  └─────── wan ──── 127.73.0.2  factory      .1.80 nginx, .1.63 redis, .1.10 shop, .1.66 guest
+///                  └─────── wan ──── 127.73.0.2  factory      .1.80 nginx, .1.63 redis, .1.66 guest
 /// </code>
 /// </summary>
 public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
 {
     public override string Mode => "loopback";
 
+    public override IPAddress Guest { get; } = IPAddress.Parse("127.71.1.66");
     public override LabSite Paris { get; } = Site("paris", 71);
     public override LabSite Virginia { get; } = Site("virginia", 72);
     public override LabSite Factory { get; } = Site("factory", 73);
@@ -25,6 +26,7 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
     public override int WebPort => 8080;
 
     public override string Topology => """
+        fabric: 1
         trustDomain: lab.example
 
         sites:
@@ -71,11 +73,12 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
 
         workloads:
           # A program that binds no source address calls from 127.0.0.1.
-          - {name: shop, site: paris, addresses: [127.0.0.1/32, 127.71.1.10/32]}
+          - {name: shop, site: paris, addresses: [127.0.0.1/32]}
           - {name: guest, site: paris, addresses: [127.71.1.66/32]}
 
         policies:
           - name: shop-calls-shop
+            action: allow
             from: [site/paris/workload/shop]
             to: ["*.shop"]
 
@@ -89,14 +92,16 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
 
     public override string[] Inside(LabSite site, params string[] argv) => argv;
 
+    public override string[] AtShop(params string[] argv) => argv;
+
     public override Task CutDx() => fault(["cut", "dx"]);
 
     public override Task HealDx() => fault(["clear", "dx"]);
 
-    public override async Task<string[]> CurlOptions(LabSite site, string host, int port) =>
-        ["--resolve", $"{host}:{port}:{await Resolve(site, host)}"];
+    public override async Task<string[]> CurlOptions(string host, int port) =>
+        ["--resolve", $"{host}:{port}:{await Resolve(host)}"];
 
-    public override async Task<string> HostFor(LabSite site, string host) => (await Resolve(site, host)).ToString();
+    public override async Task<string> HostFor(string host) => (await Resolve(host)).ToString();
 
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
@@ -106,7 +111,5 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
         Dns = IPEndPoint.Parse($"127.{block}.0.1:5353"),
         Web = IPEndPoint.Parse($"127.{block}.1.80:8080"),
         Cache = IPEndPoint.Parse($"127.{block}.1.63:6379"),
-        Shop = IPAddress.Parse($"127.{block}.1.10"),
-        Guest = IPAddress.Parse($"127.{block}.1.66"),
     };
 }

@@ -6,25 +6,26 @@ using Fabric.Lab.Processes;
 namespace Fabric.Lab.Networks;
 
 /// <summary>
-/// Three sites in network namespaces, joined by two underlays. All three have the same LAN, as sites that grew apart do.
+/// Three sites in network namespaces, joined by two underlays. All three have the same LAN, as sites that grew apart do. The
+/// programs that call are on a machine of their own in paris, whose resolver and router is the gateway.
 /// <code>
-///   fabric-paris                                                fabric-virginia
-///  ┌────────────────────────┐   dx: 10.10.0.0/24, a line       ┌────────────────────────┐
-///  │ lan0  10.20.0.1  DNS   │ dx0 .1 ═══════════════════ .2 dx0│ lan0  10.20.0.1  DNS   │
-///  │       10.20.0.10 shop  │                                  │       10.20.0.80 nginx │
-///  │       10.20.0.66 guest │ wan0 203.0.113.2   203.0.113.6   │       10.20.0.63 redis │
-///  └────────────────────────┘      │                wan0       └────────────────────────┘
-///                                  │ .1              │ .5
-///                              ┌───┴─────────────────┴───┐
-///                              │ fabric-internet         │  forwards; 192.168.77.0/24 leaves masqueraded,
-///                              │ (a router)              │  and nothing new gets in
-///                              └───────────┬─────────────┘
-///                             192.168.77.1 │
-///                             192.168.77.2 │ wan0
-///                              ┌───────────┴─────────────┐
-///                              │ fabric-factory          │  can only dial out
-///                              │ lan0 10.20.0.80 nginx   │
-///                              └─────────────────────────┘
+///  fabric-shop       fabric-paris                                  fabric-virginia
+///  ┌───────────┐    ┌──────────────────┐  dx: 10.10.0.0/24, a line ┌──────────────────────┐
+///  │ 10.20.0.10│lan0│ lan0 10.20.0.1   │ dx0 .1 ════════════ .2 dx0│ lan0 10.20.0.1 DNS   │
+///  │ 10.20.0.66├────┤      DNS         │                           │      10.20.0.80 nginx│
+///  └───────────┘    │ wan0 203.0.113.2 │                           │      10.20.0.63 redis│
+///   shop, guest     └────────┬─────────┘                           │ wan0 203.0.113.6     │
+///                            │                                     └──────────┬───────────┘
+///                         .1 │                                             .5 │
+///                    ┌───────┴────────────────────────────────────────────────┴─────────┐
+///                    │ fabric-internet: a router. 192.168.77.0/24 leaves it masqueraded, │
+///                    │ and nothing new gets in there                                     │
+///                    └────────────────────────────────┬─────────────────────────────────┘
+///                                        192.168.77.1 │
+///                                        192.168.77.2 │ wan0
+///                                          ┌──────────┴───────────┐
+///                          fabric-factory: │ lan0 10.20.0.80 nginx│ can only dial out
+///                                          └──────────────────────┘
 /// </code>
 /// </summary>
 public sealed class NamespaceNetwork : LabNetwork
@@ -32,10 +33,12 @@ public sealed class NamespaceNetwork : LabNetwork
     public const string Prefix = "fabric-";
 
     private const string Internet = Prefix + "internet";
+    private const string Shop = Prefix + "shop";
     private const string CutTable = "fabric_cut";
 
     public override string Mode => "namespaces";
 
+    public override IPAddress Guest { get; } = IPAddress.Parse("10.20.0.66");
     public override LabSite Paris { get; } = Site("paris");
     public override LabSite Virginia { get; } = Site("virginia");
     public override LabSite Factory { get; } = Site("factory");
@@ -44,6 +47,7 @@ public sealed class NamespaceNetwork : LabNetwork
     public override int WebPort => 80;
 
     public override string Topology => """
+        fabric: 1
         trustDomain: lab.example
 
         sites:
@@ -89,12 +93,12 @@ public sealed class NamespaceNetwork : LabNetwork
               - {site: virginia, endpoints: ["10.20.0.63:6379"]}
 
         workloads:
-          # A program that binds no source address calls a service address from that address itself: it is local.
-          - {name: shop, site: paris, addresses: [10.20.0.10/32, 10.81.0.0/16]}
+          - {name: shop, site: paris, addresses: [10.20.0.10/32]}
           - {name: guest, site: paris, addresses: [10.20.0.66/32]}
 
         policies:
           - name: shop-calls-shop
+            action: allow
             from: [site/paris/workload/shop]
             to: ["*.shop"]
 
@@ -107,26 +111,31 @@ public sealed class NamespaceNetwork : LabNetwork
 
     public static string NamespaceOf(LabSite site) => Prefix + site.Name;
 
+    private static string[] Names => [Shop, Prefix + "paris", Prefix + "virginia", Prefix + "factory", Internet];
+
     public override async Task Build()
     {
         await Remove();
-        await Command.Do("ip", "netns", "add", Internet);
-        foreach (var site in Sites)
+        foreach (var name in Names)
         {
-            await Command.Do("ip", "netns", "add", NamespaceOf(site));
-            // An ordinary program of the site resolves through the gateway: ip netns exec puts these files over those in /etc.
-            var etc = Directory.CreateDirectory($"/etc/netns/{NamespaceOf(site)}").FullName;
-            await File.WriteAllTextAsync(Path.Combine(etc, "resolv.conf"), $"nameserver {site.Dns.Address}\noptions timeout:1 attempts:2\n");
-            await File.WriteAllTextAsync(Path.Combine(etc, "nsswitch.conf"), "hosts: files dns\n");
-            // A pair with nobody at its other end: not every kernel has dummy devices.
-            await In(NamespaceOf(site), "link set lo up", "link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up");
-            foreach (var address in new[] { site.Dns.Address, site.Web.Address, site.Cache.Address, site.Shop, site.Guest })
-            {
-                await In(NamespaceOf(site), $"addr add {address}/24 dev lan0");
-            }
+            await Command.Do("ip", "netns", "add", name);
+            await In(name, "link set lo up");
         }
 
-        await In(Internet, "link set lo up");
+        // The LAN of paris ends at the machine of the callers, the others at nobody: not every kernel has dummy devices.
+        await Join(NamespaceOf(Paris), "lan0", "10.20.0.1/24", Shop, "lan0", "10.20.0.10/24");
+        await In(Shop, "addr add 10.20.0.66/24 dev lan0", "route add default via 10.20.0.1");
+        foreach (var site in new[] { Virginia, Factory })
+        {
+            await In(NamespaceOf(site), "link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up",
+                "addr add 10.20.0.1/24 dev lan0", "addr add 10.20.0.80/24 dev lan0", "addr add 10.20.0.63/24 dev lan0");
+        }
+
+        // An ordinary program there resolves through the gateway: ip netns exec puts these files over those in /etc.
+        var etc = Directory.CreateDirectory($"/etc/netns/{Shop}").FullName;
+        await File.WriteAllTextAsync(Path.Combine(etc, "resolv.conf"), "nameserver 10.20.0.1\noptions timeout:1 attempts:2\n");
+        await File.WriteAllTextAsync(Path.Combine(etc, "nsswitch.conf"), "hosts: files dns\n");
+
         await Join(NamespaceOf(Paris), "dx0", "10.10.0.1/24", NamespaceOf(Virginia), "dx0", "10.10.0.2/24");
         await Join(NamespaceOf(Paris), "wan0", "203.0.113.2/30", Internet, "paris0", "203.0.113.1/30");
         await Join(NamespaceOf(Virginia), "wan0", "203.0.113.6/30", Internet, "virginia0", "203.0.113.5/30");
@@ -175,9 +184,11 @@ public sealed class NamespaceNetwork : LabNetwork
         await Task.WhenAll(Nft(NamespaceOf(Paris), heal), Nft(NamespaceOf(Virginia), heal));
     }
 
-    public override Task<string[]> CurlOptions(LabSite site, string host, int port) => Task.FromResult<string[]>([]);
+    public override string[] AtShop(params string[] argv) => ["ip", "netns", "exec", Shop, .. argv];
 
-    public override Task<string> HostFor(LabSite site, string host) => Task.FromResult(host);
+    public override Task<string[]> CurlOptions(string host, int port) => Task.FromResult<string[]>([]);
+
+    public override Task<string> HostFor(string host) => Task.FromResult(host);
 
     public override async ValueTask DisposeAsync() => await Remove();
 
@@ -185,7 +196,7 @@ public sealed class NamespaceNetwork : LabNetwork
     public static async Task Remove()
     {
         var present = (await Command.Do("ip", "netns", "list")).Split('\n').Select(l => l.Split(' ')[0]).ToHashSet();
-        foreach (var name in new[] { Prefix + "paris", Prefix + "virginia", Prefix + "factory", Internet })
+        foreach (var name in Names)
         {
             if (present.Contains(name))
             {
@@ -219,8 +230,6 @@ public sealed class NamespaceNetwork : LabNetwork
         Dns = IPEndPoint.Parse("10.20.0.1:53"),
         Web = IPEndPoint.Parse("10.20.0.80:80"),
         Cache = IPEndPoint.Parse("10.20.0.63:6379"),
-        Shop = IPAddress.Parse("10.20.0.10"),
-        Guest = IPAddress.Parse("10.20.0.66"),
     };
 
     private static async Task In(string name, params string[] commands)

@@ -52,12 +52,12 @@ public sealed class Download : IAsyncDisposable
     public bool IsRunning => !_read.IsCompleted;
 
     /// <param name="times">How often the payload is fetched, one after the other, over the same connection.</param>
-    public static async Task<Download> Start(WorkFolder work, LabNetwork network, LabSite site, Payload payload, int times = 1)
+    public static async Task<Download> Start(WorkFolder work, LabNetwork network, Payload payload, int times = 1)
     {
-        string[] options = await network.CurlOptions(site, LabNetwork.Web, network.WebPort);
+        string[] options = await network.CurlOptions(LabNetwork.Web, network.WebPort);
         // The range makes curl fetch it so many times; the query is nothing to nginx.
         var url = $"http://{LabNetwork.Web}:{network.WebPort}/big?[1-{times}]";
-        var curl = Process.Start(Command.Info(network.Inside(site,
+        var curl = Process.Start(Command.Info(network.AtShop(
             ["curl", "-sS", "--fail", "--no-buffer", .. options, "-w", "%{stderr}connections=%{num_connects}\\n", url])))!;
         work.Own(curl.Id);
         return new Download(curl, payload, times);

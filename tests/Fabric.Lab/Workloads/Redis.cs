@@ -48,9 +48,11 @@ public sealed class RedisSession : IAsyncDisposable
     /// <summary>Answers that were not what they must be, or came over another connection.</summary>
     public int Dropped { get; private set; }
 
-    public static async Task<RedisSession> Open(WorkFolder work, LabNetwork network, LabSite site, string host, int port)
+    /// <param name="work">Where it is written down as ours.</param>
+    /// <param name="commandLine">redis-cli with host and port, wherever it runs.</param>
+    public static async Task<RedisSession> Open(WorkFolder work, string[] commandLine)
     {
-        var process = Process.Start(Command.Info(network.Inside(site, "redis-cli", "-h", await network.HostFor(site, host), "-p", $"{port}")))!;
+        var process = Process.Start(Command.Info(commandLine))!;
         work.Own(process.Id);
         var session = new RedisSession(process);
         session.FirstId = await session.Id();
