@@ -102,7 +102,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
     {
         await fabric.LinksUp();
         await fabric.ServicesUp();
-        var status = await fabric.Paris.Until("virginia reached over dx", TimeSpan.FromSeconds(20), s => Peer(s, Virginia).ActiveLink == "dx");
+        var status = await fabric.ActiveLink("dx");
         teller.Say(await fabric.Fabric("status", "--socket", fabric.Paris.Socket));
         var shown = string.Join(", ", status.Links.Select(l => string.Create(CultureInfo.InvariantCulture, $"{l.Name} to {l.Peer} {l.RttMs:0.0} ms {l.Role}")));
         return $"{shown}; dx because {Peer(status, Virginia).ActiveReason}{await WireGuard()}";
@@ -144,8 +144,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
 
     private async Task<string> Hold()
     {
-        _session = await RedisSession.Open(fabric.Work,
-            Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
+        _session = await fabric.OpenRedis();
         return await _session.Holds() ? $"client {_session.FirstId} of redis-server in virginia; checked again after each step"
             : throw new LabException("redis-cli: PING, SET and GET were not answered");
     }

@@ -135,6 +135,24 @@ public sealed class LabFabric : IAsyncDisposable
         && s.Services.Single(x => x.Name == "web.shop").Sites.Count(x => x.State == "healthy") == 2
         && s.Services.Single(x => x.Name == "cache.shop").Sites.Count(x => x.State == "healthy") == 1);
 
+    /// <summary>Waits until paris reaches virginia over that link.</summary>
+    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", Limit,
+        s => s.Sites.Single(x => x.Name == Network.Virginia.Name).Gateways.Single().ActiveLink == link);
+
+    /// <summary>Both gateways of dx end and start again, over their state.</summary>
+    public async Task Restart()
+    {
+        await Task.WhenAll(Paris.Stop(), Virginia.Stop());
+        Paris.Start();
+        Virginia.Start();
+        await LinksUp();
+        await ServicesUp();
+    }
+
+    /// <summary>A redis-cli session from paris to cache.shop.</summary>
+    public async Task<RedisSession> OpenRedis() => await RedisSession.Open(_work,
+        Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
+
     /// <summary>The command line, checked: its output.</summary>
     public async Task<string> Fabric(params string[] arguments) => (await Command.Run(FabricCommand(arguments))).Checked().Output;
 

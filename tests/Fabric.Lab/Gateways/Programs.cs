@@ -15,6 +15,12 @@ public sealed record Programs(string Fabricd, string Fabric)
         ["DOTNET_NOLOGO"] = "1",
     };
 
+    /// <summary>Absolute path of the checkout.</summary>
+    public static string Repository => Built.Parent!.Parent!.Parent!.Parent!.Parent!.FullName;
+
+    // .../tests/Fabric.Lab/bin/Release/net10.0
+    private static DirectoryInfo Built => new(AppContext.BaseDirectory.TrimEnd('/'));
+
     public static Programs Find()
     {
         if (System.Environment.GetEnvironmentVariable("FABRIC_LAB_PROGRAMS") is { Length: > 0 } folder)
@@ -22,13 +28,9 @@ public sealed record Programs(string Fabricd, string Fabric)
             return Existing(Path.Combine(folder, "fabricd", "fabricd"), Path.Combine(folder, "fabric", "fabric"));
         }
 
-        // .../tests/Fabric.Lab/bin/Release/net10.0/
-        var built = new DirectoryInfo(AppContext.BaseDirectory);
-        var (framework, configuration) = (built.Name, built.Parent!.Name);
-        var root = built.Parent.Parent!.Parent!.Parent!.Parent!.FullName;
         return Existing(
-            Path.Combine(root, "src", "Fabric.Gateway", "bin", configuration, framework, "fabricd"),
-            Path.Combine(root, "src", "Fabric.Cli", "bin", configuration, framework, "fabric"));
+            Path.Combine(Repository, "src", "Fabric.Gateway", "bin", Built.Parent!.Name, Built.Name, "fabricd"),
+            Path.Combine(Repository, "src", "Fabric.Cli", "bin", Built.Parent!.Name, Built.Name, "fabric"));
     }
 
     private static Programs Existing(string fabricd, string fabric)
