@@ -328,7 +328,8 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
             : _laneClosed is not null ? $"its lane was closed ({_laneClosed}) and {Count(_misses)} after it"
             : _lastAnswer is null ? $"no probe was ever answered, {_misses} sent in the last {Ms(now - _firstMissSent)}"
             : Count(_misses);
-        return _lastPeerProbe >= _firstMissSent && _refusal is null
+        // Later than an answer would have been: an earlier one may have left before the break.
+        return _lastPeerProbe > _firstMissSent + Timeout && _refusal is null
             ? $"{what}; the peer's probes arrive, so packets to it are lost"
             : what;
     }

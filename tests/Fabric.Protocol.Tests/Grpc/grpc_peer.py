@@ -114,22 +114,28 @@ def server(target):
         _, reply = method("/fabric.v1.Admin/SetFault")
         return reply(links=len(request.link))
 
-    def until_gone(context):
+    def watch_end(context):
         gone = threading.Event()
-        if context.add_callback(gone.set):
-            gone.wait(LIMIT)
-        print("cancelled", flush=True)
+
+        def ended():
+            print("cancelled", flush=True)
+            gone.set()
+
+        if not context.add_callback(ended):
+            ended()
+        return gone
 
     def drain(_, context):
-        until_gone(context)
+        watch_end(context).wait(LIMIT)
         _, reply = method("/fabric.v1.Admin/Drain")
         return reply()
 
     def watch(request, context):
         _, reply = method("/fabric.v1.Catalog/Watch")
         if request.gateway == "forever":
+            gone = watch_end(context)
             yield reply(sequence=1)
-            until_gone(context)
+            gone.wait(LIMIT)
             return
         for sequence in range(1, int(request.gateway) + 1):
             yield reply(sequence=sequence)
