@@ -5,7 +5,7 @@ public sealed class ArrowsTests
     private static readonly Tree Repository = Tree.Load();
 
     [Fact]
-    public void Sources_use_only_what_the_table_allows() => Assert.Empty(Arrows.OfSources(Repository));
+    public void Sources_use_only_what_the_table_allows() => Violations.AssertNone(Arrows.OfSources(Repository));
 
     [Theory]
     [InlineData("Routing", "Tunnel")]
@@ -23,7 +23,7 @@ public sealed class ArrowsTests
         Arrows.OfSources(Repository.With("src/Fabric.Extra/Fabric.Extra.csproj", Project("Topology"))), v => v.Contains("Extra is not in the table"));
 
     [Fact]
-    public void Tests_use_only_their_subject_and_what_it_uses() => Assert.Empty(Arrows.OfTests(Repository));
+    public void Tests_use_only_their_subject_and_what_it_uses() => Violations.AssertNone(Arrows.OfTests(Repository));
 
     [Theory]
     [InlineData("Routing.Tests", "Gateway")]
@@ -36,7 +36,7 @@ public sealed class ArrowsTests
     }
 
     [Fact]
-    public void The_map_of_the_code_shows_the_same_arrows() => Assert.Empty(Arrows.OfReadme(Repository));
+    public void The_map_of_the_code_shows_the_same_arrows() => Violations.AssertNone(Arrows.OfReadme(Repository));
 
     [Fact]
     public void A_map_that_lies_is_caught()
@@ -48,7 +48,7 @@ public sealed class ArrowsTests
     }
 
     [Fact]
-    public void Every_project_is_in_the_solution() => Assert.Empty(Arrows.OfSolution(Repository));
+    public void Every_project_is_in_the_solution() => Violations.AssertNone(Arrows.OfSolution(Repository));
 
     [Fact]
     public void A_project_outside_the_solution_is_caught()

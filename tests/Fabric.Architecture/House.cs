@@ -16,6 +16,9 @@ public static partial class House
         "Directory.Build.props", "Directory.Build.targets", "Directory.Packages.props", "global.json",
     ];
 
+    /// <summary>Folders of tests that need none in the project: tests on a real kernel, and a program that tests start.</summary>
+    private static readonly string[] OnlyOfTests = ["Real", "Host"];
+
     private static readonly string[] Pure = ["Fabric.Topology", "Fabric.Protocol", "Fabric.Routing"];
     private static readonly string[] Socketless = ["Fabric.Identity", "Fabric.Drills"];
 
@@ -38,7 +41,7 @@ public static partial class House
             foreach (var path in tree.Under($"tests/{project}.Tests", ".cs"))
             {
                 var folder = FolderOf(path);
-                if (folder.Length > 0 && !folders.Any(f => f == folder || f.StartsWith(folder + "/", StringComparison.Ordinal)))
+                if (folder.Length > 0 && !OnlyOfTests.Contains(folder) && !folders.Any(f => f == folder || f.StartsWith(folder + "/", StringComparison.Ordinal)))
                 {
                     yield return $"{path}: src/{project} has no folder {folder}";
                 }

@@ -36,7 +36,7 @@ public sealed class HouseTests
 
     [Theory]
     [MemberData(nameof(Rules))]
-    public void The_repository_keeps(string rule) => Assert.Empty(Check(rule, Repository));
+    public void The_repository_keeps(string rule) => Violations.AssertNone(Check(rule, Repository));
 
     [Theory]
     [MemberData(nameof(Planted))]

@@ -74,3 +74,14 @@ public sealed class Tree
         }
     }
 }
+
+/// <summary>What a rule found.</summary>
+internal static class Violations
+{
+    /// <summary>Fails with every one of them in full.</summary>
+    public static void AssertNone(IEnumerable<string> violations)
+    {
+        var found = violations.ToArray();
+        Assert.True(found.Length == 0, string.Join('\n', found.Prepend($"{found.Length} violations:")));
+    }
+}

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 
+using Fabric.Drills.Measurement;
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
 
@@ -30,9 +31,11 @@ public sealed class Download : IAsyncDisposable
     private readonly Task<string> _read;
     private readonly Task<string> _error;
     private readonly int _times;
+    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly object _lock = new();
+    private StallMeter? _meter;
+    private TimeSpan? _ended;
     private long _received;
-    private long _lastBytes;
-    private long _longestPause;
     private volatile bool _stopped;
 
     private Download(Process curl, Payload payload, int times)
@@ -45,9 +48,19 @@ public sealed class Download : IAsyncDisposable
 
     public long Received => Interlocked.Read(ref _received);
 
-    /// <summary>Longest time between two pieces since the first, or since <see cref="ForgetPauses"/>, one that is going on included.</summary>
-    public TimeSpan LongestPause => Stopwatch.GetElapsedTime(0,
-        Math.Max(Interlocked.Read(ref _longestPause), Received > 0 && !_read.IsCompleted ? Stopwatch.GetTimestamp() - Interlocked.Read(ref _lastBytes) : 0));
+    /// <summary>Longest time without a byte since the first, or since <see cref="ForgetPauses"/>; one that is going on counts.</summary>
+    public TimeSpan LongestPause
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _meter?.Until(_ended ?? Now).LongestPause ?? TimeSpan.Zero;
+            }
+        }
+    }
+
+    private TimeSpan Now => Stopwatch.GetElapsedTime(_started);
 
     public bool IsRunning => !_read.IsCompleted;
 
@@ -69,7 +82,13 @@ public sealed class Download : IAsyncDisposable
         () => $"{Received:N0} came");
 
     /// <summary>Counts pauses from now on only.</summary>
-    public void ForgetPauses() => Interlocked.Exchange(ref _longestPause, 0);
+    public void ForgetPauses()
+    {
+        lock (_lock)
+        {
+            _meter = new StallMeter(Now);
+        }
+    }
 
     /// <summary>Waits until it ends by itself.</summary>
     public async Task<DownloadResult> Finish(TimeSpan limit)
@@ -123,21 +142,25 @@ public sealed class Download : IAsyncDisposable
         while (true)
         {
             var count = stream.Read(buffer);
-            if (count == 0)
+            lock (_lock)
             {
-                return Convert.ToHexStringLower(hash.GetHashAndReset());
+                var now = Now;
+                if (count == 0)
+                {
+                    _ended = now;
+                    break;
+                }
+
+                // How long the first byte takes is the request's time, and no pause.
+                _meter ??= new StallMeter(now);
+                _meter.Arrived(now, count);
             }
 
-            var now = Stopwatch.GetTimestamp();
-            if (_received > 0 && now - _lastBytes > Interlocked.Read(ref _longestPause))
-            {
-                Interlocked.Exchange(ref _longestPause, now - _lastBytes);
-            }
-
-            Interlocked.Exchange(ref _lastBytes, now);
             Interlocked.Add(ref _received, count);
             hash.AppendData(buffer, 0, count);
         }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     /// <summary>Hash of that many bytes of the payload, again and again.</summary>
