@@ -58,11 +58,13 @@ public static class TopologyLoader
     {
         var reading = new Reading(diagnostics);
         var asked = new List<AskedFile>();
+        var given = new HashSet<string>(StringComparer.Ordinal);
         bool allRead = true;
         foreach (TopologyFile file in files)
         {
             Node? root = NodeReader.Read(file, diagnostics);
             allRead &= root is not null;
+            given.UnionWith(root is MapNode map ? map.Entries.Select(e => e.Key.Text) : []);
             if (root is not null && AskedShapes.File.TryRead(root, "a topology", reading, out AskedFile read))
             {
                 asked.Add(read);
@@ -76,13 +78,13 @@ public static class TopologyLoader
 
         AskedMesh mesh = AskedMesh.Merge(asked, diagnostics);
         var start = new Mark(files[0].Path, 1, 1);
-        if (mesh.TrustDomain is null && !diagnostics.HasErrors)
+        if (!given.Contains("trustDomain"))
         {
             diagnostics.Error(DiagnosticCodes.MissingKey, start, "a topology needs the key 'trustDomain' in one of its files",
                 "such as trustDomain: acme.example");
         }
 
-        if (mesh.Sites.Count == 0 && !diagnostics.HasErrors)
+        if (!given.Contains("sites") || (mesh.Sites.Count == 0 && !diagnostics.HasErrors))
         {
             diagnostics.Error(DiagnosticCodes.MissingKey, start, "a topology needs the key 'sites' with at least one site");
         }

@@ -49,7 +49,7 @@ internal static class AskedShapes
 
     private static MapShape<AskedEnd> End { get; } = new MapShape<AskedEnd>("end", "One end of a link.")
         .With("gateway", Scalars.Label, (e, v) => e.Gateway = v, "Name of a gateway.", required: true)
-        .With("address", Scalars.UnicastAddress, (e, v) => e.Address = v,
+        .With("address", Scalars.EndAddress, (e, v) => e.Address = v,
             "How the other ends reach it. Left out when nobody can (behind NAT): then this end dials. One end may leave it out.")
         .With("wireguardPort", Scalars.Port, (e, v) => e.WireGuardPort = v, "WireGuard's UDP port at this end (vpn links).",
             @default: "51820");

@@ -60,7 +60,9 @@ internal sealed class AskedLink
 internal sealed class AskedEnd
 {
     public Located<string>? Gateway { get; set; }
-    public Located<IPAddress>? Address { get; set; }
+
+    /// <summary>The value is null when it was refused: then the end has an address, but it is not known.</summary>
+    public Located<IPAddress?>? Address { get; set; }
     public Located<int>? WireGuardPort { get; set; }
 }
 

@@ -52,6 +52,13 @@ internal static partial class Scalars
     public static ScalarShape<IPAddress> UnicastAddress { get; } = new(
         DiagnosticCodes.BadAddress, Type("string"), text => ParseAddress(text, listening: false));
 
+    /// <summary>Usable without a value when it is refused, so that the end is not taken for one without an address.</summary>
+    public static ScalarShape<IPAddress?> EndAddress { get; } = new(DiagnosticCodes.BadAddress, Type("string"), text =>
+    {
+        Parsed<IPAddress> parsed = ParseAddress(text, listening: false);
+        return new Parsed<IPAddress?>(true, parsed.Usable ? parsed.Value : null, parsed.Problem, parsed.Hint);
+    });
+
     public static ScalarShape<IPEndPoint> Listener { get; } = new(
         DiagnosticCodes.BadEndpoint, Type("string"), text => ParseEndpoint(text, listening: true));
 
@@ -194,7 +201,7 @@ internal static partial class Scalars
         string host = colon < 0 ? text : text[..colon];
         if (Ip.TryParse(text, out _, out _))
         {
-            return Bad<IPEndPoint>(Problem, text.Contains(':') ? $"write [{text}]:PORT" : $"write {text}:PORT");
+            return Bad<IPEndPoint>(Problem, text.Contains(':') ? "write IPv6 as [address]:port" : $"write {text}:PORT");
         }
 
         bool bracketed = host.StartsWith('[') && host.EndsWith(']') && host.Length > 2;

@@ -85,14 +85,15 @@ internal sealed class ListShape<T>(Shape<T> item, int min = 0, int max = Reading
         value = [];
         if (node is not ListNode list)
         {
-            WrongKind(node, what, "a list", reading, node is ScalarNode { Absent: false } one ? $"write [{one.Text}]" : null);
+            WrongKind(node, what, "a list", reading,
+                node is not ScalarNode scalar ? null : scalar.Absent ? "write [] or leave out the key" : $"write [{scalar.Text}]");
             return false;
         }
 
         if (list.Items.Length < min || list.Items.Length > max)
         {
             reading.Diagnostics.Error(DiagnosticCodes.BadCount, list.At,
-                $"{what}: the list has {list.Items.Length} entries; "
+                $"{what}: the list has {Words.Count(list.Items.Length, "entry")}; "
                 + (list.Items.Length < min ? $"it needs at least {min}" : $"it may have at most {max}"));
         }
 

@@ -17,16 +17,25 @@ internal sealed class AskedMesh
     public List<Located<AskedWorkload>> Workloads { get; } = [];
     public List<Located<AskedPolicy>> Policies { get; } = [];
 
-    public Dictionary<string, AskedSite> SiteByName { get; } = new(StringComparer.Ordinal);
-    public Dictionary<string, (AskedGateway Gateway, AskedSite Site)> GatewayByName { get; } = new(StringComparer.Ordinal);
-    public Dictionary<string, AskedService> ServiceByName { get; } = new(StringComparer.Ordinal);
+    public AskedObjects<AskedSite> SitesByName { get; }
+    public AskedObjects<(AskedGateway Gateway, AskedSite Site)> Gateways { get; }
 
-    /// <summary>Keys are <c>site/name</c>.</summary>
-    public Dictionary<string, AskedWorkload> WorkloadByName { get; } = new(StringComparer.Ordinal);
+    /// <summary>By <c>name.namespace</c>.</summary>
+    public AskedObjects<AskedService> ServicesByName { get; }
+
+    /// <summary>By <c>site/name</c>.</summary>
+    public HashSet<string> DeclaredWorkloads { get; } = new(StringComparer.Ordinal);
+
+    private AskedMesh(DiagnosticBag diagnostics)
+    {
+        SitesByName = new("site", diagnostics);
+        Gateways = new("gateway", diagnostics);
+        ServicesByName = new("service", diagnostics);
+    }
 
     public static AskedMesh Merge(IEnumerable<AskedFile> files, DiagnosticBag diagnostics)
     {
-        var mesh = new AskedMesh();
+        var mesh = new AskedMesh(diagnostics);
         foreach (AskedFile file in files)
         {
             mesh.TrustDomain = Once(mesh.TrustDomain, file.TrustDomain, "trustDomain", diagnostics);
@@ -56,49 +65,73 @@ internal sealed class AskedMesh
 
     private void Index(DiagnosticBag diagnostics)
     {
-        var sites = new Names("site", diagnostics);
-        var gateways = new Names("gateway", diagnostics);
-        foreach (Located<AskedSite> site in Sites)
+        foreach (AskedSite site in Sites.Select(s => s.Value))
         {
-            if (sites.IsNew(site.Value.Name))
+            SitesByName.Add(site.Name, site);
+            foreach (AskedGateway gateway in site.Gateways.Select(g => g.Value))
             {
-                SiteByName.Add(site.Value.Name!.Value.Value, site.Value);
+                Gateways.Add(gateway.Name, (gateway, site));
             }
+        }
 
-            foreach (Located<AskedGateway> gateway in site.Value.Gateways)
-            {
-                if (gateways.IsNew(gateway.Value.Name))
-                {
-                    GatewayByName.Add(gateway.Value.Name!.Value.Value, (gateway.Value, site.Value));
-                }
-            }
+        foreach (AskedService service in Services.Select(s => s.Value))
+        {
+            ServicesByName.Add(service.FullName is { } name ? new Located<string>(name, service.Name!.Value.At) : null, service);
         }
 
         var links = new Names("link", diagnostics);
         Links.ForEach(link => links.IsNew(link.Value.Name));
         var policies = new Names("policy", diagnostics);
         Policies.ForEach(policy => policies.IsNew(policy.Value.Name));
-
-        var services = new Names("service", diagnostics);
-        foreach (AskedService service in Services.Select(s => s.Value))
-        {
-            if (service.FullName is { } name && services.IsNew(new Located<string>(name, service.Name!.Value.At)))
-            {
-                ServiceByName.Add(name, service);
-            }
-        }
-
         foreach (IGrouping<string?, AskedWorkload> site in Workloads.Select(w => w.Value).GroupBy(w => w.Site?.Value))
         {
             var names = new Names("workload", diagnostics, site.Key is null ? "" : $" in site {Words.Quote(site.Key)}");
             foreach (AskedWorkload workload in site)
             {
-                if (names.IsNew(workload.Name) && site.Key is not null)
+                if (names.IsNew(workload.Name))
                 {
-                    WorkloadByName.Add($"{site.Key}/{workload.Name!.Value.Value}", workload);
+                    DeclaredWorkloads.Add($"{site.Key}/{workload.Name!.Value.Value}");
                 }
             }
         }
+    }
+}
+
+/// <summary>Objects of one kind by name, for references to them. Of two with one name, the first is meant.</summary>
+internal sealed class AskedObjects<T>(string kind, DiagnosticBag diagnostics)
+{
+    private readonly Names names = new(kind, diagnostics);
+    private bool hasNameless;
+
+    public Dictionary<string, T> All { get; } = new(StringComparer.Ordinal);
+
+    public void Add(Located<string>? name, T value)
+    {
+        hasNameless |= name is null;
+        if (names.IsNew(name))
+        {
+            All.Add(name!.Value.Value, value);
+        }
+    }
+
+    public T? Find(string name) => All.GetValueOrDefault(name);
+
+    /// <summary>An error, with the nearest names, when there is no such object, unless one without a name may be meant.
+    /// True when there is one.</summary>
+    public bool Refers(Located<string>? reference)
+    {
+        if (reference is not { } name || All.ContainsKey(name.Value))
+        {
+            return reference is not null;
+        }
+
+        if (!hasNameless && !diagnostics.IsFull)
+        {
+            diagnostics.Error(DiagnosticCodes.UnknownReference, name.At, $"there is no {kind} {Words.Quote(name.Value)}",
+                Words.DidYouMean(name.Value, All.Keys));
+        }
+
+        return false;
     }
 }
 

@@ -11,17 +11,18 @@ internal static class GatewayChecks
 
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
-        ILookup<string, Located<AskedEnd>> ends = mesh.Links.Where(l => l.Value.Type?.Value == LinkKind.Vpn)
+        ILookup<string, (AskedLink Link, Located<AskedEnd> End)> ends = mesh.Links.Where(l => l.Value.Type?.Value == LinkKind.Vpn)
             .SelectMany(l => l.Value.Ends.Select(e => (Link: l.Value, End: e)).DistinctBy(e => e.End.Value.Gateway?.Value))
             .Where(e => e.End.Value.Gateway is not null)
-            .ToLookup(e => e.End.Value.Gateway!.Value.Value, e => e.End);
+            .ToLookup(e => e.End.Value.Gateway!.Value.Value);
         foreach (Located<AskedGateway> gateway in mesh.Sites.SelectMany(s => s.Value.Gateways))
         {
             CheckListeners(gateway, gateway.Value.Name is { } name ? ends[name.Value] : [], diagnostics);
         }
     }
 
-    private static void CheckListeners(Located<AskedGateway> located, IEnumerable<Located<AskedEnd>> vpnEnds, DiagnosticBag diagnostics)
+    private static void CheckListeners(
+        Located<AskedGateway> located, IEnumerable<(AskedLink, Located<AskedEnd>)> vpnEnds, DiagnosticBag diagnostics)
     {
         AskedGateway gateway = located.Value;
         var listeners = new List<Listener>();
@@ -39,10 +40,10 @@ internal static class GatewayChecks
             listeners.Add(new Listener("dashboard", dashboard, true, false, gateway.Dashboard?.At ?? located.At));
         }
 
-        foreach (Located<AskedEnd> end in vpnEnds)
+        foreach ((AskedLink link, Located<AskedEnd> end) in vpnEnds)
         {
-            listeners.Add(new Listener("wireguardPort", new IPEndPoint(IPAddress.IPv6Any, LinkChecks.WireGuardPort(end.Value)),
-                false, true, end.Value.WireGuardPort?.At ?? end.At));
+            listeners.Add(new Listener($"wireguardPort on link {Words.Quote(link.Name?.Value ?? "?")}",
+                new IPEndPoint(IPAddress.IPv6Any, LinkChecks.WireGuardPort(end.Value)), false, true, end.Value.WireGuardPort?.At ?? end.At));
         }
 
         foreach (IGrouping<int, Listener> same in listeners.GroupBy(l => l.At.Port))
@@ -57,13 +58,12 @@ internal static class GatewayChecks
         for (int i = 1; i < listeners.Count && !diagnostics.IsFull; i++)
         {
             Listener later = listeners[i];
-            // Two addresses of `listen` share the key: they are different or say the same twice, which is harmless to report.
             Listener? earlier = listeners.Take(i).FirstOrDefault(e => e.Clashes(later));
             if (earlier is not null)
             {
                 diagnostics.Error(DiagnosticCodes.ListenerClash, later.Mark, earlier.Key == "port" && later.Key == "port"
                     ? $"gateway {Words.Quote(gateway)} listens twice at {later.At}, or on all addresses and on one"
-                    : $"{later.Key} of gateway {Words.Quote(gateway)} takes {later.At}, which is taken by its {earlier.Key} ({earlier.At})",
+                    : $"{later.Key} of gateway {Words.Quote(gateway)} takes {later.At}, which is taken by its {earlier.Key}{(earlier.At.Equals(later.At) ? "" : $" ({earlier.At})")}",
                     "give one of them another port");
             }
         }

@@ -36,7 +36,6 @@ internal static class LinkChecks
 
         CheckServiceRanges(mesh, diagnostics);
         CheckOverlay(mesh, diagnostics);
-        CheckEachSiteHasOne(mesh, diagnostics);
     }
 
     private static void CheckEnds(AskedMesh mesh, AskedLink link, DiagnosticBag diagnostics)
@@ -47,7 +46,7 @@ internal static class LinkChecks
         foreach (Located<AskedEnd> located in link.Ends)
         {
             AskedEnd end = located.Value;
-            MeshChecks.Refers(end.Gateway, "gateway", mesh.GatewayByName, diagnostics);
+            mesh.Gateways.Refers(end.Gateway);
             if (end.Gateway is { } gateway && !first.TryAdd(gateway.Value, gateway.At))
             {
                 diagnostics.Error(DiagnosticCodes.LinkToItself, gateway.At,
@@ -80,18 +79,18 @@ internal static class LinkChecks
         AskedMesh mesh, AskedLink link, AskedEnd end, Dictionary<(LinkKind, IPAddress, int), (string Gateway, Mark At)> claims,
         DiagnosticBag diagnostics)
     {
-        if (end is not { Gateway: { } gateway, Address: { } address } || link.Type is not { } type)
+        if (end is not { Gateway: { } gateway, Address: { Value: { } address } located } || link.Type is not { } type)
         {
             return;
         }
 
         int port = type.Value == LinkKind.Vpn ? WireGuardPort(end)
-            : mesh.GatewayByName.GetValueOrDefault(gateway.Value).Gateway?.Port?.Value ?? DefaultPort;
-        (LinkKind, IPAddress, int) key = (type.Value, address.Value, port);
-        if (!claims.TryAdd(key, (gateway.Value, address.At)) && claims[key].Gateway != gateway.Value)
+            : mesh.Gateways.Find(gateway.Value).Gateway?.Port?.Value ?? DefaultPort;
+        (LinkKind, IPAddress, int) key = (type.Value, address, port);
+        if (!claims.TryAdd(key, (gateway.Value, located.At)) && claims[key].Gateway != gateway.Value)
         {
-            diagnostics.Error(DiagnosticCodes.AddressClaimedTwice, address.At,
-                $"{new IPEndPoint(address.Value, port)} of gateway {Words.Quote(gateway.Value)} is claimed already by gateway "
+            diagnostics.Error(DiagnosticCodes.AddressClaimedTwice, located.At,
+                $"{new IPEndPoint(address, port)} of gateway {Words.Quote(gateway.Value)} is claimed already by gateway "
                 + $"{Words.Quote(claims[key].Gateway)} at {claims[key].At}", "two gateways behind one address need different ports");
         }
     }
@@ -102,14 +101,14 @@ internal static class LinkChecks
         foreach (AskedLink link in mesh.Links.Select(l => l.Value))
         {
             var sites = link.Ends.Where(e => e.Value.Gateway is not null)
-                .Select(e => mesh.GatewayByName.GetValueOrDefault(e.Value.Gateway!.Value.Value).Site)
+                .Select(e => mesh.Gateways.Find(e.Value.Gateway!.Value.Value).Site)
                 .Where(s => s?.ServiceAddresses is not null).Distinct().ToList();
-            foreach (Located<IPAddress> address in link.Ends.Select(e => e.Value.Address).OfType<Located<IPAddress>>())
+            foreach (Located<IPAddress?> end in link.Ends.Select(e => e.Value.Address).OfType<Located<IPAddress?>>())
             {
-                foreach (AskedSite? site in sites.Where(s => s!.ServiceAddresses!.Value.Value.Contains(address.Value)))
+                foreach (AskedSite? site in sites.Where(s => end.Value is { } a && s!.ServiceAddresses!.Value.Value.Contains(a)))
                 {
-                    diagnostics.Error(DiagnosticCodes.OverlappingAddresses, address.At,
-                        $"the link end {address.Value} lies in the service addresses {site!.ServiceAddresses!.Value.Value} of site "
+                    diagnostics.Error(DiagnosticCodes.OverlappingAddresses, end.At,
+                        $"the link end {end.Value} lies in the service addresses {site!.ServiceAddresses!.Value.Value} of site "
                         + Words.Quote(site.Name?.Value ?? "?"), "service addresses come from a range that nothing else uses");
                 }
             }
@@ -140,18 +139,6 @@ internal static class LinkChecks
                         "rename the link: overlay addresses are derived from names");
                 }
             }
-        }
-    }
-
-    private static void CheckEachSiteHasOne(AskedMesh mesh, DiagnosticBag diagnostics)
-    {
-        var linked = mesh.Links.SelectMany(l => l.Value.Ends).Select(e => e.Value.Gateway?.Value).ToHashSet();
-        foreach (Located<string> name in mesh.SiteByName.Count < 2 ? [] : mesh.SiteByName.Values
-            .Where(s => !s.Gateways.Any(g => g.Value.Name is { } n && linked.Contains(n.Value)))
-            .Select(s => s.Name).OfType<Located<string>>())
-        {
-            diagnostics.Warning(DiagnosticCodes.SiteWithoutLink, name.At,
-                $"site {Words.Quote(name.Value)} has no link: no other site reaches it", "add one of its gateways to the ends of a link");
         }
     }
 }

@@ -16,25 +16,10 @@ internal static class MeshChecks
         ServiceChecks.Check(mesh, diagnostics);
         WorkloadChecks.Check(mesh, diagnostics);
         PolicyChecks.Check(mesh, diagnostics);
-    }
-
-    /// <summary>An error, with the nearest names, when there is no such object. False then, and when no name was given.</summary>
-    public static bool Refers<T>(
-        Located<string>? reference, string kind, IReadOnlyDictionary<string, T> objects, DiagnosticBag diagnostics)
-    {
-        if (reference is not { } name || diagnostics.IsFull)
+        if (!diagnostics.HasErrors)
         {
-            return false;
+            Warnings.Check(mesh, diagnostics);
         }
-
-        if (objects.ContainsKey(name.Value))
-        {
-            return true;
-        }
-
-        diagnostics.Error(DiagnosticCodes.UnknownReference, name.At, $"there is no {kind} {Words.Quote(name.Value)}",
-            Words.DidYouMean(name.Value, objects.Keys));
-        return false;
     }
 
     private static void CheckProbes(AskedMesh mesh, DiagnosticBag diagnostics)
@@ -55,7 +40,7 @@ internal static class WorkloadChecks
     {
         foreach (AskedWorkload workload in mesh.Workloads.Select(w => w.Value))
         {
-            MeshChecks.Refers(workload.Site, "site", mesh.SiteByName, diagnostics);
+            mesh.SitesByName.Refers(workload.Site);
         }
 
         foreach (IGrouping<string, AskedWorkload> site in mesh.Workloads.Select(w => w.Value)
@@ -68,7 +53,7 @@ internal static class WorkloadChecks
     private static void CheckSite(
         AskedMesh mesh, string site, List<(AskedWorkload Workload, Located<IPNetwork> Range)> ranges, DiagnosticBag diagnostics)
     {
-        IPNetwork? services = mesh.SiteByName.GetValueOrDefault(site)?.ServiceAddresses?.Value;
+        IPNetwork? services = mesh.SitesByName.Find(site)?.ServiceAddresses?.Value;
         // Ordered by their first address, the widest first: then each can only overlap the one that reaches furthest so far.
         (AskedWorkload Workload, Located<IPNetwork> Range)? furthest = null;
         foreach ((AskedWorkload Workload, Located<IPNetwork> Range) entry in ranges

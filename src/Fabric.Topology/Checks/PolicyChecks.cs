@@ -1,5 +1,4 @@
 using Fabric.Topology.Asked;
-using Fabric.Topology.Model;
 
 namespace Fabric.Topology.Checks;
 
@@ -8,8 +7,8 @@ internal static class PolicyChecks
 {
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
-        HashSet<string> namespaces = [.. mesh.ServiceByName.Values.Select(s => s.Namespace!.Value.Value)];
-        var allowed = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> namespaces = [.. mesh.ServicesByName.All.Values.Select(s => s.Namespace!.Value.Value)];
+        Dictionary<string, HashSet<int>> portsOf = PortsOf(mesh);
         foreach (AskedPolicy policy in mesh.Policies.Select(p => p.Value))
         {
             foreach (Located<string> from in policy.From)
@@ -20,23 +19,9 @@ internal static class PolicyChecks
             foreach (Located<string> to in policy.To)
             {
                 CheckTo(mesh, to, namespaces, diagnostics);
-                if (policy.Action?.Value != PolicyAction.Deny)
-                {
-                    allowed.Add(to.Value);
-                }
             }
 
-            CheckPorts(mesh, policy, diagnostics);
-        }
-
-        foreach ((string name, AskedService service) in mesh.ServiceByName)
-        {
-            if (!allowed.Contains(name) && !allowed.Contains("*." + service.Namespace!.Value.Value))
-            {
-                diagnostics.Warning(DiagnosticCodes.NobodyMayCall, service.Name!.Value.At,
-                    $"no policy allows anyone to call service {Words.Quote(name)}",
-                    "nothing is allowed that no policy allows: add one with action: allow");
-            }
+            CheckPorts(policy, portsOf, diagnostics);
         }
     }
 
@@ -44,24 +29,18 @@ internal static class PolicyChecks
     private static void CheckFrom(AskedMesh mesh, Located<string> from, DiagnosticBag diagnostics)
     {
         string[] segments = from.Value.Split('/');
-        if (segments is not ["site", not "*", ..]
-            || !MeshChecks.Refers(new Located<string>(segments[1], from.At), "site", mesh.SiteByName, diagnostics))
+        if (segments is not ["site", not "*", ..] || !mesh.SitesByName.Refers(new Located<string>(segments[1], from.At))
+            || segments is not ["site", _, "gateway", not "*"])
         {
             return;
         }
 
-        if (segments is ["site", _, "gateway", not "*"])
+        AskedSite? home = mesh.Gateways.Find(segments[3]).Site;
+        if (mesh.Gateways.Refers(new Located<string>(segments[3], from.At)) && home?.Name?.Value is { } site && site != segments[1])
         {
-            MeshChecks.Refers(new Located<string>(segments[3], from.At), "gateway", mesh.GatewayByName, diagnostics);
-        }
-        else if (segments is ["site", _, "workload", not "*"] && !mesh.WorkloadByName.ContainsKey($"{segments[1]}/{segments[3]}")
-            && !diagnostics.IsFull)
-        {
-            string prefix = segments[1] + "/";
-            diagnostics.Warning(DiagnosticCodes.UndeclaredWorkload, from.At,
-                $"no workload {Words.Quote(segments[3])} is declared in site {Words.Quote(segments[1])}",
-                Words.DidYouMean(segments[3], mesh.WorkloadByName.Keys.Where(k => k.StartsWith(prefix, StringComparison.Ordinal))
-                    .Select(k => k[prefix.Length..])));
+            diagnostics.Error(DiagnosticCodes.UnknownReference, from.At,
+                $"there is no gateway {Words.Quote(segments[3])} in site {Words.Quote(segments[1])}",
+                $"it is in site {site}");
         }
     }
 
@@ -69,7 +48,7 @@ internal static class PolicyChecks
     {
         if (!to.Value.StartsWith("*.", StringComparison.Ordinal))
         {
-            MeshChecks.Refers(to, "service", mesh.ServiceByName, diagnostics);
+            mesh.ServicesByName.Refers(to);
         }
         else if (!namespaces.Contains(to.Value[2..]) && !diagnostics.IsFull)
         {
@@ -78,21 +57,30 @@ internal static class PolicyChecks
         }
     }
 
-    private static void CheckPorts(AskedMesh mesh, AskedPolicy policy, DiagnosticBag diagnostics)
+    private static void CheckPorts(AskedPolicy policy, Dictionary<string, HashSet<int>> portsOf, DiagnosticBag diagnostics)
     {
-        if (policy.Ports.IsEmpty)
+        List<HashSet<int>> covered = [.. policy.To.Select(to => portsOf.GetValueOrDefault(to.Value)).OfType<HashSet<int>>()];
+        foreach (Located<int> port in covered.Count == 0 ? [] : policy.Ports.Where(p => !covered.Exists(c => c.Contains(p.Value))))
         {
-            return;
-        }
-
-        var covered = mesh.ServiceByName.Where(s => policy.To.Any(to => to.Value == s.Key
-            || (to.Value.StartsWith("*.", StringComparison.Ordinal) && to.Value[2..] == s.Value.Namespace!.Value.Value))).ToList();
-        HashSet<int> ports = [.. covered.SelectMany(s => s.Value.Ports).Select(p => p.Value.Port?.Value).OfType<int>()];
-        foreach (Located<int> port in covered.Count == 0 ? [] : policy.Ports.Where(p => !ports.Contains(p.Value)))
-        {
+            List<int> ports = [.. covered.SelectMany(c => c).Distinct().Order().Take(9)];
             diagnostics.Error(DiagnosticCodes.UnknownServicePort, port.At,
                 $"no service that policy {Words.Quote(policy.Name?.Value ?? "?")} covers has port {port.Value}",
-                ports.Count is 0 or > 8 ? null : $"their ports: {string.Join(", ", ports.Order())}");
+                ports.Count is 0 or > 8 ? null : $"their ports: {string.Join(", ", ports)}");
         }
+    }
+
+    /// <summary>By what can stand in <c>to</c>: each service, and each namespace.</summary>
+    private static Dictionary<string, HashSet<int>> PortsOf(AskedMesh mesh)
+    {
+        var portsOf = new Dictionary<string, HashSet<int>>(StringComparer.Ordinal);
+        foreach ((string name, AskedService service) in mesh.ServicesByName.All)
+        {
+            string space = "*." + service.Namespace!.Value.Value;
+            portsOf.TryAdd(space, []);
+            portsOf.Add(name, [.. service.Ports.Select(p => p.Value.Port?.Value).OfType<int>()]);
+            portsOf[space].UnionWith(portsOf[name]);
+        }
+
+        return portsOf;
     }
 }

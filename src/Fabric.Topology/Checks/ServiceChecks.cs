@@ -82,9 +82,9 @@ internal static class ServiceChecks
         var ports = service.Ports.Select(p => p.Value.Port?.Value).ToHashSet();
         foreach (AskedExport export in service.Exports.Select(e => e.Value))
         {
-            MeshChecks.Refers(export.Site, "site", mesh.SiteByName, diagnostics);
+            mesh.SitesByName.Refers(export.Site);
             sites.IsNew(export.Site);
-            var endpoints = new Names("endpoint", diagnostics, $" in this export");
+            var endpoints = new Names("endpoint", diagnostics, " in this export");
             foreach (Located<AskedEndpoint> endpoint in export.Endpoints)
             {
                 if (endpoint.Value.Address is { } address)
@@ -123,23 +123,23 @@ internal static class ServiceChecks
         // Everyone may import: each site has an address for each service, if its range holds them.
         List<(Located<string> Name, IPNetwork Range)> ranges =
         [
-            .. mesh.SiteByName.Select(s => (s.Value.Name!.Value, s.Value.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(s.Key))),
+            .. mesh.SitesByName.All.Select(s => (s.Value.Name!.Value, s.Value.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(s.Key))),
         ];
-        HashSet<IPAddress> dns = [.. mesh.GatewayByName.Values.Select(g => g.Gateway.Dns?.Value.Address).OfType<IPAddress>()];
+        HashSet<IPAddress> dns = [.. mesh.Gateways.All.Values.Select(g => g.Gateway.Dns?.Value.Address).OfType<IPAddress>()];
         foreach ((Located<string> name, IPNetwork range) in ranges)
         {
-            AskedSite site = mesh.SiteByName[name.Value];
+            AskedSite site = mesh.SitesByName.All[name.Value];
             UInt128 held = ServiceAddresses.Capacity(range) - (UInt128)dns.Count(range.Contains);
-            if (held < (UInt128)mesh.ServiceByName.Count)
+            if (held < (UInt128)mesh.ServicesByName.All.Count)
             {
                 diagnostics.Error(DiagnosticCodes.RangeExhausted, site.ServiceAddresses?.At ?? name.At,
                     $"the range {range} of site {Words.Quote(name.Value)} holds {held} service addresses; "
-                    + $"there are {Words.Count(mesh.ServiceByName.Count, "service")}", "take a larger range");
+                    + $"there are {Words.Count(mesh.ServicesByName.All.Count, "service")}", "take a larger range");
             }
         }
 
         var fixedAddresses = new Dictionary<IPAddress, (string Service, Mark At)>();
-        foreach ((string name, AskedService service) in mesh.ServiceByName)
+        foreach ((string name, AskedService service) in mesh.ServicesByName.All)
         {
             if (service.Address is not { } address || ranges.Count == 0)
             {

@@ -24,6 +24,7 @@ internal sealed class NodeReader
 
     private readonly TopologyFile file;
     private readonly DiagnosticBag diagnostics;
+    private readonly Scanner scanner;
     private readonly Parser parser;
     private readonly Dictionary<string, Node> anchors = new(StringComparer.Ordinal);
     private int expanded;
@@ -32,7 +33,8 @@ internal sealed class NodeReader
     {
         this.file = file;
         this.diagnostics = diagnostics;
-        parser = new Parser(new Scanner(new StringReader(file.Text), skipComments: true));
+        scanner = new Scanner(new StringReader(file.Text), skipComments: true);
+        parser = new Parser(scanner);
     }
 
     /// <summary>The file's document, or null after an error that leaves the rest of the file unknown.</summary>
@@ -62,8 +64,10 @@ internal sealed class NodeReader
         catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException
             or OverflowException or IndexOutOfRangeException or NullReferenceException)
         {
-            // What the parser itself does not expect of its input is still only bad input to us.
-            diagnostics.Error(DiagnosticCodes.YamlSyntax, reader.Here(), "this is not YAML that can be read");
+            // What the parser itself does not expect of its input (such as text in an open bracket that goes on in the next
+            // line with a key) is still only bad input to us.
+            diagnostics.Error(DiagnosticCodes.YamlSyntax, reader.At(reader.scanner.CurrentPosition), "YAML: no value can be read here",
+                "is a bracket, a brace or a quote before it not closed?");
         }
 
         return null;
@@ -217,17 +221,26 @@ internal sealed class NodeReader
         }
     }
 
-    private Mark Here() => parser.Current is { } current
-        ? new Mark(file.Path, Math.Max(1, (int)current.Start.Line), Math.Max(1, (int)current.Start.Column))
-        : new Mark(file.Path, 1, 1);
+    private Mark Here() => parser.Current is { } current ? At(current.Start) : new Mark(file.Path, 1, 1);
+
+    private Mark At(YamlDotNet.Core.Mark mark) => new(file.Path, Math.Max(1, (int)mark.Line), Math.Max(1, (int)mark.Column));
 
     private void ReportSyntax(YamlException e)
     {
-        int line = Math.Max(1, (int)e.Start.Line);
-        string? text = file.Text.Split('\n').ElementAtOrDefault(line - 1);
-        string? hint = text is not null && text.TakeWhile(char.IsWhiteSpace).Contains('\t') ? "indent with spaces, not tabs" : null;
-        diagnostics.Error(DiagnosticCodes.YamlSyntax, new Mark(file.Path, line, Math.Max(1, (int)e.Start.Column)),
-            "YAML: " + e.Message.TrimEnd('.'), hint);
+        Mark at = At(e.Start);
+        string? hint = null;
+        if (e.Message.Contains("tab as indentation", StringComparison.Ordinal))
+        {
+            // The parser gives the place of the map that the line belongs to.
+            int line = file.Text.Split('\n').Skip(at.Line - 1).TakeWhile(l => !l.TrimStart(' ').StartsWith('\t')).Count() + at.Line;
+            (at, hint) = (new Mark(file.Path, line, 1), "indent with spaces");
+        }
+        else if (e.Message.Contains("found invalid mapping", StringComparison.Ordinal))
+        {
+            hint = "is the indentation right? A value with ': ' in it stands in quotes";
+        }
+
+        diagnostics.Error(DiagnosticCodes.YamlSyntax, at, "YAML: " + e.Message.TrimEnd('.'), hint);
     }
 
     private sealed class NodeException(string code, Mark at, string message, string? hint = null) : Exception(message)
