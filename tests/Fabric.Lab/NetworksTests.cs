@@ -1,9 +1,12 @@
 using System.Diagnostics;
+using System.Net;
 
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
 using Fabric.Lab.Workloads;
 using Fabric.Testing;
+using Fabric.Topology;
+using Fabric.Topology.Model;
 
 [assembly: CollectionBehavior(DisableTestParallelization = true)]
 
@@ -12,6 +15,21 @@ namespace Fabric.Lab;
 /// <summary>The lab's own ground: what the demo and the other tests stand on, without a gateway in it.</summary>
 public sealed class NetworksTests
 {
+    [Fact]
+    public void Both_topologies_are_accepted_without_a_warning()
+    {
+        foreach (LabNetwork network in new LabNetwork[] { new NamespaceNetwork(), new LoopbackNetwork(_ => Task.CompletedTask) })
+        {
+            var result = TopologyLoader.Load([new TopologyFile("lab.yaml", network.Topology)]);
+            Assert.Empty(result.Diagnostics);
+            Assert.Equal(network.Sites.Select(s => s.Gateway), result.Topology!.Sites.Select(s => s.Gateways.Single().Name));
+            // Where the lab starts its programs is where the topology says that they are.
+            Assert.Equal(network.Virginia.Web, Endpoint(result.Topology, "web", "virginia"));
+            Assert.Equal(network.Factory.Web, Endpoint(result.Topology, "web", "factory"));
+            Assert.Equal(network.Virginia.Cache, Endpoint(result.Topology, "cache", "virginia"));
+        }
+    }
+
     [RequiresFact("root", "ip", "nft", "ping")]
     public async Task Sites_reach_each_other_as_drawn_and_nothing_gets_in_behind_the_NAT()
     {
@@ -118,6 +136,12 @@ public sealed class NetworksTests
             other.Kill();
             await other.WaitForExitAsync();
         }
+    }
+
+    private static IPEndPoint Endpoint(FabricTopology topology, string service, string site)
+    {
+        var endpoint = topology.Services.Single(s => s.Name == service).Exports.Single(e => e.Site == site).Endpoints.Single();
+        return new IPEndPoint(endpoint.Address, endpoint.Port);
     }
 
     /// <summary>No namespace, no folder, no file of the lab.</summary>
