@@ -16,32 +16,28 @@ public sealed class StallMeter(TimeSpan start)
     public void Arrived(TimeSpan at, int bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
-        CountPause(at);
+        _longest = LongestUntil(at);
+        _last = at;
         _total += bytes;
     }
 
-    /// <summary>What was measured up to <paramref name="at"/>: a pause that lasts until then counts. May be asked again.</summary>
+    /// <summary>What was measured up to <paramref name="at"/>: a pause that lasts until then counts. Changes nothing.</summary>
     public StallSummary Until(TimeSpan at)
     {
-        CountPause(at);
+        var longest = LongestUntil(at);
         return new StallSummary(
             _total,
             at - _start,
-            _longest.Length,
-            _longest.From - _start,
-            Rate(_longest.BytesBefore, _longest.From - _start),
-            Rate(_total - _longest.BytesBefore, at - _longest.To));
+            longest.Length,
+            longest.From - _start,
+            Rate(longest.BytesBefore, longest.From - _start),
+            Rate(_total - longest.BytesBefore, at - longest.To));
     }
 
-    private void CountPause(TimeSpan at)
+    private Pause LongestUntil(TimeSpan at)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(at, _last);
-        if (at - _last > _longest.Length)
-        {
-            _longest = new Pause(_last, at, _total);
-        }
-
-        _last = at;
+        return at - _last > _longest.Length ? new Pause(_last, at, _total) : _longest;
     }
 
     private static double? Rate(long bytes, TimeSpan span) => span > TimeSpan.Zero ? bytes / span.TotalSeconds : null;

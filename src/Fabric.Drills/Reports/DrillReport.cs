@@ -14,6 +14,8 @@ public sealed record DrillReport(bool Ok, DrillMode Mode, ImmutableArray<DrillSt
         WriteIndented = true,
         // Text is for people and goes to a file, not into a page.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        // A measurement that is no number must not cost the report.
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
     };
 

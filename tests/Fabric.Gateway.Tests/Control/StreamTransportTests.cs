@@ -116,6 +116,26 @@ public sealed class StreamTransportTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Next_call_opens_a_new_stream_when_the_last_one_broke()
+    {
+        List<DuplexStream> opened = [];
+        using var invoker = GrpcHandler.OverStreams(_ =>
+        {
+            var (near, far) = DuplexStream.Pair();
+            opened.Add(far);
+            _ = _streams.ServeAsync(far, $"paris-{opened.Count}");
+            return Task.FromResult<Stream>(near);
+        });
+        await using var updates = ClientOver(invoker).ServerStreamingAsync(CatalogMethods.Watch, Watcher).GetAsyncEnumerator();
+        Assert.True(await updates.MoveNextAsync().AsTask().WaitAsync(Limit));
+        Assert.Equal("paris-1", await ReloadAsync(invoker));
+        opened[0].Break();
+        await Assert.ThrowsAsync<GrpcException>(() => updates.MoveNextAsync().AsTask().WaitAsync(Limit));
+
+        Assert.Equal("paris-2", await ReloadAsync(invoker));
+    }
+
+    [Fact]
     public async Task Streams_above_the_limit_are_refused_and_disposed()
     {
         var held = Enumerable.Range(0, 3).Select(_ => DuplexStream.Pair()).ToArray();

@@ -5,19 +5,20 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Fabric.Protocol.Tests.Grpc;
 
-/// <summary>A Kestrel that serves one gRPC server on a loopback port and on a unix socket.</summary>
+/// <summary>A Kestrel that serves on a loopback port and on a unix socket.</summary>
 internal sealed class GrpcHost : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly string _folder = Directory.CreateTempSubdirectory("fabric-grpc-").FullName;
     private readonly List<HttpMessageInvoker> _invokers = [];
 
-    private GrpcHost(GrpcServer server, HttpProtocols protocols)
+    private GrpcHost(RequestDelegate serve, HttpProtocols protocols)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -26,16 +27,19 @@ internal sealed class GrpcHost : IAsyncDisposable
             kestrel.ListenUnixSocket(SocketPath, listen => listen.Protocols = protocols);
         });
         _app = builder.Build();
-        _app.Run(server.InvokeAsync);
+        _app.Run(serve);
     }
 
     public string SocketPath => Path.Combine(_folder, "s");
 
     public Uri Authority { get; private set; } = new("http://127.0.0.1");
 
-    public static async Task<GrpcHost> StartAsync(GrpcServer server, HttpProtocols protocols = HttpProtocols.Http2)
+    public static Task<GrpcHost> StartAsync(GrpcServer server, HttpProtocols protocols = HttpProtocols.Http2) =>
+        StartAsync(server.InvokeAsync, protocols);
+
+    public static async Task<GrpcHost> StartAsync(RequestDelegate serve, HttpProtocols protocols = HttpProtocols.Http2)
     {
-        var host = new GrpcHost(server, protocols);
+        var host = new GrpcHost(serve, protocols);
         await host._app.StartAsync();
         var addresses = host._app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!;
         host.Authority = new Uri(addresses.Addresses.First(a => a.Contains("127.0.0.1", StringComparison.Ordinal)));
