@@ -18,7 +18,8 @@ public static class DnsResponder
     /// <param name="zone">What to answer from.</param>
     /// <param name="message">The query as received.</param>
     /// <param name="response">At least <see cref="UdpBuffer"/> bytes.</param>
-    /// <param name="transport">Over UDP the client's EDNS size is the limit, within 512 and 1,232; TC tells that it was hit.</param>
+    /// <param name="transport">Over UDP the client's EDNS size is the limit, within 512 and 1,232; TC tells that it was
+    /// hit.</param>
     /// <param name="rcode">What was answered.</param>
     /// <returns>Bytes of the response; 0: no answer is due.</returns>
     public static int Respond(
@@ -45,7 +46,8 @@ public static class DnsResponder
             return Fail(query, response, rcode = DnsRcode.Refused);
         }
 
-        var limit = Math.Min(response.Length, transport == DnsTransport.Tcp ? DnsLimits.Tcp : Math.Min(query.UdpSize, DnsLimits.Udp));
+        var due = transport == DnsTransport.Tcp ? DnsLimits.Tcp : Math.Min(query.UdpSize, DnsLimits.Udp);
+        var limit = Math.Min(response.Length, due);
         rcode = exact ? DnsRcode.NoError : DnsRcode.NxDomain;
         var answer = !exact ? null
             : query.Type == DnsType.Any ? node.Answers.FirstOrDefault() // one RRset is enough (RFC 8482 §4.1)
@@ -67,8 +69,9 @@ public static class DnsResponder
         var writer = Begin(query, response);
         var whole = writer.TryWriteBytes(answer.Bytes);
         var withAnswer = whole || writer.TryWriteBytes(answer.Bytes.AsSpan(0, answer.AnswerLength));
+        var flags = withAnswer ? DnsFlags.Authoritative : DnsFlags.Authoritative | DnsFlags.Truncated;
         return Finish(
-            ref writer, query, DnsRcode.NoError, withAnswer ? DnsFlags.Authoritative : DnsFlags.Authoritative | DnsFlags.Truncated,
+            ref writer, query, DnsRcode.NoError, flags,
             withAnswer ? answer.AnswerCount : 0, 0, whole ? answer.AdditionalCount : 0);
     }
 
@@ -77,8 +80,8 @@ public static class DnsResponder
     {
         var writer = Begin(query, response);
         var fits = writer.TryWriteRecord(soa);
-        return Finish(
-            ref writer, query, rcode, fits ? DnsFlags.Authoritative : DnsFlags.Authoritative | DnsFlags.Truncated, 0, fits ? 1 : 0, 0);
+        var flags = fits ? DnsFlags.Authoritative : DnsFlags.Authoritative | DnsFlags.Truncated;
+        return Finish(ref writer, query, rcode, flags, 0, fits ? 1 : 0, 0);
     }
 
     private static int Fail(in DnsQuery query, Span<byte> response, DnsRcode rcode)
@@ -111,8 +114,9 @@ public static class DnsResponder
 
         // RD and CD are repeated (RFC 1035 §4.1.1, RFC 4035 §3.1.6); RA stays 0: this server asks nobody.
         var echoed = query.Header.Flags & (DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled);
+        var questions = (ushort)(query.Question.IsEmpty ? 0 : 1);
         return writer.Finish(new DnsHeader(
-            query.Header.Id, DnsFlags.Response | echoed | flags, query.Header.Opcode, rcode, query.Question.IsEmpty ? (ushort)0 : (ushort)1,
-            (ushort)answers, (ushort)authorities, (ushort)additionals));
+            query.Header.Id, DnsFlags.Response | echoed | flags, query.Header.Opcode, rcode,
+            questions, (ushort)answers, (ushort)authorities, (ushort)additionals));
     }
 }

@@ -8,13 +8,15 @@ namespace Fabric.Gateway.Dns;
 public sealed record DnsServerOptions
 {
     /// <summary>Where to listen, UDP and TCP; port 0 takes a free one, the same for both. Default 127.0.0.1:53. Name addresses
-    /// rather than a wildcard on a host with several: an answer over UDP leaves from the address that the route prefers.</summary>
+    /// rather than a wildcard on a host with several: an answer over UDP leaves from the address that the route
+    /// prefers.</summary>
     public ImmutableArray<IPEndPoint> Listen { get; init; } = [new(IPAddress.Loopback, 53)];
 
     /// <summary>Threads that receive datagrams, per endpoint. Default 1; 1 to 64.</summary>
     public int UdpThreads { get; init; } = 1;
 
-    /// <summary>Connections open at once, over all endpoints; one more is closed as soon as accepted. Default 128; 1 to 65,535.</summary>
+    /// <summary>Connections open at once, over all endpoints; one more is closed as soon as accepted. Default 128; 1 to
+    /// 65,535.</summary>
     public int TcpConnections { get; init; } = 128;
 
     /// <summary>A connection that completes no query for this long is closed, as is one that does not take its answers.
@@ -29,9 +31,10 @@ public sealed record DnsServerOptions
 /// </summary>
 public sealed class DnsServer : IAsyncDisposable
 {
-    // A query is small; what exceeds this is cut off and found malformed.
-    private const int ReceiveBuffer = 4096;
+    // The longest datagram: on Windows a longer one than the buffer would be an error, and errors cost.
+    private const int ReceiveBuffer = 65535;
     private const int SocketBuffer = 1 << 20;
+    private const int SioUdpConnReset = unchecked((int)0x9800000C);
     private static readonly TimeSpan ErrorPause = TimeSpan.FromMilliseconds(10);
 
     private readonly DnsServerOptions _options;
@@ -124,29 +127,42 @@ public sealed class DnsServer : IAsyncDisposable
         var from = new SocketAddress(socket.AddressFamily);
         while (!_stop.IsSet)
         {
+            int received;
             try
             {
-                var received = socket.ReceiveFrom(query, SocketFlags.None, from);
-                var length = Answer(query.AsSpan(0, received), response, DnsTransport.Udp);
-                if (length > 0)
+                received = socket.ReceiveFrom(query, SocketFlags.None, from);
+            }
+            catch (Exception e) when (e is ObjectDisposedException or SocketException)
+            {
+                if (!_stop.IsSet)
                 {
-                    socket.SendTo(response.AsSpan(0, length), SocketFlags.None, from);
+                    // The machine's trouble, such as no memory: go on, but not hot.
+                    _counters.Fault();
+                    _stop.Wait(ErrorPause);
                 }
+
+                continue;
             }
-            catch (ObjectDisposedException)
+
+            var length = Answer(query.AsSpan(0, received), response, DnsTransport.Udp);
+            if (length > 0 && !TrySend(socket, response.AsSpan(0, length), from))
             {
-                return;
+                _counters.Dropped();
             }
-            catch (SocketException) when (!_stop.IsSet)
-            {
-                // One sender's trouble (it is unreachable, its datagram too long) or the machine's (no memory): go on, but not hot.
-                _counters.Fault();
-                _stop.Wait(ErrorPause);
-            }
-            catch (SocketException)
-            {
-                return;
-            }
+        }
+    }
+
+    /// <summary>False for an asker that cannot be reached. There may be many (forged sources): no reason to pause.</summary>
+    private static bool TrySend(Socket socket, ReadOnlySpan<byte> response, SocketAddress to)
+    {
+        try
+        {
+            socket.SendTo(response, SocketFlags.None, to);
+            return true;
+        }
+        catch (Exception e) when (e is ObjectDisposedException or SocketException)
+        {
+            return false;
         }
     }
 
@@ -191,6 +207,12 @@ public sealed class DnsServer : IAsyncDisposable
                 if (endPoint.Address.Equals(IPAddress.IPv6Any))
                 {
                     udp.DualMode = tcp.DualMode = true;
+                }
+
+                if (OperatingSystem.IsWindows())
+                {
+                    // Else an asker that has gone makes the next receive fail.
+                    udp.IOControl(SioUdpConnReset, [0, 0, 0, 0], null);
                 }
 
                 udp.ReceiveBufferSize = SocketBuffer;

@@ -6,9 +6,10 @@ namespace Fabric.Gateway.Dns;
 /// <summary>Totals since the server was made.</summary>
 /// <param name="UdpQueries">Datagrams received, whatever is in them.</param>
 /// <param name="TcpQueries">Messages received over TCP.</param>
-/// <param name="ByRcode">Answers by the lower 4 bits of their RCODE: index 3 is NXDOMAIN. BADVERS (16) is the last, index 16.</param>
+/// <param name="ByRcode">Answers by the lower 4 bits of their RCODE: index 3 is NXDOMAIN. BADVERS (16) is the last, index
+/// 16.</param>
 /// <param name="Truncated">Answers with TC.</param>
-/// <param name="Dropped">Messages not answered: too short, or themselves responses, or their answer could not be sent.</param>
+/// <param name="Dropped">Messages not answered: too short, or themselves responses, or their asker was unreachable.</param>
 /// <param name="Faults">Queries answered SERVFAIL because of an exception here, and receive errors.</param>
 /// <param name="TcpConnections">Open now.</param>
 /// <param name="TcpRefused">Connections closed at once, for the limit was reached.</param>
@@ -34,7 +35,8 @@ internal sealed class DnsCounters
     private long _refused;
     private long _idled;
 
-    public void Received(DnsTransport transport) => Interlocked.Increment(ref transport == DnsTransport.Udp ? ref _udp : ref _tcp);
+    public void Received(DnsTransport transport) =>
+        Interlocked.Increment(ref transport == DnsTransport.Udp ? ref _udp : ref _tcp);
 
     public void Answered(DnsRcode rcode, bool truncated)
     {
@@ -54,6 +56,7 @@ internal sealed class DnsCounters
     public void Idled() => Interlocked.Increment(ref _idled);
 
     public DnsStatistics Read(int connections) => new(
-        Volatile.Read(ref _udp), Volatile.Read(ref _tcp), [.. _byRcode], Volatile.Read(ref _truncated), Volatile.Read(ref _dropped),
-        Volatile.Read(ref _faults), connections, Volatile.Read(ref _refused), Volatile.Read(ref _idled));
+        Volatile.Read(ref _udp), Volatile.Read(ref _tcp), [.. _byRcode], Volatile.Read(ref _truncated),
+        Volatile.Read(ref _dropped), Volatile.Read(ref _faults), connections, Volatile.Read(ref _refused),
+        Volatile.Read(ref _idled));
 }

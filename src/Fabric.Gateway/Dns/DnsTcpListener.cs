@@ -204,11 +204,13 @@ internal sealed class DnsTcpListener : IAsyncDisposable
 
     /// <summary>Length of the first message, when all of it is there.</summary>
     private static int? MessageLength(ReadOnlySpan<byte> input) =>
-        input.Length >= LengthPrefix && BinaryPrimitives.ReadUInt16BigEndian(input) is var length && input.Length >= LengthPrefix + length
+        input.Length >= LengthPrefix && BinaryPrimitives.ReadUInt16BigEndian(input) is var length
+            && input.Length >= LengthPrefix + length
             ? length
             : null;
 
-    /// <summary>A buffer that can hold the message that has begun: grows to at most 64 KiB and shrinks when it is empty.</summary>
+    /// <summary>A buffer that can hold the message that has begun: grows to at most 64 KiB and shrinks when it is
+    /// empty.</summary>
     private static byte[] Fit(byte[] buffer, int filled)
     {
         var need = filled < LengthPrefix

@@ -1,6 +1,7 @@
 namespace Fabric.Protocol.Dns;
 
-/// <summary>RR types and QTYPEs (IANA DNS parameters). Any other value is legal on the wire and carried as it is (RFC 3597).</summary>
+/// <summary>RR types and QTYPEs (IANA DNS parameters). Any other value is legal on the wire and carried as it is (RFC
+/// 3597).</summary>
 public enum DnsType : ushort
 {
     None = 0,

@@ -7,7 +7,8 @@ namespace Fabric.Protocol.Dns;
 /// ones of an extended code are in the OPT record.
 /// </summary>
 public readonly record struct DnsHeader(
-    ushort Id, DnsFlags Flags, DnsOpcode Opcode, DnsRcode Rcode, ushort Questions, ushort Answers, ushort Authorities, ushort Additionals)
+    ushort Id, DnsFlags Flags, DnsOpcode Opcode, DnsRcode Rcode,
+    ushort Questions, ushort Answers, ushort Authorities, ushort Additionals)
 {
     private const ushort FlagMask = (ushort)(DnsFlags.CheckingDisabled | DnsFlags.AuthenticData | DnsFlags.RecursionAvailable
         | DnsFlags.RecursionDesired | DnsFlags.Truncated | DnsFlags.Authoritative | DnsFlags.Response);

@@ -3,7 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace Fabric.Protocol.Dns;
 
-/// <summary>A whole message as objects: for clients, tests and tools. The server's path does without (<see cref="DnsQuery"/>).</summary>
+/// <summary>A whole message as objects: for clients, tests and tools. The server's path does without
+/// (<see cref="DnsQuery"/>).</summary>
 public sealed record DnsMessage
 {
     public ushort Id { get; init; }

@@ -58,10 +58,16 @@ public sealed class DnsName : IEquatable<DnsName>
     public static bool TryParse(string text, [NotNullWhen(true)] out DnsName? name, [NotNullWhen(false)] out string? error)
     {
         name = null;
-        if (text is "." or "")
+        if (text.Length == 0)
         {
-            (name, error) = (text == "." ? Root : null, text == "." ? null : "a DNS name must not be empty: write . for the root");
-            return error is null;
+            error = "a DNS name must not be empty: write . for the root";
+            return false;
+        }
+
+        if (text == ".")
+        {
+            (name, error) = (Root, null);
+            return true;
         }
 
         var wire = new byte[DnsLimits.Name];
@@ -120,7 +126,8 @@ public sealed class DnsName : IEquatable<DnsName>
         return true;
     }
 
-    /// <summary>This name with one more label in front: <c>a</c> + <c>b.c.</c> = <c>a.b.c.</c> Dots inside the label stay inside it.</summary>
+    /// <summary>This name with one more label in front: <c>a</c> + <c>b.c.</c> = <c>a.b.c.</c> Dots inside the label stay
+    /// inside it.</summary>
     public DnsName Prepend(string label)
     {
         if (label.Length is 0 or > DnsLimits.Label || !Ascii.IsValid(label))
@@ -201,7 +208,8 @@ public sealed class DnsName : IEquatable<DnsName>
             return text[i] < 0x80;
         }
 
-        if (i + 3 >= text.Length || !byte.TryParse(text.AsSpan(i + 1, 3), NumberStyles.None, CultureInfo.InvariantCulture, out octet))
+        if (i + 3 >= text.Length
+            || !byte.TryParse(text.AsSpan(i + 1, 3), NumberStyles.None, CultureInfo.InvariantCulture, out octet))
         {
             return false;
         }
@@ -239,7 +247,8 @@ public sealed class DnsNameComparer : IEqualityComparer<DnsName>, IAlternateEqua
         return true;
     }
 
-    /// <summary>FNV-1a over the folded bytes. Not seeded: the names inside a table are the operator's own, queries only look.</summary>
+    /// <summary>FNV-1a over the folded bytes. Not seeded: the names inside a table are the operator's own, queries only
+    /// look.</summary>
     public static int Hash(ReadOnlySpan<byte> name)
     {
         var hash = 2166136261u;

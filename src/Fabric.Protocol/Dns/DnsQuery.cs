@@ -6,7 +6,8 @@ public enum DnsVerdict
     /// <summary>Well formed: look its name up.</summary>
     Answer,
 
-    /// <summary>Shorter than a header, or itself a response: never answered, so that two servers cannot echo each other.</summary>
+    /// <summary>Shorter than a header, or itself a response: never answered, so that two servers cannot echo each
+    /// other.</summary>
     Drop,
 
     FormErr,
@@ -25,7 +26,8 @@ public readonly ref struct DnsQuery
     public DnsVerdict Verdict { get; private init; }
     public DnsHeader Header { get; private init; }
 
-    /// <summary>The whole question as received, to be echoed byte for byte (clients randomise its case); empty when unreadable.</summary>
+    /// <summary>The whole question as received, to be echoed byte for byte (clients randomise its case); empty when
+    /// unreadable.</summary>
     public ReadOnlySpan<byte> Question { get; private init; }
 
     /// <summary>QNAME in wire form, case kept.</summary>

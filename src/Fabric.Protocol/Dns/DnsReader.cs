@@ -127,7 +127,8 @@ public ref struct DnsReader(ReadOnlySpan<byte> message, int offset = 0)
         return false;
     }
 
-    /// <summary>What follows a record's name. The position is then after its data; <see cref="DnsData.TryRead"/> reads that.</summary>
+    /// <summary>What follows a record's name. The position is then after its data; <see cref="DnsData.TryRead"/> reads
+    /// that.</summary>
     public bool TryReadRecordHead(out DnsRecordHead head)
     {
         head = default;

@@ -116,7 +116,8 @@ public sealed record DnsSrv(ushort Priority, ushort Weight, ushort Port, DnsName
         && writer.TryWriteUInt16(Port) && writer.TryWriteBytes(Target.Wire);
 }
 
-/// <summary>RFC 1035 §3.3.13; times in seconds. <see cref="Minimum"/> bounds how long a negative answer is kept (RFC 2308).</summary>
+/// <summary>RFC 1035 §3.3.13; times in seconds. <see cref="Minimum"/> bounds how long a negative answer is kept (RFC
+/// 2308).</summary>
 public sealed record DnsSoa(
     DnsName PrimaryServer, DnsName Mailbox, uint Serial, uint Refresh, uint Retry, uint Expire, uint Minimum) : DnsData
 {

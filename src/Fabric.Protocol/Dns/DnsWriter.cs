@@ -143,8 +143,13 @@ public ref struct DnsWriter
     /// <summary>Notes where the labels stand that are about to be written; pointers reach 14 bits, the table 64 labels.</summary>
     private void Remember(scoped ReadOnlySpan<byte> labels, int start)
     {
-        for (var at = 0; at < labels.Length && labels[at] != 0 && start + at < 0x4000 && _known < Offsets.Size; at += labels[at] + 1)
+        for (var at = 0; at < labels.Length && labels[at] != 0; at += labels[at] + 1)
         {
+            if (start + at >= 0x4000 || _known == Offsets.Size)
+            {
+                return;
+            }
+
             _labels[_known++] = (ushort)(start + at);
         }
     }
@@ -164,7 +169,8 @@ public ref struct DnsWriter
         return false;
     }
 
-    /// <summary>Whether the name at that place of the message, pointers followed, is this one. What is here was written here.</summary>
+    /// <summary>Whether the name at that place of the message, pointers followed, is this one. What is here was written
+    /// here.</summary>
     private readonly bool Stands(scoped ReadOnlySpan<byte> suffix, int at)
     {
         for (var i = 0; ;)

@@ -30,13 +30,13 @@ public sealed class DnsClientTests : IAsyncLifetime
     [InlineData("+short +tcp " + Web + " A", "^127\\.64\\.3\\.9$")]
     [InlineData("+short db.shop.svc.clusterset.local AAAA", "^fd00::7$")]
     [InlineData("+short _http._tcp." + Web + " SRV", "^0 0 80 web\\.shop\\.svc\\.clusterset\\.local\\.$")]
-    [InlineData("_http._tcp." + Web + " SRV", "ADDITIONAL: 1$[\\s\\S]*web\\.shop\\.svc\\.clusterset\\.local\\.\\s+5\\s+IN\\s+A\\s+127\\.64\\.3\\.9")]
+    [InlineData("_http._tcp." + Web + " SRV", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
     [InlineData("+short dns-version.clusterset.local TXT", "^\"1\\.0\\.0\"$")]
     [InlineData("+short -x 127.64.3.9", "^web\\.shop\\.svc\\.clusterset\\.local\\.$")]
     [InlineData("+short " + Zone + " NS", "^ns\\.clusterset\\.local\\.$")]
     [InlineData("+edns " + Web + " A", "Version: 0; flags: ; UDP size: 1232 B; ext-rcode: NOERROR")]
     [InlineData("+edns=1 " + Web + " A", "status: BADVERS|ext-rcode: BADVERS")]
-    [InlineData("nothing." + Web + " A", "status: NXDOMAIN;[\\s\\S]*Flags: qr aa rd;[\\s\\S]*clusterset\\.local\\.\\s+1\\s+IN\\s+SOA")]
+    [InlineData("nothing." + Web + " A", "NXDOMAIN;[\\s\\S]*Flags: qr aa rd;[\\s\\S]*^clusterset[a-z.]+\\s+1\\s+IN\\s+SOA")]
     [InlineData(Web + " AAAA", "status: NOERROR;[\\s\\S]*ANSWER: 0; AUTHORITY: 1;[\\s\\S]*SOA")]
     [InlineData("idle.shop.svc.clusterset.local A", "status: NOERROR;[\\s\\S]*ANSWER: 0; AUTHORITY: 1;[\\s\\S]*SOA")]
     [InlineData("example.com A", "status: REFUSED")]
@@ -81,7 +81,8 @@ public sealed class DnsClientTests : IAsyncLifetime
 
     [RequiresFact("dig")]
     public async Task Dig_finds_no_keys_within_512_bytes() =>
-        await Expect("dig", $"+norec +dnssec +bufsize=512 +ignore {Zone} DNSKEY", "status: NOERROR,[\\s\\S]*flags: do; udp: 1232");
+        await Expect(
+            "dig", $"+norec +dnssec +bufsize=512 +ignore {Zone} DNSKEY", "status: NOERROR,[\\s\\S]*flags: do; udp: 1232");
 
     private async Task Expect(string tool, string arguments, string expected)
     {
@@ -92,8 +93,9 @@ public sealed class DnsClientTests : IAsyncLifetime
     private async Task<string> Run(string tool, string arguments)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        var once = tool == "dig" ? "+tries=1 +time=5" : "+retry=0 +timeout=5";
         using var process = Process.Start(new ProcessStartInfo(
-            tool, $"@127.0.0.1 -p {_server.EndPoints[0].Port} {(tool == "dig" ? "+tries=1 +time=5" : "+retry=0 +timeout=5")} {arguments}")
+            tool, $"@127.0.0.1 -p {_server.EndPoints[0].Port} {once} {arguments}")
         {
             RedirectStandardOutput = true,
         })!;

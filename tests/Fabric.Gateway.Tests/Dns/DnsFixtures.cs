@@ -13,7 +13,9 @@ internal static class DnsFixtures
 
     public static readonly DnsService[] Services =
     [
-        new("web", "shop", IPAddress.Parse("127.64.3.9"), [new("http", 80, true), new("https", 443, true), new("dns", 53, false)], true),
+        new(
+            "web", "shop", IPAddress.Parse("127.64.3.9"),
+            [new("http", 80, true), new("https", 443, true), new("dns", 53, false)], true),
         new("db", "shop", IPAddress.Parse("fd00::7"), [new(null, 5432, true)], true),
         new("idle", "shop", IPAddress.Parse("127.64.3.10"), [new("http", 80, true)], false),
     ];

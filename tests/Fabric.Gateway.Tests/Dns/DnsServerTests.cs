@@ -34,7 +34,8 @@ public class DnsServerTests
             Assert.Single((await ReadFramed(tcp)).Answers);
         }
 
-        Assert.Equal((2, 2, 4), (server.Statistics.UdpQueries, server.Statistics.TcpQueries, server.Statistics.Answers(DnsRcode.NoError)));
+        var statistics = server.Statistics;
+        Assert.Equal((2, 2, 4), (statistics.UdpQueries, statistics.TcpQueries, statistics.Answers(DnsRcode.NoError)));
     }
 
     [Fact]
@@ -52,7 +53,8 @@ public class DnsServerTests
     public async Task A_fault_inside_is_SERVFAIL_and_the_server_lives()
     {
         var fail = true;
-        await using var server = Start(OnLoopback, () => Volatile.Read(ref fail) ? throw new InvalidOperationException() : TheZone);
+        await using var server = Start(
+            OnLoopback, () => Volatile.Read(ref fail) ? throw new InvalidOperationException() : TheZone);
         Assert.Equal(DnsRcode.ServFail, (await AskUdp(server.EndPoints[0], Query(Web, DnsType.A))).Rcode);
         Volatile.Write(ref fail, false);
         Assert.Equal(DnsRcode.NoError, (await AskUdp(server.EndPoints[0], Query(Web, DnsType.A))).Rcode);
@@ -196,8 +198,8 @@ public class DnsServerTests
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
         taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         var endPoint = (IPEndPoint)taken.LocalEndPoint!;
-        await using var server = new DnsServer(
-            OnLoopback with { Listen = [new IPEndPoint(IPAddress.IPv6Loopback, 0), endPoint] }, () => TheZone, TimeProvider.System);
+        var options = OnLoopback with { Listen = [new IPEndPoint(IPAddress.IPv6Loopback, 0), endPoint] };
+        await using var server = new DnsServer(options, () => TheZone, TimeProvider.System);
         for (var i = 0; i < 2; i++)
         {
             var e = Assert.Throws<DnsListenException>(server.Start);
@@ -262,7 +264,8 @@ public class DnsServerTests
         await socket.ConnectAsync(endPoint);
         await socket.SendAsync(query.Bytes());
         var buffer = new byte[1500];
-        return Read(buffer.AsSpan(0, await socket.ReceiveAsync(buffer, SocketFlags.None, new CancellationTokenSource(Limit).Token)));
+        using var limit = new CancellationTokenSource(Limit);
+        return Read(buffer.AsSpan(0, await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token)));
     }
 
     private static async Task<Socket> Connect(IPEndPoint endPoint)

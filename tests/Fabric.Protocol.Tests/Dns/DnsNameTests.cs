@@ -89,5 +89,6 @@ public class DnsNameTests
     [InlineData(new byte[] { 0, 0 })]
     [InlineData(new byte[] { 64, 0 })]
     [InlineData(new byte[] { 0xC0, 0 })]
-    public void Wire_form_must_be_exactly_one_plain_name(byte[] wire) => Assert.Throws<ArgumentException>(() => DnsName.FromWire(wire));
+    public void Wire_form_must_be_exactly_one_plain_name(byte[] wire) =>
+        Assert.Throws<ArgumentException>(() => DnsName.FromWire(wire));
 }

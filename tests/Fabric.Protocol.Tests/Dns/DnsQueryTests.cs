@@ -53,8 +53,10 @@ public class DnsQueryTests
         Add(Plain with { Answers = [Opt] }, DnsVerdict.FormErr, hasOpt: true);
         Add(Plain with { Additionals = [Opt with { Ttl = 0x00010000 }] }, DnsVerdict.BadVers, hasOpt: true);
         Add(Plain with { Additionals = [Opt with { Ttl = 0x0000FFFF }] }, DnsVerdict.Answer, hasOpt: true);
-        Add(Plain with { Additionals = [Opt with { Data = new DnsOpt([new DnsOption(100, [1, 2])]) }] }, DnsVerdict.Answer, hasOpt: true);
-        Add(Plain with { Additionals = [Opt with { Data = new DnsOpaque(DnsType.Opt, [0, 3, 0, 9]) }] }, DnsVerdict.FormErr, hasOpt: true);
+        var unknown = new DnsOpt([new DnsOption(100, [1, 2])]);
+        Add(Plain with { Additionals = [Opt with { Data = unknown }] }, DnsVerdict.Answer, hasOpt: true);
+        var cutOff = new DnsOpaque(DnsType.Opt, [0, 3, 0, 9]);
+        Add(Plain with { Additionals = [Opt with { Data = cutOff }] }, DnsVerdict.FormErr, hasOpt: true);
         Add(Plain with { Questions = [Plain.Questions[0] with { Type = DnsType.Opt }] }, DnsVerdict.FormErr);
         data.Add("0001", DnsVerdict.Drop, false);
         data.Add("", DnsVerdict.Drop, false);
