@@ -173,7 +173,8 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         await Network.HealDx();
         download.ForgetPauses();
         var watch = Stopwatch.StartNew();
-        var after = await fabric.Paris.Until("streams back on dx", TimeSpan.FromSeconds(45), s => Peer(s, Virginia).ActiveLink == "dx");
+        var after = await fabric.Paris.Until("streams back on dx", TimeSpan.FromSeconds(45),
+            s => Peer(s, Virginia).ActiveLink == "dx" && s.Links.Single(l => l.Name == "dx").State == "up");
         var back = watch.Elapsed;
         await download.Reach(download.Received + 64 * MiB, TimeSpan.FromSeconds(30));
         var result = await download.StopHere();
@@ -186,6 +187,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
 
     private async Task<string> Failover()
     {
+        await fabric.Paris.Until("web.shop from virginia", TimeSpan.FromSeconds(20), s => s.Services.Single(x => x.Name == "web.shop").ChosenSite == "virginia");
         Expect("the answer before", Nginx.Greeting(Virginia), (await fabric.Curl()).Checked().Output.Trim());
         using var enough = new CancellationTokenSource();
         var answers = new List<CommandResult>();
@@ -237,6 +239,9 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
 
     private async Task<string> Agreement()
     {
+        // A machine that is busy with something else may have made a link late just now.
+        await fabric.LinksUp();
+        await fabric.ActiveLink("dx");
         var json = await fabric.Fabric("status", "-o", "json", "--socket", fabric.Paris.Socket);
         var status = new JsonParser(JsonParser.Settings.Default.WithIgnoreUnknownFields(true)).Parse<Status>(json);
 

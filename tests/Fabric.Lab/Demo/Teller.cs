@@ -10,11 +10,21 @@ public sealed class Teller(IAnsiConsole console)
 
     private bool IsTerminal => console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi;
 
-    public static Teller OnConsole() => new(AnsiConsole.Create(new AnsiConsoleSettings
+    public static Teller OnConsole()
     {
-        Ansi = Console.IsOutputRedirected ? AnsiSupport.No : AnsiSupport.Detect,
-        Interactive = Console.IsOutputRedirected ? InteractionSupport.No : InteractionSupport.Detect,
-    }));
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = Console.IsOutputRedirected ? AnsiSupport.No : AnsiSupport.Detect,
+            Interactive = Console.IsOutputRedirected ? InteractionSupport.No : InteractionSupport.Detect,
+        });
+        if (Console.IsOutputRedirected)
+        {
+            // Lines are for whoever reads the pipe to break.
+            console.Profile.Width = int.MaxValue;
+        }
+
+        return new Teller(console);
+    }
 
     /// <summary>Runs a step under its title.</summary>
     public async Task Step(int number, string title, Func<Task> run)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 
 namespace Fabric.Lab.Processes;
 
@@ -67,8 +68,23 @@ public sealed class Daemon : IAsyncDisposable
     }
 
     public string Tail(int lines = 40) => File.Exists(Log)
-        ? $"--- the end of {Name}'s log\n{string.Join('\n', File.ReadLines(Log).TakeLast(lines))}\n"
+        ? $"--- the end of {Name}'s log\n{string.Join('\n', File.ReadLines(Log).TakeLast(lines).Select(Readable))}\n"
         : $"--- {Name} wrote no log\n";
+
+    /// <summary>Of a structured line: when, how grave, what.</summary>
+    private static string Readable(string line)
+    {
+        try
+        {
+            var entry = JsonDocument.Parse(line).RootElement;
+            return $"{entry.GetProperty("Timestamp")} {entry.GetProperty("LogLevel")} {entry.GetProperty("EventId")} {entry.GetProperty("Message")}"
+                + (entry.TryGetProperty("Exception", out var exception) ? $"\n{exception}" : "");
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            return line;
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {
