@@ -33,7 +33,7 @@ internal sealed class NodeReader
     {
         this.file = file;
         this.diagnostics = diagnostics;
-        scanner = new Scanner(new StringReader(file.Text), skipComments: true);
+        scanner = new Scanner(new StringReader(file.Text.TrimStart('\ufeff')), skipComments: true);
         parser = new Parser(scanner);
     }
 
