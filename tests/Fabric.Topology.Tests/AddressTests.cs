@@ -32,11 +32,13 @@ public class AddressTests
     public void A_known_pick_stays_known()
     {
         // Gateways of one site, of any version, agree only as long as this does not change.
-        Assert.True(ServiceAddresses.TryPick(IPNetwork.Parse("10.201.0.0/16"), "web.shop", Nothing, None, out IPAddress address, out _));
+        IPNetwork range = IPNetwork.Parse("10.201.0.0/16");
+        Assert.True(ServiceAddresses.TryPick(range, "web.shop", Nothing, None, out IPAddress address, out _));
         Assert.Equal("10.201.156.227", address.ToString());
         Assert.Equal("127.86.0.0/16", ServiceAddresses.DefaultRange("paris").ToString());
         Assert.Equal("fd54:667c:c7be::/48", OverlayAddresses.Prefix("acme.example").ToString());
-        Assert.Equal("fd54:667c:c7be:7b96:53d2:d98f:1309:e8f9", OverlayAddresses.Of("acme.example", "wan-547", "paris-1").ToString());
+        Assert.Equal(
+            "fd54:667c:c7be:7b96:53d2:d98f:1309:e8f9", OverlayAddresses.Of("acme.example", "wan-547", "paris-1").ToString());
     }
 
     [Fact]
@@ -74,15 +76,17 @@ public class AddressTests
         Assert.True(ServiceAddresses.TryPick(range, "web.shop", assigned, new HashSet<IPAddress> { IPAddress.Parse("10.0.0.7") },
             out IPAddress moved, out _));
         Assert.NotEqual(IPAddress.Parse("10.0.0.7"), moved);
-        Assert.True(ServiceAddresses.TryPick(IPNetwork.Parse("10.9.0.0/24"), "web.shop", assigned, None, out IPAddress other, out _));
-        Assert.True(IPNetwork.Parse("10.9.0.0/24").Contains(other));
+        IPNetwork moveTo = IPNetwork.Parse("10.9.0.0/24");
+        Assert.True(ServiceAddresses.TryPick(moveTo, "web.shop", assigned, None, out IPAddress other, out _));
+        Assert.True(moveTo.Contains(other));
     }
 
     [Fact]
     public void Assign_reserves_the_dns_address_and_the_fixed_ones()
     {
         FabricTopology topology = Samples.Accept(Samples.TwoSites
-            .Replace("gateways: [ { name: paris-1 } ]", "serviceAddresses: 10.9.0.0/29\n    gateways: [ { name: paris-1, dns: \"10.9.0.1:53\" } ]")
+            .Replace("gateways: [ { name: paris-1 } ]",
+                "serviceAddresses: 10.9.0.0/29\n    gateways: [ { name: paris-1, dns: \"10.9.0.1:53\" } ]")
             .Replace("    ports: [ { port: 80 } ]", "    address: 10.9.0.2\n    ports: [ { port: 80 } ]")
             .Replace("policies:", string.Concat(Enumerable.Range(0, 4).Select(i =>
                 $"  - name: s{i}\n    namespace: shop\n    ports: [ {{ port: 80 }} ]\n"

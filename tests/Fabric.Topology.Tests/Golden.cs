@@ -27,7 +27,8 @@ internal static class Golden
         string folder = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(folder, "Fabric.sln")))
         {
-            folder = Path.GetDirectoryName(folder) ?? throw new InvalidOperationException("Fabric.sln is in no folder above the tests");
+            folder = Path.GetDirectoryName(folder)
+                ?? throw new InvalidOperationException("Fabric.sln is in no folder above the tests");
         }
 
         return folder;

@@ -24,7 +24,8 @@ public class LoaderTests
         Assert.Null(topology.Links[1].A.Address);
         Assert.Equal(51820, topology.Links[1].B.WireGuardPort);
         Service web = topology.Services[0];
-        Assert.Equal(("web.shop", ServiceProtocol.Http, HealthCheckKind.Http), (web.FullName, web.Ports[0].Protocol, web.Health.Kind));
+        Assert.Equal(
+            ("web.shop", ServiceProtocol.Http, HealthCheckKind.Http), (web.FullName, web.Ports[0].Protocol, web.Health.Kind));
         Assert.Equal(["virginia", "factory"], web.Exports.Select(e => e.Site));
         Assert.Equal(new ServiceEndpoint(IPAddress.Loopback, 8080, 80), web.Exports[0].Endpoints[0]);
         Assert.Equal(["site/paris/workload/shop"], topology.Policies[0].From.AsEnumerable());
@@ -43,12 +44,14 @@ public class LoaderTests
     public void Documented_defaults_are_those_of_the_model()
     {
         string spelled = Samples.TwoSites
-            .Replace("sites:\n", "domain: svc.clusterset.local\nprobes: { active: 50ms, idle: 1s, misses: 3, holdDown: 2s }\nsites:\n")
+            .Replace("sites:\n",
+                "domain: svc.clusterset.local\nprobes: { active: 50ms, idle: 1s, misses: 3, holdDown: 2s }\nsites:\n")
             .Replace("{ name: paris-1 }", "{ name: paris-1, listen: [ \"::\" ], port: 7443, dns: \"127.0.0.1:53\", "
                 + "metrics: \"127.0.0.1:9440\", dashboard: \"127.0.0.1:8700\" }")
             .Replace("type: interconnect\n", "type: interconnect\n    cost: 0\n    mtu: 1500\n")
             .Replace("{ port: 80 }", "{ port: 80, protocol: tcp }")
-            .Replace("    exports:", "    health: { type: tcp, interval: 1s, timeout: 500ms, failures: 2, successes: 1 }\n    exports:");
+            .Replace("    exports:",
+                "    health: { type: tcp, interval: 1s, timeout: 500ms, failures: 2, successes: 1 }\n    exports:");
 
         Assert.NotEqual(Samples.TwoSites, spelled);
         Assert.Empty(TopologyDiff.Between(Samples.Accept(Samples.TwoSites), Samples.Accept(spelled)));
@@ -102,7 +105,8 @@ public class LoaderTests
     [Fact]
     public void Anchors_and_aliases_may_be_used()
     {
-        FabricTopology topology = Samples.Accept(Samples.TwoSites.Replace("endpoints: [ \"127.0.0.1:8080\" ]", "endpoints: &here [ \"127.0.0.1:8080\" ]")
+        FabricTopology topology = Samples.Accept(Samples.TwoSites
+            .Replace("endpoints: [ \"127.0.0.1:8080\" ]", "endpoints: &here [ \"127.0.0.1:8080\" ]")
             .Replace("policies:", """
                   - name: api
                     namespace: shop
@@ -128,7 +132,8 @@ public class LoaderTests
     public void A_pinned_key_is_kept()
     {
         string key = Convert.ToBase64String(Enumerable.Range(0, 32).Select(i => (byte)i).ToArray());
-        FabricTopology topology = Samples.Accept(Samples.TwoSites.Replace("name: paris-1 }", $"name: paris-1, wireguardKey: {key} }}"));
+        FabricTopology topology = Samples.Accept(
+            Samples.TwoSites.Replace("name: paris-1 }", $"name: paris-1, wireguardKey: {key} }}"));
 
         Assert.Equal(Enumerable.Range(0, 32).Select(i => (byte)i), topology.Sites[0].Gateways[0].WireGuardKey!.Value.ToArray());
     }
@@ -159,7 +164,8 @@ public class LoaderTests
         }
 
         Diagnostic diagnostic = Samples.Refuse(text.ToString());
-        Assert.Equal((DiagnosticCodes.LimitExceeded, "the topology has more than 10000 objects"), (diagnostic.Code, diagnostic.Message));
+        Assert.Equal(
+            (DiagnosticCodes.LimitExceeded, "the topology has more than 10000 objects"), (diagnostic.Code, diagnostic.Message));
     }
 
     [Fact]
@@ -181,7 +187,8 @@ public class LoaderTests
     [Fact]
     public void More_than_200_findings_are_cut_with_one_that_says_so()
     {
-        TopologyResult result = Samples.Load(Samples.TwoSites + string.Concat(Enumerable.Range(0, 500).Select(i => $"key{i}: x\n")));
+        TopologyResult result = Samples.Load(
+            Samples.TwoSites + string.Concat(Enumerable.Range(0, 500).Select(i => $"key{i}: x\n")));
 
         Assert.Null(result.Topology);
         Assert.Equal(201, result.Diagnostics.Length);
@@ -191,7 +198,7 @@ public class LoaderTests
     [Fact]
     public void A_large_topology_loads_in_time()
     {
-        var text = new StringBuilder(Samples.TwoSites[..Samples.TwoSites.IndexOf("services:", StringComparison.Ordinal)] + "services:\n");
+        var text = new StringBuilder(Samples.TwoSites.Split("services:")[0] + "services:\n");
         for (int i = 0; i < 2_000; i++)
         {
             text.Append($"  - name: s{i}\n    namespace: shop\n    ports: [ {{ port: 80 }} ]\n"
@@ -199,7 +206,7 @@ public class LoaderTests
         }
 
         long start = Stopwatch.GetTimestamp();
-        FabricTopology topology = Samples.Accept(text + "policies:\n  - { name: all, action: allow, from: [ \"site/*\" ], to: [ \"*.shop\" ] }\n");
+        FabricTopology topology = Samples.Accept(text + "policies:" + Samples.TwoSites.Split("policies:")[1]);
 
         Assert.Equal(2_000, topology.Services.Length);
         Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20));
@@ -210,7 +217,9 @@ public class LoaderTests
     {
         Diagnostic diagnostic = Samples.Refuse(Samples.TwoSites.Replace("gateway: paris-1", "gateway: pariss-1"));
 
-        Assert.Equal("00000.yaml:13:20: error FAB0131: there is no gateway 'pariss-1' (hint: did you mean 'paris-1'?)", diagnostic.ToString());
+        Assert.Equal(
+            "00000.yaml:13:20: error FAB0131: there is no gateway 'pariss-1' (hint: did you mean 'paris-1'?)",
+            diagnostic.ToString());
     }
 
     [Fact]
@@ -221,7 +230,10 @@ public class LoaderTests
             "fabric: 1\nextra: 1\nworkloads: [ { name: shop, site: rome, addresses: [ 10.0.0.1/8 ] } ]\n");
 
         Assert.Equal(
-            ["00000.yaml:10:11 FAB0119", "00000.yaml:17:22 FAB0113", "00001.yaml:2:1 FAB0106", "00001.yaml:3:34 FAB0131", "00001.yaml:3:53 FAB0117"],
+            [
+                "00000.yaml:10:11 FAB0119", "00000.yaml:17:22 FAB0113", "00001.yaml:2:1 FAB0106",
+                "00001.yaml:3:34 FAB0131", "00001.yaml:3:53 FAB0117",
+            ],
             result.Diagnostics.Select(d => $"{d.File}:{d.Line}:{d.Column} {d.Code}"));
     }
 }

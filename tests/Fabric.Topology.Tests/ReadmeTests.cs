@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace Fabric.Topology.Tests;
@@ -59,7 +60,8 @@ public class ReadmeTests
         string[] required = [.. definition["required"]?.AsArray().Select(r => r!.GetValue<string>()) ?? []];
         foreach ((string key, JsonNode? value) in definition["properties"]!.AsObject())
         {
-            text.Append($"| `{key}`{(required.Contains(key) ? " (required)" : "")} | {Kind(value!)} | {value!["description"]} |\n");
+            string mark = required.Contains(key) ? " (required)" : "";
+            text.Append($"| `{key}`{mark} | {Kind(value!)} | {value!["description"]} |\n");
         }
 
         return text.ToString();
@@ -70,7 +72,8 @@ public class ReadmeTests
         : schema["anyOf"] is { } any ? string.Join(" or ", any.AsArray().Select(a => Kind(a!)))
         : schema["$ref"] is { } reference ? $"[{Last(reference)}](#{Last(reference)})"
         : schema["items"] is { } items ? "list of " + Kind(items)
-        : schema["enum"] is { } words ? string.Join(", ", words.AsArray().Select(w => $"`{w}`"))
+        : schema["enum"] is { } words ? string.Join(", ",
+            words.AsArray().Where(w => w!.GetValueKind() == JsonValueKind.String).Select(w => $"`{w}`"))
         : schema["const"] is { } only ? $"`{only}`"
         : schema["minimum"] is { } minimum ? $"{minimum} to {schema["maximum"]}"
         : "text";

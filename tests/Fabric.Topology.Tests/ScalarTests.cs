@@ -30,7 +30,8 @@ public class ScalarTests
     [InlineData("1 s", null)]
     [InlineData("", null)]
     public void Duration(string text, int? expected) =>
-        Assert.Equal(expected, Scalars.Duration(10, 3_600_000).Parse(text) is { Usable: true } p ? (int)p.Value.TotalMilliseconds : null);
+        Assert.Equal(
+            expected, Scalars.Duration(10, 3_600_000).Parse(text) is { Usable: true } p ? (int)p.Value.TotalMilliseconds : null);
 
     [Theory]
     [InlineData("192.0.2.1", true)]

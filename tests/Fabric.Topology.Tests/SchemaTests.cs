@@ -14,7 +14,8 @@ public class SchemaTests
         DiagnosticCodes.WrongKind, DiagnosticCodes.UnknownKey, DiagnosticCodes.FormatVersion, DiagnosticCodes.BadName,
         DiagnosticCodes.BadTrustDomain, DiagnosticCodes.BadDomain, DiagnosticCodes.BadNumber, DiagnosticCodes.BadDuration,
         DiagnosticCodes.BadCapacity, DiagnosticCodes.BadChoice, DiagnosticCodes.BadPolicyPath, DiagnosticCodes.BadPolicyService,
-        DiagnosticCodes.BadWireGuardKey, DiagnosticCodes.BadHttpPath, DiagnosticCodes.BadCount,
+        DiagnosticCodes.BadWireGuardKey, DiagnosticCodes.BadHttpPath, DiagnosticCodes.BadAddress, DiagnosticCodes.BadEndpoint,
+        DiagnosticCodes.BadRange, DiagnosticCodes.BadCount,
     ];
 
     private static readonly JsonNode Schema = JsonNode.Parse(JsonSchemaGenerator.Generate())!;
@@ -45,7 +46,8 @@ public class SchemaTests
     }
 
     /// <summary>The keywords that the generator uses; any other fails the test.</summary>
-    private static IEnumerable<string> Problems(Node node, JsonNode schema, string at) => schema.AsObject().SelectMany(keyword => keyword.Key switch
+    private static IEnumerable<string> Problems(Node node, JsonNode schema, string at) =>
+        schema.AsObject().SelectMany(keyword => keyword.Key switch
     {
         "$schema" or "title" or "description" or "definitions" => [],
         "$ref" => Problems(node, Schema["definitions"]![keyword.Value!.GetValue<string>().Split('/')[^1]]!, at),
@@ -53,7 +55,7 @@ public class SchemaTests
         "anyOf" => keyword.Value!.AsArray().Any(s => !Problems(node, s!, at).Any()) ? [] : [$"{at}: none of anyOf"],
         "type" => IsOfType(node, keyword.Value!.GetValue<string>()) ? [] : [$"{at}: not of type {keyword.Value}"],
         "pattern" => node is ScalarNode s && !Regex.IsMatch(s.Text, keyword.Value!.GetValue<string>()) ? [$"{at}: pattern"] : [],
-        "enum" => node is ScalarNode s && !keyword.Value!.AsArray().Any(v => v!.GetValue<string>() == s.Text) ? [$"{at}: enum"] : [],
+        "enum" => node is ScalarNode s && keyword.Value!.AsArray().All(v => v!.ToString() != s.Text) ? [$"{at}: enum"] : [],
         "const" => node is ScalarNode s && s.Text != keyword.Value!.ToString() ? [$"{at}: const"] : [],
         "minimum" => Number(node) < keyword.Value!.GetValue<int>() ? [$"{at}: minimum"] : [],
         "maximum" => Number(node) > keyword.Value!.GetValue<int>() ? [$"{at}: maximum"] : [],
@@ -61,11 +63,13 @@ public class SchemaTests
         "maxItems" => node is ListNode l && l.Items.Length > keyword.Value!.GetValue<int>() ? [$"{at}: maxItems"] : [],
         "items" => node is ListNode l ? l.Items.SelectMany((item, i) => Problems(item, keyword.Value!, $"{at}[{i}]")) : [],
         "required" => node is MapNode m
-            ? keyword.Value!.AsArray().Where(k => m.Entries.All(e => e.Key.Text != k!.GetValue<string>())).Select(k => $"{at}: no {k}") : [],
+            ? keyword.Value!.AsArray().Where(k => m.Entries.All(e => e.Key.Text != k!.ToString())).Select(k => $"{at}: no {k}")
+            : [],
         "additionalProperties" => node is MapNode m
             ? m.Entries.Where(e => schema["properties"]![e.Key.Text] is null).Select(e => $"{at}: {e.Key.Text} is unknown") : [],
         "properties" => node is MapNode m
-            ? m.Entries.SelectMany(e => keyword.Value![e.Key.Text] is { } s ? Problems(e.Value, s, $"{at}/{e.Key.Text}") : []) : [],
+            ? m.Entries.SelectMany(e => keyword.Value![e.Key.Text] is { } s ? Problems(e.Value, s, $"{at}/{e.Key.Text}") : [])
+            : [],
         _ => throw new InvalidOperationException($"the keyword {keyword.Key} is not known to this test"),
     });
 
@@ -78,5 +82,6 @@ public class SchemaTests
         _ => throw new InvalidOperationException($"the type {type} is not known to this test"),
     };
 
-    private static long? Number(Node node) => node is ScalarNode scalar && long.TryParse(scalar.Text, out long number) ? number : null;
+    private static long? Number(Node node) =>
+        node is ScalarNode scalar && long.TryParse(scalar.Text, out long number) ? number : null;
 }

@@ -22,14 +22,16 @@ public class TemplateTests
         string[] lines = yaml.Split('\n');
         int services = Array.IndexOf(lines, "# services:");
 
-        var topology = Samples.Accept(string.Join('\n', lines.Take(services).Concat(lines.Skip(services).Select(l => l.TrimStart('#', ' ') is "" ? "" : l[2..]))));
+        IEnumerable<string> uncommented = lines.Skip(services).Select(l => l.Length < 2 ? "" : l[2..]);
+        var topology = Samples.Accept(string.Join('\n', lines.Take(services).Concat(uncommented)));
         Assert.Equal("web.shop", topology.Services.Single().FullName);
         Assert.Single(topology.Policies);
     }
 
     [Fact]
     public void As_many_sites_as_it_takes_load() =>
-        Samples.Accept(TopologyTemplate.Create("acme.example", [.. Enumerable.Range(0, TopologyTemplate.MaxSites).Select(i => $"s{i}")]));
+        Samples.Accept(TopologyTemplate.Create(
+            "acme.example", [.. Enumerable.Range(0, TopologyTemplate.MaxSites).Select(i => $"s{i}")]));
 
     [Theory]
     [InlineData("Acme", "paris", "'Acme' is not a SPIFFE trust domain")]
@@ -38,5 +40,6 @@ public class TemplateTests
     [InlineData("acme.example", "a123456789b123456789c123456789d123456789e123456789f123456789g12", "is not a name")]
     [InlineData("acme.example", "x\nevil: 1", "is not a name")]
     public void What_no_topology_may_have_is_refused(string trustDomain, string sites, string message) =>
-        Assert.Contains(message, Assert.Throws<ArgumentException>(() => TopologyTemplate.Create(trustDomain, sites.Split(','))).Message);
+        Assert.Contains(message, Assert.Throws<ArgumentException>(
+            () => TopologyTemplate.Create(trustDomain, sites.Split(','))).Message);
 }
