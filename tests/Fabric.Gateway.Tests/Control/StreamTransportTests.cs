@@ -119,7 +119,7 @@ public sealed class StreamTransportTests : IAsyncLifetime
     public async Task Next_call_opens_a_new_stream_when_the_last_one_broke()
     {
         List<DuplexStream> opened = [];
-        using var invoker = GrpcHandler.OverStreams(_ =>
+        using var invoker = GrpcHandler.OverStreams(cancellationToken =>
         {
             var (near, far) = DuplexStream.Pair();
             opened.Add(far);
