@@ -68,7 +68,8 @@ public sealed class RenewalLoop(
     {
         while (due - time.GetUtcNow() is var left && left > TimeSpan.Zero)
         {
-            await Task.Delay(left < Look ? left : Look, time, ct);
+            // Timers count whole milliseconds and round down: the rest of one would be no wait at all.
+            await Task.Delay(left < Look ? TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)) : Look, time, ct);
         }
     }
 
