@@ -179,7 +179,8 @@ public sealed class StreamTransportTests : IAsyncLifetime
         Assert.Equal(GrpcStatus.Unavailable, failure.Status);
     }
 
-    private static GrpcClient ClientOver(HttpMessageInvoker invoker) => new(invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
+    private static GrpcClient ClientOver(HttpMessageInvoker invoker) =>
+        new(invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
 
     private static async Task<string> ReloadAsync(HttpMessageInvoker invoker) =>
         (await ClientOver(invoker).UnaryAsync(AdminMethods.Reload, new ReloadRequest()).WaitAsync(Limit)).Revision;
