@@ -28,9 +28,11 @@ internal sealed class TwoSites : IAsyncDisposable
     public string PrefixA => $"fa{_id}-";
     public string PrefixB => $"fb{_id}-";
 
-    public static async Task<TwoSites> CreateAsync()
+    public string Driver { get; private init; } = "userspace";
+
+    public static async Task<TwoSites> CreateAsync(string driver = "userspace")
     {
-        var sites = new TwoSites();
+        var sites = new TwoSites { Driver = driver };
         try
         {
             await Shell.RunAsync($"ip netns add {sites.A} && ip netns add {sites.B}"
@@ -53,7 +55,7 @@ internal sealed class TwoSites : IAsyncDisposable
     public async Task<OverlayHost> StartAsync(string site, string owner = "", params string[] wrapper)
     {
         var prefix = site == A ? PrefixA : PrefixB;
-        var host = await OverlayHost.StartAsync(site, wrapper, ["host", prefix, owner.Length > 0 ? owner : site, "userspace", _directory]);
+        var host = await OverlayHost.StartAsync(site, wrapper, ["host", prefix, owner.Length > 0 ? owner : site, Driver, _directory]);
         _hosts.Add(host);
         return host;
     }
