@@ -72,7 +72,8 @@ public static class Program
                 return new()
                 {
                     Faults = [.. status.Where(s => s.Fault is not null).Select(s => s.Fault!.Message)],
-                    Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.LastHandshake?.ToString("O") ?? "never")],
+                    Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? [])
+                        .Select(p => p.LastHandshake?.ToString("O") ?? "never")],
                     Ranges = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.AllowedIps.Length)],
                 };
             case "local":

@@ -3,7 +3,9 @@ using Fabric.Testing;
 
 namespace Fabric.Overlay.Tests.Real;
 
-/// <summary>The kernel driver in a virtual machine, since the machine under the tests may have a kernel without WireGuard.</summary>
+/// <summary>
+/// The kernel driver in a virtual machine, since the machine under the tests may have a kernel without WireGuard.
+/// </summary>
 public sealed class KernelTests
 {
     [RequiresFact("root", "qemu-system-x86_64", "busybox", "cpio", "wg", "ip", "ping")]
