@@ -1,0 +1,99 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Text.Json;
+using Fabric.Overlay.Keys;
+
+namespace Fabric.Overlay.Tests.Host;
+
+/// <summary>
+/// <c>dotnet Fabric.Overlay.Tests.dll host PREFIX OWNER DRIVER RUNTIME_DIRECTORY</c>: an overlay in the network namespace in
+/// which it is started. Reads one <see cref="HostRequest"/> (JSON) per line, answers one <see cref="HostAnswer"/> per line; its
+/// log goes to standard error. At the end of its input it detaches.
+/// </summary>
+public static class Program
+{
+    public static async Task<int> Main(string[] args)
+    {
+        if (args is not ["host", var prefix, var owner, var preference, var directory])
+        {
+            await Console.Error.WriteLineAsync("usage: host PREFIX OWNER DRIVER RUNTIME_DIRECTORY");
+            return 2;
+        }
+
+        var options = new OverlayOptions
+        {
+            Owner = owner,
+            InterfacePrefix = prefix,
+            RuntimeDirectory = directory,
+            Log = Console.Error.WriteLine,
+        };
+        await using var overlay = new OverlayNetwork(
+            WireGuardDrivers.Choose(preference, options, TimeProvider.System, out var why), options);
+        await Console.Error.WriteLineAsync(why);
+        await Console.Out.WriteLineAsync("ready");
+        while (await Console.In.ReadLineAsync() is { } line)
+        {
+            var request = JsonSerializer.Deserialize<HostRequest>(line)!;
+            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await AnswerAsync(overlay, options, request)));
+        }
+
+        await overlay.DetachAsync();
+        return 0;
+    }
+
+    private static async Task<HostAnswer> AnswerAsync(OverlayNetwork overlay, OverlayOptions options, HostRequest request)
+    {
+        switch (request.Do)
+        {
+            case "reconcile":
+                var plan = new OverlayPlan([.. request.Interfaces.Select(i => i.ToPlan())]);
+                var faults = await overlay.ReconcileAsync(plan, CancellationToken.None);
+                return new() { Faults = [.. faults.Select(f => $"{f.Stage}: {f.Message}")] };
+            case "status":
+                var status = await overlay.GetStatusAsync(CancellationToken.None);
+                return new()
+                {
+                    Faults = [.. status.Where(s => s.Fault is not null).Select(s => s.Fault!.Message)],
+                    Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.LastHandshake?.ToString("O") ?? "never")],
+                };
+            case "local":
+                return new() { Changed = await new LocalRoutes(options).AddLocalRangeAsync(IPNetwork.Parse(request.Range!)) };
+            case "dispose":
+                await overlay.DisposeAsync();
+                return new();
+            default:
+                return new() { Faults = [$"what is '{request.Do}'?"] };
+        }
+    }
+}
+
+public sealed record HostRequest(string Do)
+{
+    public HostInterface[] Interfaces { get; init; } = [];
+    public string? Range { get; init; }
+}
+
+public sealed record HostAnswer
+{
+    public string[] Faults { get; init; } = [];
+    public string[] Handshakes { get; init; } = [];
+    public bool Changed { get; init; }
+}
+
+public sealed record HostInterface(string Link, string Name, string Key, int Port, string Address, int Mtu, HostPeer[] Peers)
+{
+    public OverlayInterface ToPlan() => new(Link, Name, new DeviceConfig
+    {
+        PrivateKey = WireGuardKey.FromBase64(Key),
+        ListenPort = Port,
+        Address = IPAddress.Parse(Address),
+        Mtu = Mtu,
+        Peers = [.. Peers.Select(p => p.ToPlan())],
+    }, []);
+}
+
+public sealed record HostPeer(string Key, string? Endpoint, string[] Ranges, int? Keepalive)
+{
+    public WireGuardPeer ToPlan() => new(WireGuardPublicKey.FromBase64(Key), Endpoint is null ? null : IPEndPoint.Parse(Endpoint),
+        [.. Ranges.Select(IPNetwork.Parse)], Keepalive is { } s ? TimeSpan.FromSeconds(s) : null);
+}
