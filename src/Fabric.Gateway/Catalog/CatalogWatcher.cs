@@ -118,7 +118,7 @@ internal sealed class CatalogWatcher(
         public async Task SleepAsync(TimeSpan limit, TimeProvider time)
         {
             using var done = CancellationTokenSource.CreateLinkedTokenSource(Stop.Token);
-            await Task.WhenAny(_wake.Task, Task.Delay(limit, time, done.Token)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAny(_wake.Task, Task.Delay(limit, time, done.Token));
             await done.CancelAsync();
             _wake = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         }

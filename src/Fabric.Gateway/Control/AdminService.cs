@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
-using Fabric.Gateway.Links;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
+using Fabric.Tunnel;
 using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Control;
@@ -83,10 +83,10 @@ internal static class AdminService
 
         var fault = request.Fault switch
         {
-            "" => InjectedFault.None,
-            "cut" => InjectedFault.Cut,
-            "cut-in" => InjectedFault.CutIn,
-            "cut-out" => InjectedFault.CutOut,
+            "" => LinkFault.None,
+            "cut" => LinkFault.Cut,
+            "cut-in" => LinkFault.CutIn,
+            "cut-out" => LinkFault.CutOut,
             _ => throw new GrpcException(GrpcStatus.InvalidArgument, $"fault '{request.Fault}' must be cut, cut-in, cut-out, or empty to clear"),
         };
         var links = set(request.Peer, request.Link, fault);

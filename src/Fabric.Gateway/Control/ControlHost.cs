@@ -3,6 +3,7 @@ using Fabric.Gateway.Control.Transport;
 using Fabric.Gateway.Telemetry;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
+using Fabric.Tunnel;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -139,7 +140,7 @@ internal sealed record ControlServices
     public required Func<(string Revision, bool Changed)> Reload { get; init; }
 
     /// <summary>Peer (or empty), link, fault: how many links it touched. Null where faults are not allowed.</summary>
-    public required Func<string, string, Links.InjectedFault, int>? SetFault { get; init; }
+    public required Func<string, string, LinkFault, int>? SetFault { get; init; }
     public required Func<TimeSpan, CancellationToken, Task<int>> Drain { get; init; }
     public required Func<bool> Ready { get; init; }
 

@@ -103,11 +103,11 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Mtu = (uint)link.Mtu,
             Lane = Name(lane?.State ?? LaneState.Down),
             LaneError = lane?.LastError ?? "",
-            Fault = sources.Faults.Of(link.Peer, link.Link) switch
+            Fault = sources.Faults.Current(link.Peer, link.Link) switch
             {
-                InjectedFault.Cut => "cut",
-                InjectedFault.CutIn => "cut-in",
-                InjectedFault.CutOut => "cut-out",
+                LinkFault.Cut => "cut",
+                LinkFault.CutIn => "cut-in",
+                LinkFault.CutOut => "cut-out",
                 _ => "",
             },
         };
@@ -202,7 +202,7 @@ internal sealed record StatusSources
     public required string Version { get; init; }
     public required string OverlayDriver { get; init; }
     public required CatalogWatcher Catalogs { get; init; }
-    public required FaultTable Faults { get; init; }
+    public required LinkFaults Faults { get; init; }
     public required Func<TimeSpan> Uptime { get; init; }
     public required Func<DateTimeOffset> CertificateEnds { get; init; }
     public required Func<long> StreamsTotal { get; init; }

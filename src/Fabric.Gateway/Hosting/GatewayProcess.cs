@@ -40,7 +40,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private readonly ILogger _log;
     private readonly Stack<IAsyncDisposable> _owned = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly FaultTable _faults = new();
+    private readonly LinkFaults _faults = new();
     private readonly StreamEndPoint _controlStreams = new("control");
     private readonly Lock _reloadLock = new();
     private readonly long _started;
@@ -178,29 +178,29 @@ internal sealed class GatewayProcess : IAsyncDisposable
         var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId));
         var egress = new EgressDecider(() => _loop.Current, health, _audit, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
-        var protocols = Protocols();
         var tunnel = Own(new PortableTunnel(new TunnelOptions
         {
-            Gateway = self.Name,
-            Site = self.Site,
             Identity = _identity,
             Ingress = ingress,
             Egress = egress,
             Time = _time,
-            Faults = new TunnelFaults(_faults),
-            Protocols = protocols,
+            Random = new Random(Environment.ProcessId),
+            Faults = _faults,
+            Protocols = Protocols(),
+            Log = problem => Log.Tunnel(_log, problem),
         }));
         _tunnel = tunnel;
-        var prober = Own(new Prober(
+        var prober = new Prober(
             new ProberOptions
             {
                 Gateway = self.Name,
                 Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
                 Settings = _topology.Probes,
                 Fault = (peer, link) => new ProbeFault(
-                    _faults.Of(peer, link).HasFlag(InjectedFault.CutIn), _faults.Of(peer, link).HasFlag(InjectedFault.CutOut)),
+                    _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut)),
             },
-            _time));
+            _time);
+        Own(new AsyncDisposal(prober));
         var publisher = new CatalogPublisher(health, _time);
         var catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
@@ -238,7 +238,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
             new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard),
             Services(publisher), _time, logs));
 
-        prober.Start();
         _loop.Accept(_topology);
         _loop.Start();
         _overlay?.Start();
@@ -270,27 +269,27 @@ internal sealed class GatewayProcess : IAsyncDisposable
         cancellationToken => _tunnel.OpenAsync(peer, new StreamOpen(ControlService, 0, _identity.Id.ToString()), cancellationToken));
 
     /// <summary>What else is served on the gateway port.</summary>
-    private Dictionary<string, ProtocolHandler> Protocols()
+    private Dictionary<string, Func<ProtocolConnection, Task>> Protocols()
     {
-        var protocols = new Dictionary<string, ProtocolHandler>(StringComparer.Ordinal)
+        var protocols = new Dictionary<string, Func<ProtocolConnection, Task>>(StringComparer.Ordinal)
         {
-            [IntroductionExchange.Alpn] = new(ClientCertificate: true, async connection =>
+            [IntroductionExchange.Alpn] = async connection =>
             {
                 if (_overlay is { } overlay && connection.Peer is { } peer)
                 {
                     await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), _stop.Token);
                 }
-            }),
+            },
         };
         if (_options.Ca is { } folder)
         {
             var authority = new JoinServer(MeshCa.Open(folder, _time), TopologyFiles, _time,
                 id => _topology.Sites.Any(s => s.Name == id.Site && s.Gateways.Any(g => g.Name == id.Gateway)));
-            protocols[JoinServer.Protocol] = new(ClientCertificate: false, async connection =>
+            protocols[JoinServer.Protocol] = async connection =>
             {
                 var outcome = await authority.ServeAsync(connection.Stream, connection.Peer, _stop.Token);
                 Log.Joined(_log, outcome.Gateway?.ToString() ?? "somebody", outcome.Failure == JoinFailure.None ? "granted" : outcome.Message);
-            });
+            };
         }
 
         return protocols;
@@ -349,10 +348,12 @@ internal sealed class GatewayProcess : IAsyncDisposable
             .Concat(new[] { _overlayProblem, _rangeProblem, _renewalProblem }.Where(p => p.Length > 0)),
     };
 
+    private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
+
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, _dns.Statistics.Queries),
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics)),
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
@@ -363,7 +364,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private Protocol.Proto.Status? Status() => _loop.Current is { } now ? _status.Build(now) : null;
 
-    private int SetFault(string peer, string link, InjectedFault fault)
+    private int SetFault(string peer, string link, LinkFault fault)
     {
         var touched = (_loop.Current?.Links ?? []).Where(l => l.Link == link && (peer.Length == 0 || l.Peer == peer)).ToList();
         foreach (var one in touched)

@@ -134,6 +134,7 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         if (Find(peer, name) is { } link)
         {
             Note(link, link.Health.LaneClosed(reason, now), now);
+            Hurry(link, now);
         }
     }
 
@@ -329,10 +330,11 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
             _changed.Add(link);
         }
 
-        // A new verdict is tested at once, and an open one at the active interval.
-        if (changed || link.Health.Urgent && link.NextSend > now + options.Settings.Active)
+        // A verdict is tested at once, and an open one at the active interval: probes that go out together are lost together.
+        var next = changed && link.Health.State != LinkState.Suspect ? now : now + options.Settings.Active;
+        if ((changed || link.Health.Urgent) && link.NextSend > next)
         {
-            link.NextSend = changed ? now : now + options.Settings.Active;
+            link.NextSend = next;
             Schedule(link);
         }
     }

@@ -246,8 +246,9 @@ internal sealed class StateLoop : IDisposable
         if (told is null || !told.Preferred.SequenceEqual(decision.Preferred) || !told.Down.SequenceEqual(decision.Down))
         {
             _parts.Tunnel.SetPaths(peer, decision.Preferred, decision.Down);
-            _told[peer] = decision;
         }
+
+        _told[peer] = decision;
 
         if (told?.Active != decision.Active)
         {

@@ -12,9 +12,6 @@ namespace Fabric.Gateway.Snapshot;
 /// </summary>
 internal sealed class TopologySource(string path, string lastGood)
 {
-    private const long MaxFileBytes = 4 << 20;
-    private const int MaxFiles = 256;
-
     /// <summary>Hash of what <see cref="Read"/> last saw; a change of it means that there is something to load.</summary>
     public string Fingerprint { get; private set; } = "";
 
@@ -74,18 +71,18 @@ internal sealed class TopologySource(string path, string lastGood)
         var names = Directory.EnumerateFiles(path)
             .Where(f => Path.GetExtension(f) is ".yaml" or ".yml" && !Path.GetFileName(f).StartsWith('.'))
             .Order(StringComparer.Ordinal)
-            .Take(MaxFiles + 1)
+            .Take(TopologyLoader.MaxFiles + 1)
             .ToImmutableArray();
-        return names.Length > MaxFiles
-            ? throw new IOException($"{path} holds more than {MaxFiles} YAML files: merge some of them")
+        return names.Length > TopologyLoader.MaxFiles
+            ? throw new IOException($"{path} holds more than {TopologyLoader.MaxFiles} YAML files: merge some of them")
             : [.. names.Select(f => new TopologyFile(f, ReadText(f)))];
     }
 
     private static string ReadText(string file)
     {
         var length = new FileInfo(file).Length;
-        return length > MaxFileBytes
-            ? throw new IOException($"{file} has {length} bytes; a topology file may have {MaxFileBytes}")
+        return length > TopologyLoader.MaxLength
+            ? throw new IOException($"{file} has {length} bytes; a topology file may have {TopologyLoader.MaxLength}")
             : File.ReadAllText(file);
     }
 

@@ -50,6 +50,9 @@ internal static partial class Log
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 
+    [LoggerMessage(404, LogLevel.Information, "Tunnel: {What}")]
+    public static partial void Tunnel(ILogger log, string what);
+
     [LoggerMessage(401, LogLevel.Information, "Endpoints of {Site} changed: {Summary}")]
     public static partial void CatalogChanged(ILogger log, string site, string summary);
 

@@ -24,7 +24,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
     {
         _time = time;
         _uapi = new(Path.Combine(options.UapiDirectory, name + ".sock"), options.RequestTimeout, time);
-        Directory.CreateDirectory(options.RuntimeDirectory);
+        OnDisk(options.RuntimeDirectory, () => Directory.CreateDirectory(options.RuntimeDirectory));
         _log = new(Path.Combine(options.RuntimeDirectory, name + ".log"));
     }
 
@@ -48,7 +48,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
         await _ending.CancelAsync();
         if (remove && _process is not null)
         {
-            await _process.EndAsync(Options.ProcessTimeout, _time);
+            await _process.EndAsync(Options.ProcessTimeout);
             await ClearAsync(CancellationToken.None);
             Options.Log?.Invoke($"{Interface}: removed");
         }
@@ -70,7 +70,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
                 + "and these sockets are shared; set another interface prefix");
         }
 
-        if (id is > 0 && WireGuardProcess.Adopt(id.Value) is { } process)
+        if (id is > 0 && WireGuardProcess.Adopt(id.Value, _time) is { } process)
         {
             Mark();
             Options.Log?.Invoke($"{Interface}: adopted from process {id}, sessions intact");
@@ -85,7 +85,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
     private async Task<WireGuardProcess> StartAsync(CancellationToken cancellationToken)
     {
         var process = WireGuardProcess.Start(Options.UserspaceCommand,
-            Options.UserspaceArguments.Select(a => a.Replace("{interface}", Interface, StringComparison.Ordinal)), _log.Path);
+            Options.UserspaceArguments.Select(a => a.Replace("{interface}", Interface, StringComparison.Ordinal)), _log.Path, _time);
         try
         {
             using var limit = new CancellationTokenSource(Options.ProcessTimeout, _time);
@@ -110,7 +110,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
         }
         catch
         {
-            await process.EndAsync(Options.ProcessTimeout, _time);
+            await process.EndAsync(Options.ProcessTimeout);
             process.Dispose();
             throw;
         }
@@ -202,7 +202,10 @@ internal sealed class UserspaceDevice : WireGuardDevice
             await Task.Delay(_poll, _time, cancellationToken);
         }
 
-        File.Delete(_uapi.Path);
+        if (File.Exists(_uapi.Path))
+        {
+            OnDisk(_uapi.Path, () => File.Delete(_uapi.Path));
+        }
     }
 
     private Link? FindOwnLink()
@@ -217,6 +220,18 @@ internal sealed class UserspaceDevice : WireGuardDevice
         if (FindOwn(rtnetlink, Interface, Kind, Options) is { Alias: null } link)
         {
             rtnetlink.SetAlias(link, Rtnetlink.AliasOf(Options.Owner));
+        }
+    }
+
+    private static void OnDisk(string path, Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new OverlayException(OverlayStage.Interface, $"cannot use {path}: {e.Message}", 0, e);
         }
     }
 }

@@ -13,14 +13,16 @@ internal sealed partial class WireGuardProcess : IDisposable
 {
     private const int SignalTerminate = 15, SignalKill = 9;
 
-    private readonly Process _process;
-    private readonly string? _started;
+    private static readonly TimeSpan _poll = TimeSpan.FromMilliseconds(100);
 
-    private WireGuardProcess(Process process)
+    private readonly Process? _child;
+    private readonly string? _started;
+    private readonly TimeProvider _time;
+
+    private WireGuardProcess(int id, Process? child, TimeProvider time)
     {
-        _process = process;
-        Id = process.Id;
-        _started = StartOf(Id);
+        (Id, _child, _time) = (id, child, time);
+        _started = StartOf(id);
     }
 
     public int Id { get; }
@@ -29,7 +31,7 @@ internal sealed partial class WireGuardProcess : IDisposable
     /// Starts it with its output appended to a file. The shell only opens the file and is replaced by the command: .NET can
     /// redirect to pipes alone. Throws <see cref="OverlayException"/>.
     /// </summary>
-    public static WireGuardProcess Start(string command, IEnumerable<string> arguments, string logFile)
+    public static WireGuardProcess Start(string command, IEnumerable<string> arguments, string logFile, TimeProvider time)
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
         foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >>\"$log\" 2>&1", "sh", logFile, command, .. arguments])
@@ -43,7 +45,8 @@ internal sealed partial class WireGuardProcess : IDisposable
         start.Environment["LOG_LEVEL"] = "error";
         try
         {
-            return new(Process.Start(start)!);
+            var child = Process.Start(start)!;
+            return new(child.Id, child, time);
         }
         catch (Win32Exception e)
         {
@@ -52,22 +55,26 @@ internal sealed partial class WireGuardProcess : IDisposable
     }
 
     /// <summary>Null when there is no such process.</summary>
-    public static WireGuardProcess? Adopt(int id)
+    public static WireGuardProcess? Adopt(int id, TimeProvider time) =>
+        new WireGuardProcess(id, null, time) is { IsAlive: true } adopted ? adopted : null;
+
+    /// <summary>A process that is not our child is looked at every 100 ms; it may stay a zombie, when nobody reaps it.</summary>
+    public async Task WaitForExitAsync(CancellationToken cancellationToken)
     {
-        try
+        if (_child is not null)
         {
-            return new(Process.GetProcessById(id));
+            await _child.WaitForExitAsync(cancellationToken);
+            return;
         }
-        catch (ArgumentException)
+
+        while (IsAlive)
         {
-            return null;
+            await Task.Delay(_poll, _time, cancellationToken);
         }
     }
 
-    public Task WaitForExitAsync(CancellationToken cancellationToken) => _process.WaitForExitAsync(cancellationToken);
-
     /// <summary>Asks it to end, and ends it when it does not within the limit. Returns when it is gone.</summary>
-    public async Task EndAsync(TimeSpan limit, TimeProvider time)
+    public async Task EndAsync(TimeSpan limit)
     {
         foreach (var signal in (int[])[SignalTerminate, SignalKill])
         {
@@ -77,18 +84,12 @@ internal sealed partial class WireGuardProcess : IDisposable
             }
 
             _ = kill(Id, signal);
-            try
-            {
-                await WaitForExitAsync(CancellationToken.None).WaitAsync(limit, time);
-            }
-            catch (TimeoutException)
-            {
-                // Then the next signal.
-            }
+            using var end = new CancellationTokenSource(limit, _time);
+            await WaitForExitAsync(end.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    public void Dispose() => _process.Dispose();
+    public void Dispose() => _child?.Dispose();
 
     /// <summary>The number may belong to another process by now: the same one has the same start.</summary>
     private bool IsAlive => _started is not null && StartOf(Id) == _started;

@@ -10,9 +10,10 @@ namespace Fabric.Routing.Health;
 /// BFD's detection (RFC 5880: multiplier × interval) does not serve as it is: it sends small packets, so a link that has lost its MTU stays
 /// up; it takes its own late timer for the peer's silence; and its first sign of trouble is its verdict, where one late answer is
 /// reason enough to send on a second lane as well.
+/// A probe counts as missed in a row only when no later one was answered: one lost packet is loss, not silence.
 /// <code>
 ///   Unknown  first full-size answer ─► Up          Misses missed ─► Down
-///   Up       one answer overdue, or its lane closed ─► Suspect
+///   Up       one answer overdue and none since, or its lane closed ─► Suspect
 ///   Suspect  answered ─► Up                        Misses missed (one, after its lane closed) ─► Down
 ///   Down     HoldDown of every probe answered, one of full size, and not damped ─► Up
 /// </code>
@@ -42,6 +43,8 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
     private ulong _sent = firstSequence - 1;
     private ulong _settled = firstSequence - 1;
+    private ulong _newestAnswered;
+    private ulong _newestFullSizeAnswered;
     private bool _lastWasFullSize;
     private TimeSpan? _lastFullSizeSent;
     private TimeSpan? _lastAnswer;
@@ -156,8 +159,10 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
         _oneWay.Record(sequence, received);
         (_lastAnswer, _misses, _refusal) = (now, 0, null);
+        _newestAnswered = Math.Max(_newestAnswered, sequence);
         if (probe.FullSize)
         {
+            _newestFullSizeAnswered = Math.Max(_newestFullSizeAnswered, sequence);
             (_lastFullSizeAnswer, _fullSizeMisses) = (now, 0);
         }
         else
@@ -241,13 +246,18 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     {
         probe.Fate = Fate.Missed;
         _loss.Record(lost: true);
-        (_answeringSince, _fullSizeAnsweredSince) = (null, false);
-        if (counts && ++_misses == 1)
+        if (probe.SentAt >= _answeringSince)
+        {
+            (_answeringSince, _fullSizeAnsweredSince) = (null, false);
+        }
+
+        // In a row means: after the newest that was answered. One that is lost among answered ones is loss, and no silence.
+        if (counts && probe.Sequence > _newestAnswered && ++_misses == 1)
         {
             _firstMissSent = probe.SentAt;
         }
 
-        if (probe.FullSize && ++_fullSizeMisses == 1)
+        if (probe.FullSize && probe.Sequence > _newestFullSizeAnswered && ++_fullSizeMisses == 1)
         {
             (_firstFullSizeMissSent, _smallAnsweredSince) = (probe.SentAt, false);
         }
@@ -328,7 +338,8 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
             : _laneClosed is not null ? $"its lane was closed ({_laneClosed}) and {Count(_misses)} after it"
             : _lastAnswer is null ? $"no probe was ever answered, {_misses} sent in the last {Ms(now - _firstMissSent)}"
             : Count(_misses);
-        return _lastPeerProbe >= _firstMissSent && _refusal is null
+        // Later than an answer would have been: an earlier one may have left before the break.
+        return _lastPeerProbe > _firstMissSent + Timeout && _refusal is null
             ? $"{what}; the peer's probes arrive, so packets to it are lost"
             : what;
     }

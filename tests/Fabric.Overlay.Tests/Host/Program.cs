@@ -27,17 +27,28 @@ public static class Program
             RuntimeDirectory = directory,
             Log = Console.Error.WriteLine,
         };
-        await using var overlay = new OverlayNetwork(
-            WireGuardDrivers.Choose(preference, options, TimeProvider.System, out var why), options);
-        await Console.Error.WriteLineAsync(why);
+        OverlayNetwork? overlay = null;
         await Console.Out.WriteLineAsync("ready");
         while (await Console.In.ReadLineAsync() is { } line)
         {
             var request = JsonSerializer.Deserialize<HostRequest>(line)!;
-            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(await AnswerAsync(overlay, options, request)));
+            HostAnswer answer;
+            try
+            {
+                // Only what has interfaces needs a driver.
+                overlay ??= request.Do == "local" ? null
+                    : new(WireGuardDrivers.Choose(preference, options, TimeProvider.System, out _), options);
+                answer = await AnswerAsync(overlay!, options, request);
+            }
+            catch (OverlayException e)
+            {
+                answer = new() { Faults = [$"{e.Stage}: {e.Message}"] };
+            }
+
+            await Console.Out.WriteLineAsync(JsonSerializer.Serialize(answer));
         }
 
-        await overlay.DetachAsync();
+        await (overlay?.DetachAsync() ?? Task.CompletedTask);
         return 0;
     }
 
@@ -57,7 +68,9 @@ public static class Program
                     Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.LastHandshake?.ToString("O") ?? "never")],
                 };
             case "local":
-                return new() { Changed = await new LocalRoutes(options).AddLocalRangeAsync(IPNetwork.Parse(request.Range!)) };
+                var (routes, range) = (new LocalRoutes(options), IPNetwork.Parse(request.Range!));
+                var changed = request.Remove ? await routes.RemoveLocalRangeAsync(range) : await routes.AddLocalRangeAsync(range);
+                return new() { Changed = changed, Loopback = (await routes.FindInterfaceAsync("lo"))?.Mtu ?? 0 };
             case "dispose":
                 await overlay.DisposeAsync();
                 return new();
@@ -71,6 +84,7 @@ public sealed record HostRequest(string Do)
 {
     public HostInterface[] Interfaces { get; init; } = [];
     public string? Range { get; init; }
+    public bool Remove { get; init; }
 }
 
 public sealed record HostAnswer
@@ -78,6 +92,9 @@ public sealed record HostAnswer
     public string[] Faults { get; init; } = [];
     public string[] Handshakes { get; init; } = [];
     public bool Changed { get; init; }
+
+    /// <summary>MTU of the loopback interface.</summary>
+    public int Loopback { get; init; }
 }
 
 public sealed record HostInterface(string Link, string Name, string Key, int Port, string Address, int Mtu, HostPeer[] Peers)

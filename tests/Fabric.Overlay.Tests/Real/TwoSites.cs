@@ -47,9 +47,13 @@ internal sealed class TwoSites : IAsyncDisposable
         }
     }
 
-    public async Task<OverlayHost> StartAsync(string site, string driver = "userspace", string owner = "")
+    /// <param name="site">Its namespace.</param>
+    /// <param name="owner">Default: the site.</param>
+    /// <param name="wrapper">Words before the command of the host.</param>
+    public async Task<OverlayHost> StartAsync(string site, string owner = "", params string[] wrapper)
     {
-        var host = await OverlayHost.StartAsync(site, site == A ? PrefixA : PrefixB, owner.Length > 0 ? owner : site, driver, _directory);
+        var prefix = site == A ? PrefixA : PrefixB;
+        var host = await OverlayHost.StartAsync(site, wrapper, ["host", prefix, owner.Length > 0 ? owner : site, "userspace", _directory]);
         _hosts.Add(host);
         return host;
     }
@@ -118,7 +122,7 @@ internal sealed class OverlayHost : IAsyncDisposable
         }
     }
 
-    public static async Task<OverlayHost> StartAsync(string site, string prefix, string owner, string driver, string directory)
+    public static async Task<OverlayHost> StartAsync(string site, string[] wrapper, string[] arguments)
     {
         var start = new ProcessStartInfo("ip")
         {
@@ -126,8 +130,7 @@ internal sealed class OverlayHost : IAsyncDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        string[] arguments = ["netns", "exec", site, "dotnet", typeof(Program).Assembly.Location, "host", prefix, owner, driver, directory];
-        foreach (var argument in arguments)
+        foreach (var argument in (string[])["netns", "exec", site, .. wrapper, "dotnet", typeof(Program).Assembly.Location, .. arguments])
         {
             start.ArgumentList.Add(argument);
         }

@@ -137,13 +137,13 @@ public sealed class UserspaceTests
     public async Task An_interface_of_another_kind_is_refused_with_a_hint()
     {
         await using var sites = await TwoSites.CreateAsync();
-        await Shell.RunAsync($"ip -n {sites.A} link add {sites.InterfaceA} type dummy");
+        await Shell.RunAsync($"ip -n {sites.A} link add {sites.InterfaceA} type veth peer name far");
         var a = await sites.StartAsync(sites.A);
         var answer = await a.AskAsync(new("reconcile") { Interfaces = [sites.PlanA()] });
         var fault = Assert.Single(answer.Faults);
-        Assert.Contains("is of kind 'dummy', not 'tun'", fault);
+        Assert.Contains("is of kind 'veth', not 'tun'", fault);
         Assert.Contains($"ip link delete {sites.InterfaceA}", fault);
-        Assert.Contains("dummy", await Shell.RunAsync($"ip -n {sites.A} -d link show {sites.InterfaceA}"));
+        Assert.Contains("veth", await Shell.RunAsync($"ip -n {sites.A} -d link show {sites.InterfaceA}"));
     }
 
     /// <summary>The WireGuard process of an interface, found among those of its namespace.</summary>

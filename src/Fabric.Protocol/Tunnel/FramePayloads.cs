@@ -1,0 +1,207 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Text;
+
+namespace Fabric.Protocol.Tunnel;
+
+/// <summary>
+/// First frame both ways on a lane. The dialler says which link and lane it is; the acceptor repeats both, and that it is
+/// accepted is what its HELLO means.
+/// </summary>
+/// <param name="Session">Who the sender is in this session: 12 random bytes of the process, then a generation, big-endian, that
+/// grows when the process gives a session up.</param>
+/// <param name="Epoch">Number of the lane, chosen by the dialler: greater than that of any lane the session has had.</param>
+/// <param name="ProbeKey">Key (32 bytes) with which the receiver signs the link probes that it sends to the sender.</param>
+/// <param name="MaxStreams">How many streams the receiver of this frame may have open at once.</param>
+public sealed record HelloFrame(
+    Guid Session,
+    uint Epoch,
+    string Link,
+    ImmutableArray<byte> ProbeKey,
+    int MaxStreams)
+{
+    public const ushort Version = 1;
+    public const int ProbeKeySize = 32;
+    public const int MaxLinkName = 255;
+
+    public byte[] ToPayload()
+    {
+        var writer = new PayloadWriter();
+        writer.U16(Version);
+        Span<byte> id = stackalloc byte[16];
+        Session.TryWriteBytes(id, bigEndian: true, out _);
+        writer.Raw(id);
+        writer.U32(Epoch);
+        writer.Text(Link, MaxLinkName);
+        writer.Raw(ProbeKey.AsSpan());
+        writer.U32((uint)MaxStreams);
+        return writer.ToArray();
+    }
+
+    public static HelloFrame Parse(ReadOnlySpan<byte> payload)
+    {
+        var reader = new PayloadReader(payload, "HELLO");
+        var version = reader.U16("version");
+        if (version != Version)
+        {
+            throw new FrameException($"HELLO of protocol version {version}: this gateway speaks version {Version}");
+        }
+
+        var session = new Guid(reader.Raw(16, "session"), bigEndian: true);
+        var epoch = reader.U32("epoch");
+        var link = reader.Text(MaxLinkName, "link");
+        var key = reader.Raw(ProbeKeySize, "probe key").ToImmutableArray();
+        var streams = reader.U32("streams");
+        reader.End();
+        if (epoch == 0 || streams > int.MaxValue || link.Length == 0)
+        {
+            throw new FrameException("HELLO with epoch 0, an empty link name, or more than 2^31-1 streams");
+        }
+
+        return new HelloFrame(session, epoch, link, key, (int)streams);
+    }
+}
+
+/// <summary>Payload of OPEN; the initial credit is in the header's offset.</summary>
+public sealed record OpenFrame(string Service, int Port, string Caller, string TraceParent)
+{
+    public const int MaxService = 255;
+    public const int MaxCaller = 2_048;
+    public const int MaxTraceParent = 128;
+
+    /// <summary>Throws <see cref="FrameException"/> when a field is longer than its limit.</summary>
+    public byte[] ToPayload()
+    {
+        var writer = new PayloadWriter();
+        writer.U16((ushort)Port);
+        writer.Text(Service, MaxService);
+        writer.Text(Caller, MaxCaller);
+        writer.Text(TraceParent, MaxTraceParent);
+        return writer.ToArray();
+    }
+
+    public static OpenFrame Parse(ReadOnlySpan<byte> payload)
+    {
+        var reader = new PayloadReader(payload, "OPEN");
+        var port = reader.U16("port");
+        var service = reader.Text(MaxService, "service");
+        var caller = reader.Text(MaxCaller, "caller");
+        var trace = reader.Text(MaxTraceParent, "traceparent");
+        reader.End();
+        return new OpenFrame(service, port, caller, trace);
+    }
+}
+
+/// <summary>Payload of RESET and of CLOSE: a code and words for people.</summary>
+public sealed record ReasonFrame(byte Code, string Reason)
+{
+    /// <summary>Bytes of UTF-8; longer reasons are cut by the writer and refused by the reader.</summary>
+    public const int MaxReason = 256;
+
+    public byte[] ToPayload()
+    {
+        var reason = Reason;
+        while (Encoding.UTF8.GetByteCount(reason) > MaxReason)
+        {
+            reason = reason[..Math.Min(reason.Length - 1, MaxReason)];
+        }
+
+        var writer = new PayloadWriter();
+        writer.Raw([Code]);
+        writer.Text(reason, MaxReason);
+        return writer.ToArray();
+    }
+
+    public static ReasonFrame Parse(ReadOnlySpan<byte> payload)
+    {
+        var reader = new PayloadReader(payload, "RESET or CLOSE");
+        var code = reader.Raw(1, "code")[0];
+        var reason = reader.Text(MaxReason, "reason");
+        reader.End();
+        return new ReasonFrame(code, reason);
+    }
+}
+
+internal sealed class PayloadWriter
+{
+    private readonly MemoryStream _bytes = new();
+
+    public void Raw(ReadOnlySpan<byte> value) => _bytes.Write(value);
+
+    public void U16(ushort value)
+    {
+        Span<byte> bytes = stackalloc byte[2];
+        BinaryPrimitives.WriteUInt16LittleEndian(bytes, value);
+        _bytes.Write(bytes);
+    }
+
+    public void U32(uint value)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        _bytes.Write(bytes);
+    }
+
+    /// <summary>Length u16, then UTF-8.</summary>
+    public void Text(string value, int limit)
+    {
+        var bytes = Encoding.UTF8.GetBytes(value);
+        if (bytes.Length > limit)
+        {
+            throw new FrameException($"'{value[..Math.Min(value.Length, 32)]}…' has {bytes.Length} bytes: at most {limit} fit");
+        }
+
+        U16((ushort)bytes.Length);
+        _bytes.Write(bytes);
+    }
+
+    public byte[] ToArray() => _bytes.ToArray();
+}
+
+internal ref struct PayloadReader(ReadOnlySpan<byte> rest, string frame)
+{
+    private static readonly UTF8Encoding _strict = new(false, throwOnInvalidBytes: true);
+    private ReadOnlySpan<byte> _rest = rest;
+
+    public ReadOnlySpan<byte> Raw(int count, string field)
+    {
+        if (_rest.Length < count)
+        {
+            throw new FrameException($"{frame} ends inside its {field}: {_rest.Length} bytes left, {count} needed");
+        }
+
+        var value = _rest[..count];
+        _rest = _rest[count..];
+        return value;
+    }
+
+    public ushort U16(string field) => BinaryPrimitives.ReadUInt16LittleEndian(Raw(2, field));
+
+    public uint U32(string field) => BinaryPrimitives.ReadUInt32LittleEndian(Raw(4, field));
+
+    public string Text(int limit, string field)
+    {
+        var length = U16(field);
+        if (length > limit)
+        {
+            throw new FrameException($"{frame} with a {field} of {length} bytes: at most {limit} are allowed");
+        }
+
+        try
+        {
+            return _strict.GetString(Raw(length, field));
+        }
+        catch (DecoderFallbackException)
+        {
+            throw new FrameException($"{frame} with a {field} that is not UTF-8");
+        }
+    }
+
+    public readonly void End()
+    {
+        if (!_rest.IsEmpty)
+        {
+            throw new FrameException($"{frame} with {_rest.Length} bytes after its last field");
+        }
+    }
+}

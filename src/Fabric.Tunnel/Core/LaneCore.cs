@@ -1,0 +1,78 @@
+namespace Fabric.Tunnel.Core;
+
+/// <summary>One lane as the session sees it.</summary>
+internal sealed class LaneCore(int slot, uint epoch, string link, object? owner, TimeSpan now)
+{
+    /// <summary>Index in the session's table, 0 to 15; used again after the lane's end.</summary>
+    public int Slot { get; } = slot;
+
+    /// <summary>Its number, agreed in HELLO; never used again in a session.</summary>
+    public uint Epoch { get; } = epoch;
+
+    public string Link { get; } = link;
+
+    /// <summary>The driver's connection.</summary>
+    public object? Owner { get; } = owner;
+
+    /// <summary>False once it was fenced: what still arrives on it is discarded, and nothing more is sent.</summary>
+    public bool IsLive { get; set; } = true;
+
+    /// <summary>Why it ended.</summary>
+    public string EndReason { get; set; } = "";
+
+    /// <summary>Lanes that ended, to be told before anything else.</summary>
+    public Queue<uint> Fences { get; } = new();
+
+    public bool PingDue { get; set; }
+
+    public bool GoAwayDue { get; set; }
+
+    /// <summary>Token of a PING to answer; a later PING replaces it.</summary>
+    public long? PongDue { get; set; }
+
+    public TimeSpan LastHeard { get; set; } = now;
+
+    public TimeSpan NextPing { get; set; } = now;
+
+    /// <summary>Last answer to a PING, inside TCP and TLS; zero before the first.</summary>
+    public TimeSpan RoundTrip { get; set; }
+}
+
+/// <summary>
+/// What the core asks of its driver. Called inside calls of the core, in the session's lock: the driver notes and signals, and
+/// does not call back into the core.
+/// </summary>
+internal interface ISessionDriver
+{
+    /// <summary>The lane has something to send: call <see cref="SessionCore.Produce"/>.</summary>
+    void OutputReady(LaneCore lane);
+
+    /// <summary>The core let go of the lane: close its connection.</summary>
+    void LaneEnded(LaneCore lane, string reason);
+
+    /// <summary>The peer opens a stream: call Accept or Reset.</summary>
+    void OpenRequested(StreamCore stream);
+
+    /// <summary>The peer accepted the stream.</summary>
+    void Opened(StreamCore stream);
+
+    /// <summary>Bytes, or the end, can be read.</summary>
+    void Readable(StreamCore stream);
+
+    /// <summary>There may be room to write again.</summary>
+    void Writable(StreamCore stream);
+
+    /// <summary>Both directions are done and acknowledged (<see cref="StreamCode.Ok"/>), or the stream was reset.</summary>
+    void Ended(StreamCore stream);
+}
+
+/// <summary>Mistakes that a test plants, to show that the simulation finds them.</summary>
+internal enum Mistake
+{
+    None,
+    FencedLaneIsHeard,
+    FinIsNotResent,
+    AckIsOneTooMany,
+    ResumeSkipsAByte,
+    CreditLeaks,
+}

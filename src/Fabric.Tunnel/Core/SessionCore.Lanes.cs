@@ -1,0 +1,176 @@
+using System.Collections.Immutable;
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Core;
+
+internal sealed partial class SessionCore
+{
+    /// <summary>Ended lanes that are remembered, to tell them on new lanes and to refuse late ones.</summary>
+    private const int RememberedEpochs = 64;
+
+    private readonly List<LaneCore> _lanes = [];
+    private readonly Queue<uint> _endedEpochs = new();
+    private ImmutableArray<string> _preferred = [];
+    private ImmutableArray<string> _down = [];
+
+    /// <summary>Lanes that live, in the order in which they came up.</summary>
+    public IReadOnlyList<LaneCore> Lanes => _lanes;
+
+    /// <summary>The lane that this side's frames go out on; null when there is none.</summary>
+    public LaneCore? Active { get; private set; }
+
+    /// <summary>Since when there is no lane; null while there is one.</summary>
+    public TimeSpan? Alone { get; private set; }
+
+    /// <summary>Greatest epoch that either side has used.</summary>
+    public uint LastEpoch { get; private set; }
+
+    public bool IsDraining { get; private set; }
+
+    /// <summary>
+    /// A lane came up. Returns null with the reason when it is late or one too many. An older lane over the same link is fenced.
+    /// </summary>
+    public LaneCore? AttachLane(uint epoch, string link, object? owner, TimeSpan now, out string reason)
+    {
+        LastEpoch = Math.Max(LastEpoch, epoch);
+        var older = _lanes.FirstOrDefault(l => l.Link == link);
+        reason = _endedEpochs.Contains(epoch) || _lanes.Any(l => l.Epoch == epoch) ? $"lane {epoch} is over"
+            : older?.Epoch > epoch ? $"lane {older.Epoch} over {link} is newer than lane {epoch}"
+            : _lanes.Count >= Math.Min(Limits.MaxLanes, 16) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
+            : "";
+        if (reason.Length > 0)
+        {
+            return null;
+        }
+
+        var slot = Enumerable.Range(0, 32).First(s => _lanes.All(l => l.Slot != s));
+        var lane = new LaneCore(slot, epoch, link, owner, now) { GoAwayDue = IsDraining };
+        foreach (var ended in _endedEpochs)
+        {
+            lane.Fences.Enqueue(ended);
+        }
+
+        _lanes.Add(lane);
+        if (older is not null)
+        {
+            EndLane(older, $"lane {epoch} replaces it", now);
+        }
+
+        Choose(now);
+        Driver.OutputReady(lane);
+        return lane;
+    }
+
+    /// <summary>
+    /// The lane is over, as far as this side is concerned: nothing that still arrives on it counts, the other lanes carry the
+    /// fence that tells the peer, and the streams go on on another lane from what is acknowledged. Idempotent.
+    /// </summary>
+    public void EndLane(LaneCore lane, string reason, TimeSpan now)
+    {
+        if (!lane.IsLive)
+        {
+            return;
+        }
+
+        lane.IsLive = false;
+        lane.EndReason = reason;
+        _lanes.Remove(lane);
+        RememberEnded(lane.Epoch);
+        foreach (var other in _lanes)
+        {
+            other.Fences.Enqueue(lane.Epoch);
+            Driver.OutputReady(other);
+        }
+
+        if (Active == lane)
+        {
+            Active = null;
+        }
+
+        foreach (var stream in _streams.Values)
+        {
+            stream.LaneDied(lane.Slot, now);
+        }
+
+        Choose(now);
+        Driver.LaneEnded(lane, reason);
+    }
+
+    private void RememberEnded(uint epoch)
+    {
+        if (_endedEpochs.Count == RememberedEpochs)
+        {
+            _endedEpochs.Dequeue();
+        }
+
+        _endedEpochs.Enqueue(epoch);
+    }
+
+    private void OnFence(long epoch, TimeSpan now)
+    {
+        if (epoch is <= 0 or > uint.MaxValue)
+        {
+            throw new FrameException($"FENCE of lane {epoch}: epochs are 1 to 2^32-1");
+        }
+
+        if (_lanes.FirstOrDefault(l => l.Epoch == epoch) is { } lane)
+        {
+            EndLane(lane, "fenced by the peer", now);
+        }
+        else if (!_endedEpochs.Contains((uint)epoch))
+        {
+            RememberEnded((uint)epoch);
+        }
+    }
+
+    /// <summary>
+    /// What routing knows: links to prefer, best first, and links that are down. Lanes over a link that was not down before end
+    /// now; one that comes up over a down link later is kept as the last resort.
+    /// </summary>
+    public void SetPaths(ImmutableArray<string> preferred, ImmutableArray<string> down, TimeSpan now)
+    {
+        var before = _down;
+        _preferred = preferred;
+        _down = down;
+        foreach (var lane in _lanes.Where(l => down.Contains(l.Link) && !before.Contains(l.Link)).ToArray())
+        {
+            EndLane(lane, "its link is down", now);
+        }
+
+        Choose(now);
+    }
+
+    private void Choose(TimeSpan now)
+    {
+        var best = _preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
+            ?? _lanes.FirstOrDefault(l => !_down.Contains(l.Link))
+            ?? _lanes.FirstOrDefault();
+        Alone = best is null ? Alone ?? now : null;
+        if (best == Active)
+        {
+            return;
+        }
+
+        if (best is not null)
+        {
+            Moves += _chosenBefore ? _streams.Count : 0;
+            _chosenBefore = true;
+            Driver.OutputReady(best);
+        }
+
+        Active = best;
+    }
+
+    private bool _chosenBefore;
+
+    /// <summary>From now on new streams are refused, and the peer is told not to try.</summary>
+    public void Drain()
+    {
+        IsDraining = true;
+        foreach (var lane in _lanes)
+        {
+            lane.GoAwayDue = true;
+            Driver.OutputReady(lane);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Core;
+
+/// <summary>
+/// All streams between two gateway processes, whatever lanes there are: a state machine without I/O, clock or locks. A driver
+/// gives it frames and instants and asks it for frames; <see cref="ISessionDriver"/> is told what became of it. One driver at a
+/// time may call it. This file: streams and frames in; <c>SessionCore.Lanes.cs</c>: lanes; <c>SessionCore.Output.cs</c>: frames out.
+/// </summary>
+/// <param name="odd">This gateway's streams have odd ids: its name sorts first (ordinal).</param>
+/// <param name="driver">Told what happens.</param>
+/// <param name="limits">What it may use.</param>
+/// <param name="pool">Where bytes are kept.</param>
+/// <param name="peerMaxStreams">How many streams the peer takes, from its HELLO.</param>
+internal sealed partial class SessionCore(
+    bool odd, ISessionDriver driver, TunnelLimits limits, SlabPool pool, int peerMaxStreams)
+{
+    private const int LeastWindow = 16 * 1024;
+
+    private readonly Dictionary<uint, StreamCore> _streams = [];
+    private readonly PeerIds _peerIds = new(!odd, limits.MaxStreams * 2);
+    private uint _nextId = odd ? 1u : 2u;
+    private int _ours;
+    private bool _starved;
+
+    public ISessionDriver Driver { get; } = driver;
+
+    public TunnelLimits Limits { get; } = limits;
+
+    public SlabPool Pool { get; } = pool;
+
+    /// <summary>A mistake that a test planted.</summary>
+    public Mistake Planted { get; init; }
+
+    /// <summary>Bytes written by applications and not acknowledged.</summary>
+    public long Retained { get; set; }
+
+    /// <summary>Bytes that the peer may still send by the credit it has.</summary>
+    public long Promised { get; set; }
+
+    /// <summary>Bytes of applications put on a lane for the first time.</summary>
+    public long BytesSent { get; private set; }
+
+    public long BytesReceived { get; private set; }
+
+    /// <summary>Bytes of applications put on a lane again.</summary>
+    public long BytesResent { get; private set; }
+
+    /// <summary>Streams that went on on another lane.</summary>
+    public long Moves { get; private set; }
+
+    /// <summary>Frames that came on a fenced lane.</summary>
+    public long Discarded { get; private set; }
+
+    /// <summary>The peer asked for no new streams.</summary>
+    public bool PeerIsDraining { get; private set; }
+
+    public int StreamCount => _streams.Count;
+
+    public IEnumerable<StreamCore> Streams => _streams.Values;
+
+    /// <summary>Whether applications may be read: half of the memory is for what they send, the other for what they get.</summary>
+    public bool MayRetain
+    {
+        get
+        {
+            var may = Retained < Limits.Memory / 2 && !Pool.IsFull;
+            _starved |= !may;
+            return may;
+        }
+    }
+
+    /// <summary>Whether windows may grow.</summary>
+    public bool MayGrow => Promised < Limits.Memory / 4 && Pool.Rented < Limits.Memory / 2;
+
+    /// <summary>
+    /// Opens a stream. Throws <see cref="StreamRefusedException"/> when no lane is up, the peer is draining, or it has as many
+    /// of our streams as it takes.
+    /// </summary>
+    public StreamCore Open(StreamOpen request, object? owner, TimeSpan now)
+    {
+        if (Active is null)
+        {
+            throw new StreamRefusedException(StreamCode.NoLane, "no lane to the peer is up");
+        }
+
+        if (PeerIsDraining)
+        {
+            throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");
+        }
+
+        if (_ours >= peerMaxStreams || _nextId > uint.MaxValue - 2)
+        {
+            throw new StreamRefusedException(StreamCode.LimitReached, $"{_ours} streams are open to the peer: it takes {peerMaxStreams}");
+        }
+
+        var stream = new StreamCore(this, _nextId, true, request) { Owner = owner };
+        _nextId += 2;
+        _ours++;
+        stream.Begin(FirstWindow());
+        _streams.Add(stream.Id, stream);
+        Schedule(stream, now);
+        return stream;
+    }
+
+    /// <summary>
+    /// Takes in one frame, or one piece of DATA. For DATA, <paramref name="piece"/> is the payload, which the caller keeps its
+    /// own reference to. Throws <see cref="FrameException"/> when the peer broke the protocol: the caller then ends the lane.
+    /// </summary>
+    public void Receive(LaneCore lane, in Frame frame, Segment piece, TimeSpan now)
+    {
+        if (!lane.IsLive && Planted != Mistake.FencedLaneIsHeard)
+        {
+            Discarded++;
+            return;
+        }
+
+        lane.LastHeard = now;
+        var header = frame.Header;
+        switch (header.Type)
+        {
+            case FrameType.Open:
+                OnOpen(header, OpenFrame.Parse(frame.Payload), now);
+                break;
+            case FrameType.Opened:
+                Find(header)?.OnOpened(header.Offset, now);
+                break;
+            case FrameType.Data:
+                BytesReceived += header.Length;
+                Find(header)?.OnData(header.Offset, piece, now);
+                break;
+            case FrameType.Fin when Find(header) is { } stream:
+                stream.OnFin(header.Offset, now);
+                break;
+            case FrameType.Fin:
+                AcknowledgeGone(header.Stream, header.Offset + 1, now);
+                break;
+            case FrameType.Reset:
+                OnReset(header, ReasonFrame.Parse(frame.Payload), now);
+                break;
+            case FrameType.Ack:
+                Find(header)?.OnAck(header.Offset, System.Buffers.Binary.BinaryPrimitives.ReadInt64LittleEndian(frame.Payload), now);
+                break;
+            case FrameType.Fence:
+                OnFence(header.Offset, now);
+                break;
+            case FrameType.Ping:
+                lane.PongDue = header.Offset;
+                Driver.OutputReady(lane);
+                break;
+            case FrameType.Pong:
+                lane.RoundTrip = now - TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks));
+                break;
+            case FrameType.GoAway:
+                PeerIsDraining = true;
+                break;
+            case FrameType.Close:
+                var close = ReasonFrame.Parse(frame.Payload);
+                EndLane(lane, $"closed by the peer ({(StreamCode)close.Code}): {close.Reason}", now);
+                break;
+            default:
+                throw new FrameException($"{header.Type} after the handshake of the lane");
+        }
+    }
+
+    private void OnOpen(FrameHeader header, OpenFrame open, TimeSpan now)
+    {
+        if (!_peerIds.AreTheirs(header.Stream))
+        {
+            throw new FrameException($"OPEN of stream {header.Stream}: those ids are this side's");
+        }
+
+        if (!_peerIds.See(header.Stream))
+        {
+            return;
+        }
+
+        var stream = new StreamCore(this, header.Stream, false, new StreamOpen(open.Service, open.Port, open.Caller, open.TraceParent));
+        _streams.Add(stream.Id, stream);
+        stream.Send.Allow(header.Offset);
+        stream.Begin(FirstWindow());
+        var theirs = _streams.Count - _ours;
+        if (theirs > Limits.MaxStreams * 2L)
+        {
+            throw new FrameException($"{theirs} streams open: at most {Limits.MaxStreams} were allowed");
+        }
+
+        if (IsDraining || theirs > Limits.MaxStreams)
+        {
+            stream.Reset(
+                IsDraining ? StreamCode.Draining : StreamCode.LimitReached,
+                IsDraining ? "the gateway is draining" : $"at most {Limits.MaxStreams} streams", now);
+            return;
+        }
+
+        Driver.OpenRequested(stream);
+    }
+
+    private void OnReset(FrameHeader header, ReasonFrame reason, TimeSpan now)
+    {
+        if (_peerIds.AreTheirs(header.Stream))
+        {
+            // Opened and given up before the OPEN got through: the id counts as seen.
+            _peerIds.See(header.Stream);
+        }
+
+        if (Find(header) is { } stream)
+        {
+            stream.OnReset(header.Offset, reason, now);
+        }
+        else
+        {
+            AcknowledgeGone(header.Stream, header.Offset + 1, now);
+        }
+    }
+
+    /// <summary>The stream of a frame; null when it is gone. Throws when it never was.</summary>
+    private StreamCore? Find(FrameHeader header)
+    {
+        if (_streams.TryGetValue(header.Stream, out var stream))
+        {
+            return stream;
+        }
+
+        var was = _peerIds.AreTheirs(header.Stream) ? _peerIds.WasSeen(header.Stream) : header.Stream < _nextId;
+        return was ? null : throw new FrameException($"{header.Type} for stream {header.Stream}, which was never opened");
+    }
+
+    private int FirstWindow() =>
+        (int)Math.Clamp((Limits.Memory / 2 - Promised) / 16, Math.Min(LeastWindow, Limits.InitialWindow), Limits.InitialWindow);
+
+    public void CountSent(int length, long known)
+    {
+        var again = Math.Clamp(known, 0, length);
+        BytesResent += again;
+        BytesSent += length - again;
+    }
+
+    /// <summary>Forgets a stream that both ends are done with.</summary>
+    public void RemoveIf(bool done, StreamCore stream, TimeSpan now)
+    {
+        if (!done || stream.IsGone)
+        {
+            return;
+        }
+
+        stream.IsGone = true;
+        stream.CountPromise();
+        _streams.Remove(stream.Id);
+        _ours -= stream.IsOurs ? 1 : 0;
+        if (!stream.IsReset)
+        {
+            if (stream.Ack != AckNeed.None)
+            {
+                AcknowledgeGone(stream.Id, stream.Receive.Received, now);
+            }
+
+            Driver.Ended(stream);
+        }
+    }
+
+    /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>
+    public void Abort(StreamCode code, string reason, TimeSpan now)
+    {
+        foreach (var lane in Lanes.ToArray())
+        {
+            EndLane(lane, reason, now);
+        }
+
+        foreach (var stream in _streams.Values.ToArray())
+        {
+            stream.IsGone = true;
+            _streams.Remove(stream.Id);
+            if (!stream.IsReset)
+            {
+                stream.End(code, reason);
+            }
+        }
+
+        _ours = 0;
+    }
+
+    /// <summary>A number that changes with anything that a frame can change; for tests.</summary>
+    internal long StateDigest()
+    {
+        var digest = new HashCode();
+        foreach (var s in _streams.Values.OrderBy(s => s.Id))
+        {
+            digest.Add((s.Id, s.Receive.Received, s.Receive.StashedBytes, s.Send.Base, s.Send.Limit, s.IsAccepted, s.Receive.Fin));
+        }
+
+        digest.Add((_nextId, BytesReceived, PeerIsDraining, _goneAcks.Count, Lanes.Count));
+        return digest.ToHashCode();
+    }
+}

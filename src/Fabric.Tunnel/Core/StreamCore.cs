@@ -1,0 +1,410 @@
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Core;
+
+/// <summary>
+/// One stream of a session: both directions, and the events OPEN, OPENED, FIN and RESET, each kept until the peer is known to
+/// have it. Called by the session and, through it, by the driver; never on its own.
+/// </summary>
+internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
+{
+    private int _slot = -1;
+    private uint _oldLanes;
+    private long _oldEnd;
+    private CreditWindow _window;
+    private long _ackedReceived;
+    private bool _finQueued;
+    private bool _finSent;
+    private bool _finEverSent;
+    private bool _finAcked;
+    private long _resetAt = -1;
+    private bool _resetSent;
+    private bool _resetEverSent;
+    private bool _openSent;
+    private bool _openedConfirmed;
+    private long _promised;
+
+    public uint Id { get; } = id;
+
+    /// <summary>This gateway opened it.</summary>
+    public bool IsOurs { get; } = isOurs;
+
+    public StreamOpen Request { get; } = request;
+
+    /// <summary>The driver's side of it.</summary>
+    public object? Owner { get; set; }
+
+    public SendBuffer Send { get; } = new();
+
+    public ReceiveBuffer Receive { get; } = new();
+
+    /// <summary>OPENED was received, or sent.</summary>
+    public bool IsAccepted { get; private set; }
+
+    /// <summary>It carries nothing any more for the application: reset by either side, or lost.</summary>
+    public bool IsReset { get; private set; }
+
+    /// <summary>The session has forgotten it.</summary>
+    public bool IsGone { get; set; }
+
+    public StreamCode Code { get; private set; }
+
+    public string Reason { get; private set; } = "";
+
+    /// <summary>Whether the other side reset it.</summary>
+    public bool ResetByPeer { get; private set; }
+
+    /// <summary>Credit limit given to the peer.</summary>
+    public long CreditGiven { get; private set; }
+
+    public bool InControl { get; set; }
+
+    public bool InData { get; set; }
+
+    public AckNeed Ack { get; set; }
+
+    public bool ControlDue => OpenDue || OpenedDue || ResetDue || Ack == AckNeed.Now;
+
+    private bool OpenDue => IsOurs && !IsAccepted && !_openSent && !IsReset;
+
+    private bool OpenedDue { get; set; }
+
+    private bool ResetDue => _resetAt >= 0 && !_resetSent;
+
+    public bool DataDue => IsAccepted && !IsReset && (Send.Unsent > 0 || (_finQueued && !_finSent));
+
+    public bool AtEnd => Receive.IsComplete && Receive.ReadyBytes == 0;
+
+    public bool WritesCompleted => _finQueued;
+
+    /// <summary>Bytes that the application may write now.</summary>
+    public long Room => !IsAccepted || IsReset || _finQueued ? 0 : session.MayRetain ? Send.Room : 0;
+
+    private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
+
+    public void Begin(int window)
+    {
+        _window = new CreditWindow(window, session.Limits.MaxWindow);
+        CreditGiven = window;
+        CountPromise();
+    }
+
+    /// <summary>Keeps the session's sum of credit given and not yet used.</summary>
+    public void CountPromise()
+    {
+        var promised = IsGone || IsReset ? 0 : Math.Max(0, CreditGiven - Receive.Received);
+        session.Promised += promised - _promised;
+        _promised = promised;
+    }
+
+    // ---- what the application does
+
+    public void Accept(TimeSpan now)
+    {
+        IsAccepted = true;
+        OpenedDue = true;
+        session.Schedule(this, now);
+    }
+
+    public void Write(Segment segment, TimeSpan now)
+    {
+        Send.Append(segment, session.Pool);
+        session.Retained += segment.Length;
+        session.Schedule(this, now);
+    }
+
+    public void WriteCopy(ReadOnlySpan<byte> bytes, TimeSpan now)
+    {
+        Send.AppendCopy(bytes, session.Pool);
+        session.Retained += bytes.Length;
+        session.Schedule(this, now);
+    }
+
+    /// <summary>Ends this direction, after everything written; the other goes on.</summary>
+    public void CompleteWrites(TimeSpan now)
+    {
+        _finQueued = true;
+        session.Schedule(this, now);
+    }
+
+    /// <summary>The application took bytes: they become credit.</summary>
+    public void Consume(int bytes, TimeSpan now)
+    {
+        Receive.Consume(bytes);
+        if (IsGone || IsReset || Receive.Fin is not null)
+        {
+            return;
+        }
+
+        _window.Taken(Receive.Delivered, session.MayGrow, now);
+        var leak = session.Planted == Mistake.CreditLeaks ? Receive.Delivered / 4 : 0;
+        var limit = Receive.Delivered + _window.Size - leak;
+        if (limit - CreditGiven >= _window.Size / 4)
+        {
+            CreditGiven = limit;
+            CountPromise();
+            NeedAck(AckNeed.Now, now);
+        }
+    }
+
+    /// <summary>Ends both directions at once; the peer is told the code and the reason.</summary>
+    public void Reset(StreamCode code, string reason, TimeSpan now)
+    {
+        if (IsGone || IsReset)
+        {
+            return;
+        }
+
+        _resetAt = Send.MaxSent + (_finEverSent ? 1 : 0);
+        End(code, reason);
+        session.Schedule(this, now);
+    }
+
+    // ---- what the peer sends
+
+    public void OnOpened(long credit, TimeSpan now)
+    {
+        if (!IsOurs)
+        {
+            throw new FrameException($"OPENED for stream {Id}, which the peer itself opened");
+        }
+
+        if (!IsAccepted && !IsReset)
+        {
+            IsAccepted = true;
+            Send.Allow(credit);
+            session.Driver.Opened(this);
+        }
+
+        NeedAck(AckNeed.Later, now);
+    }
+
+    public void OnData(long offset, Segment piece, TimeSpan now)
+    {
+        _openedConfirmed = true;
+        if (IsReset)
+        {
+            return;
+        }
+
+        if (Receive.Accept(offset, piece, CreditGiven, session.Pool))
+        {
+            CountPromise();
+            session.Driver.Readable(this);
+            NeedAck(Receive.IsComplete || Receive.Received - _ackedReceived >= _window.Size / 4 ? AckNeed.Now : AckNeed.Later, now);
+            session.RemoveIf(IsDone, this, now);
+        }
+        else if (offset + piece.Length <= Receive.Received)
+        {
+            // The peer goes back further than it need: tell it where we are.
+            NeedAck(AckNeed.Now, now);
+        }
+    }
+
+    public void OnFin(long offset, TimeSpan now)
+    {
+        _openedConfirmed = true;
+        if (IsReset)
+        {
+            return;
+        }
+
+        NeedAck(AckNeed.Now, now);
+        if (Receive.AcceptFin(offset))
+        {
+            session.Driver.Readable(this);
+            session.RemoveIf(IsDone, this, now);
+        }
+    }
+
+    /// <summary>RESET ends the stream whatever is missing. The acknowledgement goes out after the stream is forgotten.</summary>
+    public void OnReset(long offset, ReasonFrame reason, TimeSpan now)
+    {
+        if (_resetAt < 0)
+        {
+            ResetByPeer = true;
+            End((StreamCode)reason.Code, reason.Reason);
+            session.RemoveIf(true, this, now);
+        }
+
+        session.AcknowledgeGone(Id, offset + 1, now);
+    }
+
+    public void OnAck(long received, long credit, TimeSpan now)
+    {
+        var sent = Math.Max(Send.MaxSent + (_finEverSent ? 1 : 0), _resetEverSent ? _resetAt + 1 : 0);
+        if (received > sent && session.Planted != Mistake.AckIsOneTooMany)
+        {
+            throw new FrameException($"ACK of stream {Id} up to offset {received}: {sent} were sent");
+        }
+
+        _openedConfirmed = true;
+        if (_resetAt >= 0)
+        {
+            session.RemoveIf(received > _resetAt, this, now);
+            return;
+        }
+
+        if (IsReset)
+        {
+            return;
+        }
+
+        var freed = Send.Acknowledge(Math.Min(received, Send.End));
+        session.Retained -= freed;
+        _finAcked |= _finQueued && received > Send.End;
+        _finSent |= _finAcked;
+        if (_oldLanes != 0 && Send.Base >= _oldEnd && (!_finSent || _finAcked))
+        {
+            _oldLanes = 0;
+        }
+
+        if (Send.Allow(credit) | freed > 0)
+        {
+            session.Driver.Writable(this);
+        }
+
+        session.RemoveIf(IsDone, this, now);
+        session.Schedule(this, now);
+    }
+
+    // ---- what lanes do
+
+    /// <summary>What went out on that lane and is not acknowledged may be lost: send it again. And tell the peer where we are.</summary>
+    public void LaneDied(int slot, TimeSpan now)
+    {
+        var used = _slot == slot || (_oldLanes >> slot & 1) != 0;
+        _slot = _slot == slot ? -1 : _slot;
+        if (used)
+        {
+            _oldLanes = 0;
+            _openSent = false;
+            OpenedDue |= !IsOurs && IsAccepted && !_openedConfirmed;
+            _resetSent = false;
+            if (!IsReset)
+            {
+                Send.Rewind(session.Planted == Mistake.ResumeSkipsAByte ? 1 : 0);
+                _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
+            }
+        }
+
+        NeedAck(AckNeed.Now, now);
+        session.Schedule(this, now);
+    }
+
+    public void WriteControl(FrameBatch batch, int slot)
+    {
+        if (OpenDue)
+        {
+            var payload = new OpenFrame(Request.Service, Request.Port, Request.Caller, Request.TraceParent).ToPayload();
+            Touch(slot);
+            _openSent = true;
+            batch.Add(new FrameHeader(FrameType.Open, payload.Length, Id, CreditGiven), payload);
+        }
+
+        if (OpenedDue)
+        {
+            Touch(slot);
+            OpenedDue = false;
+            batch.Add(new FrameHeader(FrameType.Opened, 0, Id, CreditGiven));
+        }
+
+        if (ResetDue)
+        {
+            var payload = new ReasonFrame((byte)Code, Reason).ToPayload();
+            Touch(slot);
+            _resetSent = true;
+            _resetEverSent = true;
+            batch.Add(new FrameHeader(FrameType.Reset, payload.Length, Id, _resetAt), payload);
+        }
+
+        WriteAck(batch);
+    }
+
+    /// <summary>Writes data, at most <paramref name="quantum"/> bytes of it, and FIN after the last.</summary>
+    public void WriteData(FrameBatch batch, int slot, int quantum)
+    {
+        Touch(slot);
+        if (Ack == AckNeed.Later)
+        {
+            WriteAck(batch);
+        }
+
+        while (!batch.IsFull)
+        {
+            var offset = Send.Next;
+            var known = Send.MaxSent - offset;
+            if (!Send.TryTake(Math.Min(quantum, FrameHeader.MaxData), out var piece))
+            {
+                break;
+            }
+
+            session.CountSent(piece.Length, known);
+            batch.Add(new FrameHeader(FrameType.Data, piece.Length, Id, offset), piece);
+            quantum -= piece.Length;
+        }
+
+        if (Send.Unsent == 0 && _finQueued && !_finSent && !batch.IsFull)
+        {
+            _finSent = true;
+            _finEverSent = true;
+            batch.Add(new FrameHeader(FrameType.Fin, 0, Id, Send.End));
+        }
+    }
+
+    private void WriteAck(FrameBatch batch)
+    {
+        if (Ack == AckNeed.None || !IsAccepted || batch.IsFull)
+        {
+            return;
+        }
+
+        Ack = AckNeed.None;
+        _ackedReceived = Receive.Received;
+        var mistake = session.Planted == Mistake.AckIsOneTooMany && Receive.Received > 0 && !Receive.IsComplete ? 1 : 0;
+        batch.AddAck(Id, Receive.Received + mistake, CreditGiven);
+    }
+
+    private void Touch(int slot)
+    {
+        if (_slot != slot && _slot >= 0)
+        {
+            _oldLanes |= 1u << _slot;
+            _oldEnd = Send.MaxSent;
+        }
+
+        _slot = slot;
+    }
+
+    private void NeedAck(AckNeed need, TimeSpan now)
+    {
+        if (need > Ack && IsAccepted && !IsReset)
+        {
+            Ack = need;
+            session.AckNeeded(this, now);
+        }
+    }
+
+    /// <summary>Nothing more for the application, in either direction.</summary>
+    public void End(StreamCode code, string reason)
+    {
+        IsReset = true;
+        Code = code;
+        Reason = reason;
+        session.Retained -= Send.Clear();
+        Receive.Clear();
+        Ack = AckNeed.None;
+        CountPromise();
+        session.Driver.Ended(this);
+    }
+}
+
+internal enum AckNeed
+{
+    None,
+
+    /// <summary>With the next data of the stream, or when the delay is over.</summary>
+    Later,
+
+    Now,
+}

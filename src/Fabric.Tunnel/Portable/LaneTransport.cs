@@ -1,0 +1,152 @@
+using System.Net.Sockets;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>
+/// What lies between TLS and the socket of a lane: many TLS records leave in one send and arrive in one receive, and a link
+/// that is cut by <see cref="ILinkFaults"/> holds its bytes here. One reader and one writer at a time.
+/// </summary>
+internal sealed class LaneTransport(Socket socket) : Stream
+{
+    private const int Size = 128 * 1024;
+
+    private readonly byte[] _in = GC.AllocateUninitializedArray<byte>(Size, pinned: true);
+    private readonly byte[] _out = GC.AllocateUninitializedArray<byte>(Size, pinned: true);
+    private int _inStart;
+    private int _inEnd;
+    private int _outEnd;
+    private ILinkFaults? _faults;
+    private string _peer = "";
+    private string _link = "";
+    private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Socket Socket => socket;
+
+    /// <summary>From now on the faults of that link apply.</summary>
+    public void Obey(ILinkFaults? faults, string peer, string link)
+    {
+        if (faults is null || _faults is not null)
+        {
+            return;
+        }
+
+        (_peer, _link, _faults) = (peer, link, faults);
+        faults.Changed += OnChanged;
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (_inStart == _inEnd)
+        {
+            var received = await socket.ReceiveAsync(_in, SocketFlags.None, cancellationToken).ConfigureAwait(false);
+            if (_faults is not null)
+            {
+                await PassAsync(LinkFault.CutIn, cancellationToken).ConfigureAwait(false);
+            }
+
+            (_inStart, _inEnd) = (0, received);
+        }
+
+        var take = Math.Min(buffer.Length, _inEnd - _inStart);
+        _in.AsSpan(_inStart, take).CopyTo(buffer.Span);
+        _inStart += take;
+        return take;
+    }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (buffer.Length > 0)
+        {
+            if (_outEnd == Size)
+            {
+                await FlushAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            var take = Math.Min(buffer.Length, Size - _outEnd);
+            buffer.Span[..take].CopyTo(_out.AsSpan(_outEnd));
+            _outEnd += take;
+            buffer = buffer[take..];
+        }
+    }
+
+    public override async Task FlushAsync(CancellationToken cancellationToken)
+    {
+        if (_faults is not null)
+        {
+            await PassAsync(LinkFault.CutOut, cancellationToken).ConfigureAwait(false);
+        }
+
+        for (var sent = 0; sent < _outEnd;)
+        {
+            sent += await socket.SendAsync(_out.AsMemory(sent, _outEnd - sent), SocketFlags.None, cancellationToken).ConfigureAwait(false);
+        }
+
+        _outEnd = 0;
+    }
+
+    private async ValueTask PassAsync(LinkFault cut, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var changed = _changed.Task;
+            if ((_faults!.Current(_peer, _link) & cut) == 0)
+            {
+                return;
+            }
+
+            await changed.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The close will drop what was not sent yet.</summary>
+    public void Abandon()
+    {
+        try
+        {
+            socket.LingerState = new LingerOption(true, 0);
+        }
+        catch (Exception error) when (error is SocketException or ObjectDisposedException)
+        {
+            // It is closed already.
+        }
+    }
+
+    private void OnChanged(string peer, string link)
+    {
+        if (peer == _peer && link == _link)
+        {
+            Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+        }
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            if (_faults is { } faults)
+            {
+                faults.Changed -= OnChanged;
+            }
+
+            socket.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    public override bool CanRead => true;
+    public override bool CanWrite => true;
+    public override bool CanSeek => false;
+    public override long Length => throw new NotSupportedException();
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override void Flush()
+    {
+        // TLS writes an alert when it is disposed, on no account worth blocking for.
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("lanes are read asynchronously");
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("lanes are written asynchronously");
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+    public override void SetLength(long value) => throw new NotSupportedException();
+}

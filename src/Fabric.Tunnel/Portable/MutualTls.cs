@@ -1,0 +1,145 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using Fabric.Identity;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>
+/// TLS of the gateway port: version 1.3 only, certificates of both sides judged by <see cref="IGatewayIdentity.Verify"/> and by
+/// nothing else. Sessions are not resumed: a resumed one leaves the intermediates out, and handshakes are rare here.
+/// </summary>
+public static class MutualTls
+{
+    /// <summary>ALPN name of lanes.</summary>
+    public const string LaneProtocol = "fabric/1";
+
+    /// <summary>
+    /// Accepts: returns the stream, and the gateway that the client's certificate names, or null when it sent none.
+    /// Throws <see cref="AuthenticationException"/> with the reason.
+    /// </summary>
+    public static async Task<(SslStream Stream, GatewayId? Peer)> AcceptAsync(
+        Stream transport, IGatewayIdentity identity, IEnumerable<string> protocols, CancellationToken cancellationToken)
+    {
+        var check = new Check(identity, null);
+        var options = new SslServerAuthenticationOptions
+        {
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ServerCertificateContext = identity.Certificate,
+            ClientCertificateRequired = true,
+            CertificateChainPolicy = Check.NoPolicy(),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || check.IsGood(leaf, chain),
+            ApplicationProtocols = protocols.Select(p => new SslApplicationProtocol(p)).ToList(),
+            AllowTlsResume = false,
+        };
+        var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
+        try
+        {
+            await ssl.AuthenticateAsServerAsync(options, cancellationToken).ConfigureAwait(false);
+            return (ssl, check.Peer);
+        }
+        catch (Exception error)
+        {
+            await ssl.DisposeAsync().ConfigureAwait(false);
+            throw check.Explain(error);
+        }
+    }
+
+    /// <summary>
+    /// Connects as this gateway. <paramref name="expectedGateway"/> is the name that the server's certificate must have; null
+    /// takes any gateway that the identity verifies. Throws <see cref="AuthenticationException"/> with the reason.
+    /// A TLS 1.3 server may refuse the client's certificate after this has returned: the first read tells.
+    /// </summary>
+    public static async Task<(SslStream Stream, GatewayId Peer)> ConnectAsync(
+        Stream transport, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken)
+    {
+        var check = new Check(identity, expectedGateway);
+        var options = new SslClientAuthenticationOptions
+        {
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ClientCertificateContext = identity.Certificate,
+            CertificateChainPolicy = Check.NoPolicy(),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => check.IsGood(leaf, chain),
+            ApplicationProtocols = [new SslApplicationProtocol(protocol)],
+            AllowTlsResume = false,
+            TargetHost = "",
+        };
+        var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
+        try
+        {
+            await ssl.AuthenticateAsClientAsync(options, cancellationToken).ConfigureAwait(false);
+            return ssl.NegotiatedApplicationProtocol.ToString() == protocol
+                ? (ssl, check.Peer!.Value)
+                : throw new AuthenticationException($"the server does not speak {protocol}");
+        }
+        catch (Exception error)
+        {
+            await ssl.DisposeAsync().ConfigureAwait(false);
+            throw check.Explain(error);
+        }
+    }
+
+    /// <summary>Dials, and connects as <see cref="ConnectAsync"/> does.</summary>
+    public static async Task<(SslStream Stream, GatewayId Peer)> DialAsync(
+        IPEndPoint remote, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(remote, cancellationToken).ConfigureAwait(false);
+            return await ConnectAsync(new NetworkStream(socket, ownsSocket: true), identity, protocol, expectedGateway, cancellationToken)
+                .ConfigureAwait(false);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private sealed class Check(IGatewayIdentity identity, string? expectedGateway)
+    {
+        private string? _reason;
+
+        public GatewayId? Peer { get; private set; }
+
+        /// <summary>The platform's own chain building decides nothing here, so it gets nothing to look up.</summary>
+        public static X509ChainPolicy NoPolicy() => new()
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            DisableCertificateDownloads = true,
+            RevocationMode = X509RevocationMode.NoCheck,
+        };
+
+        public bool IsGood(X509Certificate? certificate, X509Chain? chain)
+        {
+            if (certificate is null)
+            {
+                _reason = "the peer sent no certificate";
+                return false;
+            }
+
+            var leaf = certificate as X509Certificate2 ?? new X509Certificate2(certificate);
+            var peer = identity.Verify(leaf, chain?.ChainPolicy.ExtraStore ?? [], out var reason);
+            if (peer is null)
+            {
+                _reason = reason;
+                return false;
+            }
+
+            if (expectedGateway is not null && peer.Value.Gateway != expectedGateway)
+            {
+                _reason = $"the certificate is that of {peer}: gateway {expectedGateway} was expected there";
+                return false;
+            }
+
+            Peer = peer;
+            return true;
+        }
+
+        public Exception Explain(Exception error) =>
+            _reason is null ? error : new AuthenticationException($"certificate refused: {_reason}", error);
+    }
+}

@@ -1,0 +1,264 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>One lane's connection: HELLO, then a loop that reads and a loop that writes, until either ends.</summary>
+internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transport, SslStream tls)
+{
+    /// <summary>Bytes of one turn of output. With it and one frame more, the staging buffer is 256 KiB.</summary>
+    private const int TurnBytes = 3 * 64 * 1024;
+
+    /// <summary>Least room in the slab that is worth a read: one TLS record.</summary>
+    private const int LeastRead = 16 * 1024;
+
+    /// <summary>How long the last words may take.</summary>
+    private static readonly TimeSpan _farewellLimit = TimeSpan.FromSeconds(1);
+
+    private readonly FrameReader _reader = new();
+    private readonly AsyncSignal _output = new();
+    private readonly CancellationTokenSource _stop = new();
+    private Slab? _slab;
+    private int _parsed;
+    private int _filled;
+    private byte[]? _farewell;
+
+    public SessionCore? Session { get; private set; }
+
+    public LaneCore? Core { get; private set; }
+
+    public IPEndPoint? Remote { get; } = transport.Socket.RemoteEndPoint as IPEndPoint;
+
+    /// <summary>Why it ended.</summary>
+    public string EndReason { get; private set; } = "";
+
+    // ---- HELLO
+
+    public async Task SendHelloAsync(HelloFrame hello, CancellationToken cancellationToken)
+    {
+        var payload = hello.ToPayload();
+        await SendAsync(new FrameHeader(FrameType.Hello, payload.Length, 0, 0), payload, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The peer's HELLO. Throws <see cref="IOException"/> with the peer's words when it refuses the lane instead.</summary>
+    public async Task<HelloFrame> ReceiveHelloAsync(CancellationToken cancellationToken)
+    {
+        _slab = tunnel.Pool.Rent(SlabPool.LargeSize);
+        while (true)
+        {
+            if (TryParseHello() is { } hello)
+            {
+                return hello;
+            }
+
+            var read = await tls.ReadAsync(_slab.Bytes.AsMemory(_filled), cancellationToken).ConfigureAwait(false);
+            if (read == 0)
+            {
+                throw new IOException("the peer closed the connection instead of answering HELLO");
+            }
+
+            _filled += read;
+        }
+    }
+
+    private HelloFrame? TryParseHello()
+    {
+        var whole = _reader.TryRead(_slab!.Bytes.AsSpan(_parsed, _filled - _parsed), out var consumed, out var frame);
+        _parsed += consumed;
+        if (!whole)
+        {
+            return null;
+        }
+
+        if (frame.Header.Type == FrameType.Close)
+        {
+            throw new IOException($"refused by the peer: {ReasonFrame.Parse(frame.Payload).Reason}");
+        }
+
+        return frame.Header.Type == FrameType.Hello ? HelloFrame.Parse(frame.Payload)
+            : throw new FrameException($"{frame.Header.Type} before HELLO");
+    }
+
+    /// <summary>Tells the peer why there will be no lane.</summary>
+    public Task RefuseAsync(StreamCode code, string reason, CancellationToken cancellationToken)
+    {
+        var payload = new ReasonFrame((byte)code, reason).ToPayload();
+        return SendAsync(new FrameHeader(FrameType.Close, payload.Length, 0, 0), payload, cancellationToken);
+    }
+
+    private async Task SendAsync(FrameHeader header, byte[] payload, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[FrameHeader.Size + payload.Length];
+        header.Write(bytes);
+        payload.CopyTo(bytes, FrameHeader.Size);
+        await tls.WriteAsync(bytes, cancellationToken).ConfigureAwait(false);
+        await tls.FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The session took the lane in.</summary>
+    public void Attach(SessionCore session, LaneCore core)
+    {
+        Session = session;
+        Core = core;
+    }
+
+    // ---- the life of it
+
+    /// <summary>Carries frames until the lane ends; then closes the connection. Ends without an exception.</summary>
+    public async Task RunAsync(PeerSession session)
+    {
+        var reading = ReadAsync(session);
+        var writing = WriteAsync(session);
+        await reading.ConfigureAwait(false);
+        _output.Set();
+        await Task.WhenAny(writing, Task.Delay(_farewellLimit, session.Time)).ConfigureAwait(false);
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await writing.ConfigureAwait(false);
+        await CloseAsync().ConfigureAwait(false);
+    }
+
+    public async Task CloseAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        if (_farewell is null && Core is not null)
+        {
+            // What the kernel still holds for a lane that is over is not worth carrying.
+            transport.Abandon();
+        }
+
+        await tls.DisposeAsync().ConfigureAwait(false);
+        await transport.DisposeAsync().ConfigureAwait(false);
+        _slab?.Release();
+        _slab = null;
+    }
+
+    private async Task ReadAsync(PeerSession session)
+    {
+        var reason = "the peer closed the connection";
+        try
+        {
+            // What came right behind HELLO is read already.
+            while (Take(session))
+            {
+                MakeRoom();
+                var read = await tls.ReadAsync(_slab!.Bytes.AsMemory(_filled), _stop.Token).ConfigureAwait(false);
+                if (read == 0)
+                {
+                    break;
+                }
+
+                _filled += read;
+            }
+        }
+        catch (FrameException error)
+        {
+            reason = $"protocol error: {error.Message}";
+            _farewell = new ReasonFrame((byte)StreamCode.ProtocolError, error.Message).ToPayload();
+            tunnel.Options.Log($"lane {Core!.Epoch} to {session.Peer} over {Core.Link}: {reason}");
+        }
+        catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            reason = error.Message;
+        }
+
+        session.EndLane(this, reason);
+    }
+
+    /// <summary>Gives the session all frames that are there. False when the lane is over.</summary>
+    private bool Take(PeerSession session)
+    {
+        lock (session.Gate)
+        {
+            var now = session.Now;
+            while (_reader.TryRead(_slab!.Bytes.AsSpan(_parsed, _filled - _parsed), out var consumed, out var frame))
+            {
+                var piece = frame.PayloadStart < 0 ? default
+                    : new Segment(_slab, _parsed + frame.PayloadStart, frame.Payload.Length);
+                _parsed += consumed;
+                Session!.Receive(Core!, frame, piece, now);
+            }
+
+            _parsed = _filled;
+            session.Rearm();
+            return Core!.IsLive;
+        }
+    }
+
+    private void MakeRoom()
+    {
+        if (_slab!.IsExclusive)
+        {
+            _parsed = _filled = 0;
+        }
+        else if (_slab.Size - _filled < LeastRead)
+        {
+            _slab.Release();
+            _slab = tunnel.Pool.Rent(SlabPool.LargeSize);
+            _parsed = _filled = 0;
+        }
+    }
+
+    private async Task WriteAsync(PeerSession session)
+    {
+        var batch = new FrameBatch();
+        var staging = GC.AllocateUninitializedArray<byte>(TurnBytes + FrameHeader.MaxFrame, pinned: true);
+        try
+        {
+            while (true)
+            {
+                lock (session.Gate)
+                {
+                    if (!Core!.IsLive)
+                    {
+                        break;
+                    }
+
+                    Session!.Produce(Core, batch, TurnBytes, session.Now);
+                    session.Rearm();
+                }
+
+                if (batch.Count == 0)
+                {
+                    await _output.WaitAsync().ConfigureAwait(false);
+                    continue;
+                }
+
+                var bytes = batch.Bytes;
+                batch.CopyTo(staging);
+                batch.Clear();
+                await tls.WriteAsync(staging.AsMemory(0, bytes), _stop.Token).ConfigureAwait(false);
+                await tls.FlushAsync(_stop.Token).ConfigureAwait(false);
+            }
+
+            if (_farewell is { } farewell)
+            {
+                await SendAsync(new FrameHeader(FrameType.Close, farewell.Length, 0, 0), farewell, _stop.Token).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            session.EndLane(this, error.Message);
+        }
+        finally
+        {
+            batch.Clear();
+        }
+    }
+
+    public void OutputReady() => _output.Set();
+
+    /// <summary>The session let go of the lane; in its lock. Both loops end.</summary>
+    public void Ended(string reason)
+    {
+        EndReason = reason;
+        _output.Set();
+        if (_farewell is null)
+        {
+            // Elsewhere: cancelling runs what waits for it.
+            ThreadPool.UnsafeQueueUserWorkItem(static lane => lane._stop.Cancel(), this, preferLocal: false);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Security;
+using System.Threading.Channels;
+using Fabric.Identity;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>The driver that runs anywhere: <see cref="SslStream"/> and sockets on the thread pool.</summary>
+public sealed class PortableTunnel : ITunnel
+{
+    private static readonly TimeSpan _listenRetry = TimeSpan.FromSeconds(1);
+
+    private readonly long _began;
+    private readonly Lock _reconciling = new();
+    private readonly ConcurrentDictionary<string, PeerSession> _sessions = new();
+    private readonly Dictionary<(string Peer, string Link), LaneKeeper> _keepers = [];
+    private readonly Dictionary<IPEndPoint, Acceptor> _ports = [];
+    private readonly Dictionary<ServiceListener, Acceptor> _services = [];
+    private readonly ConcurrentDictionary<Task, byte> _closing = new();
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Channel<string> _changes = Channel.CreateUnbounded<string>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly ConcurrentDictionary<string, byte> _changesQueued = new();
+    private readonly Task _changeLoop;
+    private readonly ITimer _retry;
+    private readonly GatewayPort _port;
+    private readonly EgressDialer _egress;
+    private readonly ServiceServer _ingress;
+    private ImmutableHashSet<(string Peer, string Link)> _planned = [];
+    private int _disposed;
+
+    public PortableTunnel(TunnelOptions options)
+    {
+        Options = options;
+        _began = options.Time.GetTimestamp();
+        Pool = new SlabPool(options.Limits.Memory);
+        DialSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
+        AcceptSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
+        _port = new GatewayPort(this);
+        _egress = new EgressDialer(this);
+        _ingress = new ServiceServer(this, _egress);
+        _changeLoop = Task.Run(TellChangesAsync);
+        _retry = options.Time.CreateTimer(static s => ((PortableTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
+    }
+
+    internal TunnelOptions Options { get; }
+
+    internal SlabPool Pool { get; }
+
+    internal SemaphoreSlim DialSlots { get; }
+
+    internal SemaphoreSlim AcceptSlots { get; }
+
+    internal Guid ProcessId { get; } = Guid.NewGuid();
+
+    internal TimeSpan Now => Options.Time.GetElapsedTime(_began);
+
+    internal CancellationToken Stopping => _stopping.Token;
+
+    internal bool IsDraining { get; private set; }
+
+    public event Action<string>? SessionChanged;
+
+    // ---- the plan
+
+    public void Reconcile(TunnelPlan plan)
+    {
+        var changed = new HashSet<string>();
+        lock (_reconciling)
+        {
+            if (_disposed != 0)
+            {
+                return;
+            }
+
+            var lanes = plan.Lanes.ToDictionary(l => (l.Peer, l.Link));
+            _planned = [.. lanes.Keys];
+            foreach (var (key, keeper) in _keepers.ToArray())
+            {
+                if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
+                {
+                    _keepers.Remove(key);
+                    InBackground(keeper.StopAsync());
+                    changed.Add(key.Peer);
+                }
+            }
+
+            foreach (var (key, lane) in lanes)
+            {
+                if (!_keepers.ContainsKey(key))
+                {
+                    _keepers[key] = new LaneKeeper(this, _sessions.GetOrAdd(lane.Peer, peer => new PeerSession(this, peer)), lane);
+                    changed.Add(key.Peer);
+                }
+            }
+
+            Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
+            Match(_services, plan.Services, service => service.Address, service => new Acceptor(
+                service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Options.Log));
+        }
+
+        OpenListeners();
+        foreach (var peer in changed)
+        {
+            Session(peer)?.EndUnplanned(link => IsPlanned(peer, link));
+            RaiseChanged(peer);
+        }
+    }
+
+    private void Match<TKey>(
+        Dictionary<TKey, Acceptor> open, ImmutableArray<TKey> wanted, Func<TKey, IPEndPoint> address, Func<TKey, Acceptor> create)
+        where TKey : notnull
+    {
+        foreach (var key in open.Keys.Except(wanted).ToArray())
+        {
+            InBackground(open[key].CloseAsync());
+            open.Remove(key);
+        }
+
+        foreach (var key in wanted)
+        {
+            if (!open.ContainsKey(key))
+            {
+                open[key] = create(key);
+            }
+        }
+    }
+
+    private void OpenListeners()
+    {
+        lock (_reconciling)
+        {
+            if (_disposed != 0 || IsDraining)
+            {
+                return;
+            }
+
+            foreach (var acceptor in _ports.Values.Concat(_services.Values))
+            {
+                acceptor.TryOpen();
+            }
+        }
+    }
+
+    public void SetPaths(string peer, ImmutableArray<string> preferred, ImmutableArray<string> down) =>
+        _sessions.GetOrAdd(peer, name => new PeerSession(this, name)).SetPaths(preferred, down);
+
+    internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link));
+
+    internal PeerSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
+
+    /// <summary>A lane ended; in the session's lock.</summary>
+    internal void LaneEnded(string peer, string link, string reason) =>
+        ThreadPool.UnsafeQueueUserWorkItem(static s => s.Tunnel.WakeKeeper(s.peer, s.link, s.reason), (Tunnel: this, peer, link, reason), false);
+
+    private void WakeKeeper(string peer, string link, string reason)
+    {
+        lock (_reconciling)
+        {
+            _keepers.GetValueOrDefault((peer, link))?.LaneEnded(reason);
+        }
+
+        RaiseChanged(peer);
+    }
+
+    // ---- streams
+
+    async Task<Stream> ITunnel.OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
+        await OpenAsync(peer, open, cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc cref="ITunnel.OpenAsync"/>
+    public Task<TunnelStream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
+        IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
+        : Session(peer) is { } session ? session.OpenAsync(open, cancellationToken)
+        : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
+
+    /// <summary>A peer opened a stream; in the session's lock.</summary>
+    internal void Serve(TunnelStream stream) => _ = Task.Run(() => _egress.ServeAsync(stream));
+
+    /// <summary>
+    /// Connects to the gateway port of a peer for a protocol other than lanes, as this gateway. Throws
+    /// <see cref="System.Security.Authentication.AuthenticationException"/> with the reason when a certificate is refused.
+    /// </summary>
+    public async Task<Stream> DialAsync(IPEndPoint remote, string protocol, string? expectedGateway, CancellationToken cancellationToken) =>
+        (await MutualTls.DialAsync(remote, Options.Identity, protocol, expectedGateway, cancellationToken).ConfigureAwait(false)).Stream;
+
+    // ---- what is told
+
+    /// <summary>Calls what the gateway gave; its failures are its own.</summary>
+    internal void Told(Action tell)
+    {
+        try
+        {
+            tell();
+        }
+        catch (Exception error)
+        {
+            Options.Log($"a listener of the tunnel failed: {error}");
+        }
+    }
+
+    internal void RaiseChanged(string peer)
+    {
+        if (_changesQueued.TryAdd(peer, 0))
+        {
+            _changes.Writer.TryWrite(peer);
+        }
+    }
+
+    private async Task TellChangesAsync()
+    {
+        await foreach (var peer in _changes.Reader.ReadAllAsync().ConfigureAwait(false))
+        {
+            _changesQueued.TryRemove(peer, out _);
+            Told(() => SessionChanged?.Invoke(peer));
+        }
+    }
+
+    internal TimeSpan Jitter(TimeSpan most)
+    {
+        lock (Options.Random)
+        {
+            return most * Options.Random.NextDouble();
+        }
+    }
+
+    public TunnelStatus Status
+    {
+        get
+        {
+            ILookup<string, LaneStatus> lanes;
+            ImmutableArray<ListenerStatus> listeners;
+            lock (_reconciling)
+            {
+                lanes = _keepers.Values.ToLookup(k => k.Plan.Peer, k => k.Status);
+                listeners = [.. _ports.Values.Concat(_services.Values).Select(a => a.Status)];
+            }
+
+            var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
+            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented);
+        }
+    }
+
+    // ---- the end
+
+    public async Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken)
+    {
+        var until = Now + limit;
+        lock (_reconciling)
+        {
+            IsDraining = true;
+            foreach (var acceptor in _services.Values)
+            {
+                InBackground(acceptor.CloseAsync());
+            }
+        }
+
+        foreach (var session in _sessions.Values)
+        {
+            session.Drain();
+        }
+
+        while (Left() > 0 && Now < until)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20), Options.Time, cancellationToken).ConfigureAwait(false);
+        }
+
+        return Left();
+    }
+
+    private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+
+    private void InBackground(Task task)
+    {
+        _closing.TryAdd(task, 0);
+        _ = task.ContinueWith(t => _closing.TryRemove(t, out _), TaskScheduler.Default);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        List<Task> ends;
+        lock (_reconciling)
+        {
+            if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            {
+                return;
+            }
+
+            ends = [.. _ports.Values.Concat(_services.Values).Select(a => a.CloseAsync()), .. _keepers.Values.Select(k => k.StopAsync())];
+        }
+
+        await _retry.DisposeAsync().ConfigureAwait(false);
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        foreach (var session in _sessions.Values)
+        {
+            session.Dispose();
+        }
+
+        await Task.WhenAll(ends.Concat(_closing.Keys)).ConfigureAwait(false);
+        _changes.Writer.TryComplete();
+        await _changeLoop.ConfigureAwait(false);
+    }
+}

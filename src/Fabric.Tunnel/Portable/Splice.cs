@@ -1,0 +1,179 @@
+using System.Buffers;
+using System.Net.Sockets;
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>
+/// Joins an application's socket to a stream, or to another socket: bytes, half-close and reset go through, each way on its
+/// own. A side that does not read stops the other by closing its window, and nothing else.
+/// </summary>
+internal static class Splice
+{
+    private const int HeaderGap = FrameHeader.Size;
+    private const int BusyRead = 16 * 1024;
+    private const int SegmentsAtOnce = 16;
+
+    /// <summary>Carries until both directions are done and acknowledged, or either side reset. The socket is closed then.</summary>
+    public static async Task RunAsync(Socket socket, TunnelStream stream, SlabPool pool)
+    {
+        socket.NoDelay = true;
+        var up = UpAsync(socket, stream, pool);
+        var down = DownAsync(socket, stream);
+        await Task.WhenAll(up, down).ConfigureAwait(false);
+        await stream.Ended.ConfigureAwait(false);
+        socket.Dispose();
+        await stream.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private static async Task UpAsync(Socket socket, TunnelStream stream, SlabPool pool)
+    {
+        Slab? slab = null;
+        try
+        {
+            var busy = false;
+            while (await stream.WaitRoomAsync().ConfigureAwait(false) is var room && room > 0)
+            {
+                if (!busy)
+                {
+                    // An idle connection holds no buffer.
+                    slab?.Release();
+                    slab = null;
+                    await socket.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None).ConfigureAwait(false);
+                }
+
+                slab ??= pool.Rent(SlabPool.LargeSize);
+                var most = Math.Min(room, FrameHeader.MaxData);
+                var read = await socket.ReceiveAsync(slab.Bytes.AsMemory(HeaderGap, most), SocketFlags.None).ConfigureAwait(false);
+                if (read == 0)
+                {
+                    stream.CompleteWrites();
+                    return;
+                }
+
+                if (!stream.TryWrite(new Segment(slab, HeaderGap, read)))
+                {
+                    return;
+                }
+
+                busy = read >= BusyRead;
+                if (!slab.IsExclusive)
+                {
+                    slab.Release();
+                    slab = null;
+                }
+            }
+        }
+        catch (Exception error) when (error is SocketException or ObjectDisposedException)
+        {
+            stream.Reset(StreamCode.ApplicationReset, error.Message);
+        }
+        finally
+        {
+            slab?.Release();
+        }
+    }
+
+    private static async Task DownAsync(Socket socket, TunnelStream stream)
+    {
+        var segments = new Segment[SegmentsAtOnce];
+        try
+        {
+            while (await stream.WaitReadableAsync().ConfigureAwait(false))
+            {
+                var count = stream.PeekReady(segments);
+                try
+                {
+                    for (var i = 0; i < count; i++)
+                    {
+                        await SendAllAsync(socket, segments[i].Memory).ConfigureAwait(false);
+                        stream.Taken(segments[i].Length);
+                    }
+                }
+                finally
+                {
+                    for (var i = 0; i < count; i++)
+                    {
+                        segments[i].Release();
+                    }
+                }
+            }
+
+            if (stream.IsReset)
+            {
+                Sockets.Abort(socket);
+            }
+            else
+            {
+                socket.Shutdown(SocketShutdown.Send);
+                await WatchResetAsync(socket, stream).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (error is SocketException or ObjectDisposedException)
+        {
+            stream.Reset(StreamCode.ApplicationReset, error.Message);
+            Sockets.Abort(socket);
+        }
+    }
+
+    /// <summary>After the peer's FIN only a reset can still come from there; it has to end a read of the socket that waits.</summary>
+    private static async Task WatchResetAsync(Socket socket, TunnelStream stream)
+    {
+        await stream.Ended.ConfigureAwait(false);
+        if (stream.IsReset)
+        {
+            Sockets.Abort(socket);
+        }
+    }
+
+    private static async ValueTask SendAllAsync(Socket socket, ReadOnlyMemory<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            var sent = await socket.SendAsync(bytes, SocketFlags.None).ConfigureAwait(false);
+            bytes = bytes[sent..];
+        }
+    }
+
+    /// <summary>Joins two sockets of this gateway. Returns the bytes each way, and why it ended when not by FIN both ways.</summary>
+    public static async Task<(long ToB, long ToA, string? Error)> RunAsync(Socket a, Socket b)
+    {
+        a.NoDelay = b.NoDelay = true;
+        string? error = null;
+        async Task<long> CopyAsync(Socket from, Socket to)
+        {
+            var buffer = ArrayPool<byte>.Shared.Rent(SlabPool.LargeSize);
+            var total = 0L;
+            try
+            {
+                while (await from.ReceiveAsync(buffer, SocketFlags.None).ConfigureAwait(false) is var read && read > 0)
+                {
+                    await SendAllAsync(to, buffer.AsMemory(0, read)).ConfigureAwait(false);
+                    total += read;
+                }
+
+                to.Shutdown(SocketShutdown.Send);
+            }
+            catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
+            {
+                error ??= failure.Message;
+                Sockets.Abort(from);
+                Sockets.Abort(to);
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+
+            return total;
+        }
+
+        var toB = CopyAsync(a, b);
+        var toA = CopyAsync(b, a);
+        await Task.WhenAll(toB, toA).ConfigureAwait(false);
+        a.Dispose();
+        b.Dispose();
+        return (await toB.ConfigureAwait(false), await toA.ConfigureAwait(false), error);
+    }
+}

@@ -1,0 +1,52 @@
+namespace Fabric.Tunnel;
+
+/// <summary>What a tunnel may use. Each limit says what happens at it.</summary>
+public sealed record TunnelLimits
+{
+    /// <summary>Credit (bytes) that a new stream starts with; less when memory is short, down to 16 KiB. Default 256 KiB.</summary>
+    public int InitialWindow { get; init; } = 256 * 1024;
+
+    /// <summary>Credit (bytes) that a fast stream grows to, and so what one stream retains at most. Default 4 MiB.</summary>
+    public int MaxWindow { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Bytes of buffers of the whole tunnel. At it, applications are not read. Default 256 MiB.</summary>
+    public long Memory { get; init; } = 256L * 1024 * 1024;
+
+    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
+    public int MaxStreams { get; init; } = 16_384;
+
+    /// <summary>Lanes per session, at most 16. At it, a new lane is refused. Default 16.</summary>
+    public int MaxLanes { get; init; } = 16;
+
+    /// <summary>TLS handshakes under way at once, each way. At it, accepting and dialling wait. Default 32.</summary>
+    public int MaxHandshakes { get; init; } = 32;
+
+    /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
+    public int MaxConnections { get; init; } = 16_384;
+
+    /// <summary>How long an acknowledgement waits for company. Default 5 ms.</summary>
+    public TimeSpan AckDelay { get; init; } = TimeSpan.FromMilliseconds(5);
+
+    /// <summary>How long a session without any lane keeps its streams; then they are reset with
+    /// <see cref="StreamCode.SessionLost"/>. Default 30 s.</summary>
+    public TimeSpan Grace { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How often a lane that is up is asked for an answer. Default 5 s.</summary>
+    public TimeSpan PingInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>A lane on which nothing arrived for this long is dead. Default 15 s.</summary>
+    public TimeSpan LaneTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Connect, TLS handshake and HELLO of a lane together. Default 3 s.</summary>
+    public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>First wait before a lane is dialled again; doubles up to <see cref="RedialMax"/>, each with up to a quarter of jitter.
+    /// Default 100 ms.</summary>
+    public TimeSpan RedialMin { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Longest wait before a lane is dialled again. Default 5 s.</summary>
+    public TimeSpan RedialMax { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long an OPEN may stay unanswered; then it is reset with <see cref="StreamCode.TimedOut"/>. Default 15 s.</summary>
+    public TimeSpan OpenTimeout { get; init; } = TimeSpan.FromSeconds(15);
+}

@@ -1,0 +1,93 @@
+using System.Net;
+using Fabric.Identity;
+
+namespace Fabric.Tunnel;
+
+/// <summary>What a driver is built from.</summary>
+public sealed record TunnelOptions
+{
+    /// <summary>Who this gateway is. Its name decides which stream ids are its own.</summary>
+    public required IGatewayIdentity Identity { get; init; }
+
+    public required IIngress Ingress { get; init; }
+
+    public required IEgress Egress { get; init; }
+
+    public required TimeProvider Time { get; init; }
+
+    /// <summary>For jitter only; keys and session ids come from the operating system's source.</summary>
+    public required Random Random { get; init; }
+
+    public TunnelLimits Limits { get; init; } = new();
+
+    /// <summary>Faults to play on links; none by default.</summary>
+    public ILinkFaults? Faults { get; init; }
+
+    /// <summary>
+    /// Other protocols on the gateway port, by ALPN name. The connection belongs to the handler until its task ends. A client
+    /// certificate is asked for and verified when sent; without one <see cref="ProtocolConnection.Peer"/> is null, and the
+    /// handler decides.
+    /// </summary>
+    public IReadOnlyDictionary<string, Func<ProtocolConnection, Task>> Protocols { get; init; } =
+        new Dictionary<string, Func<ProtocolConnection, Task>>();
+
+    /// <summary>One line for whatever went wrong and is not told otherwise; called from any thread. Nothing by default.</summary>
+    public Action<string> Log { get; init; } = static _ => { };
+}
+
+/// <summary>A TLS connection to the gateway port that is not a lane.</summary>
+public sealed record ProtocolConnection(Stream Stream, string Alpn, GatewayId? Peer, IPEndPoint Remote);
+
+/// <summary>What a link does to bytes, seen from this gateway.</summary>
+[Flags]
+public enum LinkFault
+{
+    None = 0,
+
+    /// <summary>What the peer sends does not arrive.</summary>
+    CutIn = 1,
+
+    /// <summary>What this gateway sends does not leave.</summary>
+    CutOut = 2,
+
+    Cut = CutIn | CutOut,
+}
+
+/// <summary>
+/// Silent faults of links, for drills and for fabrics on loopback: bytes of a cut link stay where they are, without an error or
+/// a close, until it is whole again; dials over it hang.
+/// </summary>
+public interface ILinkFaults
+{
+    LinkFault Current(string peer, string link);
+
+    /// <summary>A fault came or went; the arguments are peer and link.</summary>
+    event Action<string, string>? Changed;
+}
+
+/// <summary>Faults that are set by hand. Safe to call from any thread.</summary>
+public sealed class LinkFaults : ILinkFaults
+{
+    private readonly Dictionary<(string, string), LinkFault> _faults = [];
+    private readonly Lock _lock = new();
+
+    public event Action<string, string>? Changed;
+
+    public LinkFault Current(string peer, string link)
+    {
+        lock (_lock)
+        {
+            return _faults.GetValueOrDefault((peer, link));
+        }
+    }
+
+    public void Set(string peer, string link, LinkFault fault)
+    {
+        lock (_lock)
+        {
+            _faults[(peer, link)] = fault;
+        }
+
+        Changed?.Invoke(peer, link);
+    }
+}

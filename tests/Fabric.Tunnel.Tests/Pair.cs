@@ -1,0 +1,169 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
+using Fabric.Testing;
+using Fabric.Tunnel.Portable;
+
+namespace Fabric.Tunnel.Tests;
+
+/// <summary>A gateway in the test process: what it decides is set by hand.</summary>
+internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
+{
+    public TestGateway(TestIdentity identity, TunnelLimits? limits = null, IReadOnlyDictionary<string, Func<ProtocolConnection, Task>>? protocols = null)
+    {
+        Tunnel = new PortableTunnel(new TunnelOptions
+        {
+            Identity = identity,
+            Ingress = this,
+            Egress = this,
+            Time = TimeProvider.System,
+            Random = new Random(1),
+            Limits = limits ?? new TunnelLimits(),
+            Faults = Faults,
+            Protocols = protocols ?? new Dictionary<string, Func<ProtocolConnection, Task>>(),
+            Log = line => Log.Enqueue(line),
+        });
+        Tunnel.SessionChanged += _ => Changed.Release();
+        Name = identity.Id.Gateway;
+    }
+
+    public string Name { get; }
+
+    public PortableTunnel Tunnel { get; }
+
+    public LinkFaults Faults { get; } = new();
+
+    public ConcurrentQueue<string> Log { get; } = new();
+
+    public SemaphoreSlim Changed { get; } = new(0);
+
+    public Func<ServiceListener, IngressPlan> Plan { get; set; } = _ => new IngressPlan([], "nothing is served");
+
+    public Func<string?, StreamOpen, EgressVerdict> Decide { get; set; } =
+        (_, _) => new EgressVerdict.Refuse(StreamCode.NoService, "nothing is exported");
+
+    public ConcurrentQueue<StreamSummary> IngressEnded { get; } = new();
+
+    public ConcurrentQueue<StreamSummary> EgressEnded { get; } = new();
+
+    public ConcurrentQueue<IPEndPoint> DialsFailed { get; } = new();
+
+    public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken) => new(Plan(listener));
+
+    public void Ended(IngressPlan plan, StreamSummary summary) => IngressEnded.Enqueue(summary);
+
+    public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken) => new(Decide(peer, open));
+
+    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => DialsFailed.Enqueue(endpoint);
+
+    public void Ended(string? peer, StreamOpen open, StreamSummary summary) => EgressEnded.Enqueue(summary);
+
+    public SessionStatus SessionWith(string peer) => Tunnel.Status.Sessions.Single(s => s.Peer == peer);
+
+    public IPEndPoint Address(string listener) => Tunnel.Status.Listeners.Single(l => l.Name == listener).Address;
+
+    public ValueTask DisposeAsync() => Tunnel.DisposeAsync();
+}
+
+/// <summary>
+/// Gateways <c>alpha</c> and <c>beta</c> on loopback, with lanes over the links <c>one</c> and <c>two</c>, alpha dialling. Service
+/// <c>web</c> of alpha leads through beta to <see cref="Server"/>.
+/// </summary>
+internal sealed class Pair : IAsyncDisposable
+{
+    public static readonly IPEndPoint AnyPort = new(IPAddress.Loopback, 0);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    private Pair(TestAuthority authority, TunnelLimits? limits)
+    {
+        Alpha = new TestGateway(authority.Gateway("alpha"), limits);
+        Beta = new TestGateway(authority.Gateway("beta"), limits);
+        Server = new TcpListener(IPAddress.Loopback, 0);
+        Server.Start(1024);
+    }
+
+    public TestGateway Alpha { get; }
+
+    public TestGateway Beta { get; }
+
+    public TcpListener Server { get; }
+
+    public IPEndPoint Service => Alpha.Address("web");
+
+    public static async Task<Pair> StartAsync(TestAuthority authority, TunnelLimits? limits = null)
+    {
+        var pair = new Pair(authority, limits);
+        pair.Beta.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
+        pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute("beta", Open)]);
+        pair.Beta.Tunnel.Reconcile(new TunnelPlan
+        {
+            Listen = [AnyPort],
+            Lanes = [new LanePlan("alpha", "one", null), new LanePlan("alpha", "two", null)],
+        });
+        var port = pair.Beta.Address("gateway port");
+        pair.Alpha.Tunnel.Reconcile(new TunnelPlan
+        {
+            Lanes = [new LanePlan("beta", "one", port), new LanePlan("beta", "two", port)],
+            Services = [new ServiceListener("web", 80, AnyPort)],
+        });
+        await pair.LanesAsync(2);
+        pair.Paths(["one", "two"], []);
+        return pair;
+    }
+
+    public static StreamOpen Open { get; } = new("web.shop", 80, "spiffe://test.example/ns/a/sa/b");
+
+    /// <summary>Waits until so many lanes are up at both ends.</summary>
+    public async Task LanesAsync(int count)
+    {
+        foreach (var (gateway, peer) in new[] { (Alpha, "beta"), (Beta, "alpha") })
+        {
+            await Until(() => gateway.SessionWith(peer).Lanes.Count(l => l.State == LaneState.Up) == count, $"{count} lanes at {gateway.Name}");
+        }
+    }
+
+    public void Paths(ImmutableArray<string> preferred, ImmutableArray<string> down)
+    {
+        Alpha.Tunnel.SetPaths("beta", preferred, down);
+        Beta.Tunnel.SetPaths("alpha", preferred, down);
+    }
+
+    public void Cut(string link, LinkFault fault)
+    {
+        Alpha.Faults.Set("beta", link, fault);
+        Beta.Faults.Set("alpha", link, fault);
+    }
+
+    /// <summary>A client's connection and the server's end of it.</summary>
+    public async Task<(Socket Client, Socket Server)> ConnectAsync()
+    {
+        var client = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        await client.ConnectAsync(Service);
+        var server = await Server.AcceptSocketAsync().WaitAsync(Limit);
+        server.NoDelay = true;
+        return (client, server);
+    }
+
+    /// <summary>Waits for something that nothing announces, at most <see cref="Limit"/>.</summary>
+    public static async Task Until(Func<bool> condition, string what)
+    {
+        var began = Environment.TickCount64;
+        while (!condition())
+        {
+            if (Environment.TickCount64 - began > Limit.TotalMilliseconds)
+            {
+                throw new TimeoutException($"waited {Limit.TotalSeconds} s for: {what}");
+            }
+
+            await Task.Delay(5);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Alpha.DisposeAsync();
+        await Beta.DisposeAsync();
+        Server.Stop();
+    }
+}
