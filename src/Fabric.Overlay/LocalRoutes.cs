@@ -10,8 +10,8 @@ namespace Fabric.Overlay;
 public sealed class LocalRoutes(OverlayOptions options)
 {
     /// <summary>
-    /// Idempotent; true when the route was not there before. Ranges within 127.0.0.0/8 are local already and nothing is done. Throws <see cref="OverlayException"/>, with a
-    /// hint when the privilege is missing.
+    /// Idempotent; true when the route was not there before. Ranges within 127.0.0.0/8 are local already and nothing is done.
+    /// Throws <see cref="OverlayException"/>, with a hint when the privilege is missing.
     /// </summary>
     public Task<bool> AddLocalRangeAsync(IPNetwork range, CancellationToken cancellationToken = default) =>
         Run(n => n.AddLocalRoute(range), cancellationToken);
@@ -33,5 +33,7 @@ public sealed class LocalRoutes(OverlayOptions options)
     }, cancellationToken);
 }
 
-/// <summary>An interface as it is. <paramref name="Kind"/>: <c>wireguard</c>, <c>tun</c>, <c>veth</c>…; null when it has none.</summary>
+/// <summary>
+/// An interface as it is. <paramref name="Kind"/>: <c>wireguard</c>, <c>tun</c>, <c>veth</c>…; null when it has none.
+/// </summary>
 public sealed record InterfaceStatus(int Index, string Name, string? Kind, int Mtu, bool IsUp);

@@ -67,7 +67,8 @@ public sealed class OverlayNetwork(IWireGuardDriver driver, OverlayOptions optio
             {
                 var faults = ImmutableArray.CreateBuilder<OverlayFault>();
                 DeviceStatus? status = null;
-                await TryAsync(faults, planned.Interface, async () => status = _devices.TryGetValue(planned.Interface, out var device)
+                await TryAsync(faults, planned.Interface,
+                    async () => status = _devices.TryGetValue(planned.Interface, out var device)
                     ? await device.GetStatusAsync(cancellationToken)
                     : throw new OverlayException(OverlayStage.Interface, $"interface {planned.Interface} is not open"));
                 result.Add(new(planned, status, faults.FirstOrDefault()));
@@ -81,7 +82,9 @@ public sealed class OverlayNetwork(IWireGuardDriver driver, OverlayOptions optio
         }
     }
 
-    /// <summary>Lets go of all interfaces and leaves them working, for the next process to adopt. Then dispose does nothing.</summary>
+    /// <summary>
+    /// Lets go of all interfaces and leaves them working, for the next process to adopt. Then dispose does nothing.
+    /// </summary>
     public Task DetachAsync() => EndAsync(device => device.DetachAsync());
 
     /// <summary>Removes all interfaces.</summary>

@@ -21,10 +21,14 @@ public sealed record OverlayOptions
     /// </summary>
     public IReadOnlyList<string> UserspaceArguments { get; init; } = ["-f", "{interface}"];
 
-    /// <summary>Where the implementation puts <c>NAME.sock</c>. Default <c>/var/run/wireguard</c>, which implementations share.</summary>
+    /// <summary>
+    /// Where the implementation puts <c>NAME.sock</c>. Default <c>/var/run/wireguard</c>, which implementations share.
+    /// </summary>
     public string UapiDirectory { get; init; } = "/var/run/wireguard";
 
-    /// <summary>Where the output of userspace processes goes (<c>NAME.log</c>, at most 256 KiB). Default <c>/run/fabric</c>.</summary>
+    /// <summary>
+    /// Where the output of userspace processes goes (<c>NAME.log</c>, at most 256 KiB). Default <c>/run/fabric</c>.
+    /// </summary>
     public string RuntimeDirectory { get; init; } = "/run/fabric";
 
     /// <summary>How long a userspace process may take until its socket answers, and until it has ended. Default 5 s.</summary>
@@ -36,9 +40,13 @@ public sealed record OverlayOptions
     /// <summary>Wait before the first restart of a userspace process; doubles at each. Default 100 ms.</summary>
     public TimeSpan RestartDelay { get; init; } = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>The longest wait before a restart; a process that lived longer than it starts again at the shortest. Default 10 s.</summary>
+    /// <summary>
+    /// The longest wait before a restart; a process that lived longer than it starts again at the shortest. Default 10 s.
+    /// </summary>
     public TimeSpan MaxRestartDelay { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>Takes one line per event (started, adopted, ended, a line that the userspace process wrote). Never a key.</summary>
+    /// <summary>
+    /// Takes one line per event (started, adopted, ended, a line that the userspace process wrote). Never a key.
+    /// </summary>
     public Action<string>? Log { get; init; }
 }

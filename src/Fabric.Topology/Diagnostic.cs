@@ -16,7 +16,7 @@ public enum Severity
 public sealed record Diagnostic(
     string Code, Severity Severity, string File, int Line, int Column, string Message, string? Hint)
 {
-    /// <summary><c>file:line:column: error FAB0101: message (hint: ...)</c>, as compilers print it and editors parse it.</summary>
+    /// <summary><c>file:line:column: error FAB0101: message (hint: ...)</c>, as compilers print and editors parse it.</summary>
     public override string ToString() =>
         $"{File}:{Line}:{Column}: {(Severity == Severity.Error ? "error" : "warning")} {Code}: {Message}"
         + (Hint is null ? "" : $" (hint: {Hint})");

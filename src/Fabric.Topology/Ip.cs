@@ -14,7 +14,7 @@ internal static class Ip
             || !IPAddress.TryParse(text, out IPAddress? parsed))
         {
             hint = text.Contains('%') ? "addresses with a zone are not supported"
-                : text.Any(c => char.IsAsciiLetter(c)) && !text.Contains(':') ? "names are not looked up here: give the address" : null;
+                : text.Any(char.IsAsciiLetter) && !text.Contains(':') ? "names are not looked up here: give the address" : null;
             return false;
         }
 

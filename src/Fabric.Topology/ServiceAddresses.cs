@@ -69,7 +69,8 @@ public static class ServiceAddresses
         }
 
         var failed = ImmutableArray.CreateBuilder<string>();
-        foreach (string name in topology.Services.Select(s => s.FullName).Where(n => !result.ContainsKey(n)).Order(StringComparer.Ordinal))
+        foreach (string name in topology.Services.Select(s => s.FullName).Where(n => !result.ContainsKey(n))
+            .Order(StringComparer.Ordinal))
         {
             if (FirstFree(range, name, taken) is { } free)
             {

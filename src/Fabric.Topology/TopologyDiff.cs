@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net;
 using Fabric.Topology.Asked;
 using Fabric.Topology.Model;
 
@@ -30,7 +31,7 @@ public sealed record TopologyChange(ChangeKind Kind, string ObjectKind, string N
 public static class TopologyDiff
 {
     /// <summary>Changes from <paramref name="a"/> to <paramref name="b"/>, by kind as in the file, then by name. Empty when only
-    /// comments, order or layout of the files differ; the order of a service's exports counts, because it is a preference.</summary>
+    /// comments, order or layout of the files differ. The order of a service's exports counts: it is a preference.</summary>
     public static ImmutableArray<TopologyChange> Between(FabricTopology a, FabricTopology b)
     {
         Dictionary<(int, string, string), Facts> before = Describe(a);
@@ -88,11 +89,9 @@ public static class TopologyDiff
         {
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
-                ("ports", Join(service.Ports.Select(p => (p.Name is null ? "" : p.Name + " ") + p.Port + " " + Lower(p.Protocol)))),
-                ("health", $"{Lower(service.Health.Kind)} {service.Health.Path} every {Print(service.Health.Interval)} within "
-                    + $"{Print(service.Health.Timeout)}, down after {service.Health.Failures}, up after {service.Health.Successes}"),
-                ("exports", Join(service.Exports.Select(e => e.Site + " ["
-                    + Join(e.Endpoints.Select(p => new System.Net.IPEndPoint(p.Address, p.Port) + " for " + p.ServicePort)) + "]"))));
+                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Lower(p.Protocol)}".TrimStart()))),
+                ("health", Print(service.Health)),
+                ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
 
         foreach (Workload workload in topology.Workloads)
@@ -114,6 +113,13 @@ public static class TopologyDiff
         + (link.Kind == LinkKind.Vpn ? $" wireguard {end.WireGuardPort}" : "");
 
     private static string Print(TimeSpan duration) => Scalars.Print(duration);
+
+    private static string Print(ServiceEndpoint endpoint) =>
+        $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
+
+    private static string Print(HealthCheck health) =>
+        $"{Lower(health.Kind)} {health.Path} every {Print(health.Interval)} within {Print(health.Timeout)}, "
+        + $"down after {health.Failures}, up after {health.Successes}";
 
     private static string Lower<T>(T value) where T : struct, Enum => value.ToString().ToLowerInvariant();
 

@@ -8,7 +8,7 @@ using Fabric.Topology.Yaml;
 
 namespace Fabric.Topology;
 
-/// <summary>A file as its caller read it. The path stands in findings; its order among the others is the order of merging.</summary>
+/// <summary>A file as its caller read it. The path stands in findings; files are merged in ordinal order of it.</summary>
 public sealed record TopologyFile(string Path, string Text);
 
 /// <summary>A topology, or errors: never both, never neither. Warnings may stand beside either.</summary>

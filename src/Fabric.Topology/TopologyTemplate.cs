@@ -27,7 +27,8 @@ public static class TopologyTemplate
 
         if (sites.Count is 0 or > MaxSites || sites.Distinct().Count() != sites.Count)
         {
-            throw new ArgumentException($"a first topology has 1 to {MaxSites} different sites; {sites.Count} were given", nameof(sites));
+            throw new ArgumentException(
+                $"a first topology has 1 to {MaxSites} different sites; {sites.Count} were given", nameof(sites));
         }
 
         var yaml = new StringBuilder($"""

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Overlay.Keys;
+using Fabric.Topology;
 using Fabric.Topology.Model;
 
 namespace Fabric.Overlay.Tests;
@@ -20,7 +21,7 @@ public sealed class OverlayPlanTests
         Assert.Equal("fab-internet", planned.Interface);
         Assert.Equal(1420, planned.Config.Mtu);
         Assert.Equal(51999, planned.Config.ListenPort);
-        Assert.Equal(OverlayAddress.Of("acme.example", "internet", "virginia"), planned.Config.Address);
+        Assert.Equal(OverlayAddresses.Of("acme.example", "internet", "virginia"), planned.Config.Address);
         Assert.Equal(["paris 2001:db8::1 51820", "factory none"],
             planned.Peers.Select(p => $"{p.Gateway} {(p.WireGuard.Endpoint is { } e ? $"{e.Address} {e.Port}" : "none")}"));
         Assert.All(planned.Peers, p => Assert.Equal(new IPNetwork(p.Address, 128), Assert.Single(p.WireGuard.AllowedIps)));
@@ -30,7 +31,8 @@ public sealed class OverlayPlanTests
     [Fact]
     public void An_end_that_cannot_be_dialled_keeps_its_nat_open_and_unknown_peers_wait()
     {
-        var plan = OverlayPlan.For(Topology(), "factory", _key, new Dictionary<string, WireGuardPublicKey> { ["paris"] = _paris }, new());
+        var plan = OverlayPlan.For(Topology(), "factory", _key,
+            new Dictionary<string, WireGuardPublicKey> { ["paris"] = _paris }, new());
         Assert.Equal(TimeSpan.FromSeconds(25), Assert.Single(plan.Interfaces[0].Peers).WireGuard.Keepalive);
         Assert.Empty(OverlayPlan.For(Topology(), "tokyo", _key, new Dictionary<string, WireGuardPublicKey>(), new()).Interfaces);
     }
@@ -44,21 +46,9 @@ public sealed class OverlayPlanTests
             Sites = [new() { Name = "paris", ServiceAddresses = IPNetwork.Parse("127.64.0.0/16"), Gateways =
                 [new() { Name = "paris", Site = "paris", WireGuardKey = [.. _factory.Bytes] }] }],
         };
-        var plan = OverlayPlan.For(pinned, "virginia", _key, new Dictionary<string, WireGuardPublicKey> { ["paris"] = _paris }, new());
+        var plan = OverlayPlan.For(pinned, "virginia", _key, new Dictionary<string, WireGuardPublicKey> { ["paris"] = _paris },
+            new());
         Assert.Equal(_factory, Assert.Single(plan.Interfaces[0].Peers).WireGuard.PublicKey);
-    }
-
-    [Fact]
-    public void Addresses_are_stable_unique_and_local()
-    {
-        // A golden value: it must never change, both ends compute it on their own.
-        Assert.Equal("fd30:6170:7afc:7e13:d047:df7b:fbcd:389f", OverlayAddress.Of("acme.example", "internet", "paris").ToString());
-        var all = (from link in (string[])["internet", "lte", "mpls"]
-                   from gateway in Enumerable.Range(0, 500)
-                   select OverlayAddress.Of("acme.example", link, $"gw-{gateway}")).ToArray();
-        Assert.Equal(all.Length, all.Distinct().Count());
-        Assert.All(all, a => Assert.True(a.IsIPv6UniqueLocal && OverlayAddress.Prefix("acme.example").Contains(a)));
-        Assert.False(OverlayAddress.Prefix("other.example").Contains(all[0]));
     }
 
     [Theory]
@@ -105,7 +95,8 @@ public sealed class OverlayPlanTests
         Assert.Contains("must be auto, kernel or userspace",
             Assert.Throws<OverlayException>(() => WireGuardDrivers.Choose("fast", new(), TimeProvider.System, out _)).Message);
         var missing = new OverlayOptions { UserspaceCommand = "no-such-wireguard" };
-        var error = Assert.Throws<OverlayException>(() => WireGuardDrivers.Choose("userspace", missing, TimeProvider.System, out _));
+        var error = Assert.Throws<OverlayException>(() =>
+            WireGuardDrivers.Choose("userspace", missing, TimeProvider.System, out _));
         Assert.Equal(OverlayStage.Driver, error.Stage);
         Assert.Matches("no-such-wireguard' is not installed|CAP_NET_ADMIN|Linux only", error.Message);
     }

@@ -15,16 +15,19 @@ public sealed class FaultActions(GrpcClient admin, TimeProvider time)
     private static readonly GrpcCallOptions CallOptions = new() { Timeout = TimeSpan.FromSeconds(3) };
 
     /// <summary>
-    /// Injects a fault, in place of any that is on the link; it lasts until the result is disposed, at most <paramref name="limit"/>. Throws
-    /// <see cref="GrpcException"/> when the gateway refuses or cannot be asked; whatever may have been done by then is reverted.
+    /// Injects a fault, in place of any that is on the link; it lasts until the result is disposed, at most
+    /// <paramref name="limit"/>. Throws <see cref="GrpcException"/> when the gateway refuses or cannot be asked; whatever may
+    /// have been done by then is reverted.
     /// </summary>
-    /// <param name="limit">More than nothing and at most <see cref="MaxDuration"/>; the fault ends then even if the drill hangs.</param>
+    /// <param name="limit">More than nothing and at most <see cref="MaxDuration"/>; it ends then even if the drill hangs.</param>
     public async Task<ActiveFault> InjectAsync(LinkFault fault, TimeSpan limit, CancellationToken cancellationToken)
     {
         if (limit <= TimeSpan.Zero || limit > MaxDuration)
         {
             throw new ArgumentOutOfRangeException(
-                nameof(limit), limit, $"a fault lasts more than nothing and at most {MaxDuration}: split the drill if it needs longer");
+                nameof(limit),
+                limit,
+                $"a fault lasts more than nothing and at most {MaxDuration}: split the drill if it needs longer");
         }
 
         // Shows that the gateway can be asked and allows it before anything is broken, and starts from a whole link.

@@ -5,7 +5,7 @@ namespace Fabric.Drills.Measurement;
 /// <summary>What became of one download: how much came, whether it is what was sent, and how it paused.</summary>
 /// <param name="ExpectedBytes">How many were to come.</param>
 /// <param name="Sha256">Of what came: 64 hex digits in lower case.</param>
-/// <param name="Intact">The connection ended of itself after exactly the expected bytes, with the expected hash if one was given.</param>
+/// <param name="Intact">It ended of itself after exactly the expected bytes, with the expected hash if one was given.</param>
 /// <param name="Error">Why the connection broke or was given up; null when it ended of itself.</param>
 public sealed record HashedDownload(long ExpectedBytes, string Sha256, bool Intact, string? Error, StallSummary Stall)
 {

@@ -22,8 +22,7 @@ public sealed record DnsPort(string? Name, int Port, bool Tcp);
 public sealed record DnsZoneOptions
 {
     /// <summary>Seconds that a positive answer may be kept. Default 5. An answer never goes stale (the address is stable),
-    /// so this
-    /// only bounds how long a removed service lingers.</summary>
+    /// so this only bounds how long a removed service lingers.</summary>
     public uint Ttl { get; init; } = 5;
 
     /// <summary>Seconds that a negative answer may be kept. Default 1: unlike a positive answer this one does go stale, at the

@@ -84,7 +84,7 @@ internal sealed class DnsTcpListener : IAsyncDisposable
             {
                 // Out of descriptors, or gone before it was accepted.
                 _counters.Fault();
-                await Task.Delay(ErrorPause, _time, CancellationToken.None);
+                await Task.Delay(ErrorPause, _time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

@@ -22,7 +22,8 @@ internal sealed record DeviceChange(WireGuardKey? PrivateKey, int? ListenPort, I
         var present = actual.Peers.ToDictionary(p => p.PublicKey);
         var before = applied?.Peers.ToDictionary(p => p.PublicKey) ?? [];
         var peers = ImmutableArray.CreateBuilder<PeerChange>();
-        peers.AddRange(actual.Peers.Where(p => !wanted.ContainsKey(p.PublicKey)).Select(p => new PeerChange(p.PublicKey) { Remove = true }));
+        peers.AddRange(actual.Peers.Where(p => !wanted.ContainsKey(p.PublicKey))
+            .Select(p => new PeerChange(p.PublicKey) { Remove = true }));
         foreach (var peer in desired.Peers)
         {
             var change = present.TryGetValue(peer.PublicKey, out var now)
@@ -52,7 +53,8 @@ internal sealed record DeviceChange(WireGuardKey? PrivateKey, int? ListenPort, I
         // Ranges only added are added alone: a replacement has an instant in which none is there.
         var missing = peer.AllowedIps.Except(now.AllowedIps).ToImmutableArray();
         var replace = now.AllowedIps.Except(peer.AllowedIps).Any();
-        var keepalive = (peer.Keepalive ?? TimeSpan.Zero) == (now.Keepalive ?? TimeSpan.Zero) ? (TimeSpan?)null : peer.Keepalive ?? TimeSpan.Zero;
+        var keepalive = (peer.Keepalive ?? TimeSpan.Zero) == (now.Keepalive ?? TimeSpan.Zero) ? (TimeSpan?)null
+            : peer.Keepalive ?? TimeSpan.Zero;
 
         // What we set before and did not change since may have moved by roaming: WireGuard knows better.
         var endpoint = peer.Endpoint is null || Same(peer.Endpoint, before?.Endpoint) || Same(peer.Endpoint, now.Endpoint)

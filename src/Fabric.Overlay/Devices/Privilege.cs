@@ -15,6 +15,7 @@ internal static class Privilege
 
         var line = File.ReadLines("/proc/self/status").FirstOrDefault(l => l.StartsWith("CapEff:", StringComparison.Ordinal));
         var effective = line is null ? 0 : Convert.ToUInt64(line[7..].Trim(), 16);
-        return (effective >> NetAdmin & 1) == 1 ? null : "the process has no CAP_NET_ADMIN; run it as root or grant that capability";
+        return (effective >> NetAdmin & 1) == 1 ? null
+            : "the process has no CAP_NET_ADMIN; run it as root or grant that capability";
     }
 }

@@ -52,7 +52,8 @@ internal sealed class KernelDriver(OverlayOptions options) : IWireGuardDriver
         }
         catch (OverlayException e) when (e.Errno == NoEntry)
         {
-            throw new OverlayException(OverlayStage.Driver, "this kernel has no WireGuard (Linux 5.6 and later may; try 'modprobe wireguard')", NoEntry, e);
+            throw new OverlayException(OverlayStage.Driver,
+                "this kernel has no WireGuard (Linux 5.6 and later may; try 'modprobe wireguard')", NoEntry, e);
         }
     }
 }
@@ -93,7 +94,8 @@ internal sealed class KernelDevice(string name, OverlayOptions options) : WireGu
         }
         catch (InvalidDataException e)
         {
-            throw new OverlayException(OverlayStage.Configure, $"{Interface}: the kernel's answer is malformed ({e.Message})", 0, e);
+            throw new OverlayException(OverlayStage.Configure, $"{Interface}: the kernel's answer is malformed ({e.Message})",
+                0, e);
         }
     }, cancellationToken);
 

@@ -12,7 +12,9 @@ namespace Fabric.Overlay.Kernel;
 /// <summary>Messages of WireGuard's generic netlink family: built and parsed, no I/O. Numbers: linux/wireguard.h.</summary>
 internal static class WireGuardMessages
 {
-    /// <summary>A change larger than this goes out in several messages; the kernel's socket buffers take it on every machine.</summary>
+    /// <summary>
+    /// A change larger than this goes out in several messages; the kernel's socket buffers take it on every machine.
+    /// </summary>
     public const int MaxMessage = 16 << 10;
 
     private const byte GetDevice = 0, SetDevice = 1, Version = 1;
@@ -32,7 +34,8 @@ internal static class WireGuardMessages
         new NetlinkMessage(ControlFamily, 0).Body([ControlGetFamily, 1, 0, 0]).Text(ControlFamilyName, name);
 
     public static ushort? ParseFamily(NetlinkFrame frame) => frame.Type != ControlFamily ? null
-        : NetlinkReader.Attributes(frame, 4).Where(a => a.Type == ControlFamilyId).Select(a => (ushort?)a.Read<ushort>()).FirstOrDefault();
+        : NetlinkReader.Attributes(frame, 4).Where(a => a.Type == ControlFamilyId).Select(a => (ushort?)a.Read<ushort>())
+            .FirstOrDefault();
 
     public static NetlinkMessage Get(ushort family, string name) =>
         new NetlinkMessage(family, NetlinkMessage.Dump).Body([GetDevice, Version, 0, 0]).Text(DeviceName, name);
@@ -64,7 +67,8 @@ internal static class WireGuardMessages
                     {
                         Write(m, pending.Dequeue());
                     }
-                    while (pending.TryPeek(out var next) && m.Length + PeerSize + next.AllowedIps.Length * RangeSize <= MaxMessage);
+                    while (pending.TryPeek(out var next)
+                        && m.Length + PeerSize + next.AllowedIps.Length * RangeSize <= MaxMessage);
                 });
             }
 
@@ -121,14 +125,16 @@ internal static class WireGuardMessages
         yield return change.AllowedIps.Length <= most ? change : change with { AllowedIps = change.AllowedIps[..most] };
         for (var at = most; at < change.AllowedIps.Length; at += most)
         {
-            yield return new(change.PublicKey) { AllowedIps = change.AllowedIps[at..Math.Min(at + most, change.AllowedIps.Length)] };
+            var end = Math.Min(at + most, change.AllowedIps.Length);
+            yield return new(change.PublicKey) { AllowedIps = change.AllowedIps[at..end] };
         }
     }
 
     private static void Write(NetlinkMessage message, PeerChange peer) => message.Nested(0, m =>
     {
         m.Attribute(PeerPublicKey, peer.PublicKey.Bytes);
-        var flags = (peer.Remove ? RemovePeer : 0) | (peer.ReplaceAllowedIps ? ReplaceAllowedIps : 0) | (peer.Add || peer.Remove ? 0 : UpdateOnly);
+        var flags = (peer.Remove ? RemovePeer : 0) | (peer.ReplaceAllowedIps ? ReplaceAllowedIps : 0)
+            | (peer.Add || peer.Remove ? 0 : UpdateOnly);
         if (flags != 0)
         {
             m.Attribute(PeerFlags, flags);
@@ -168,18 +174,24 @@ internal static class WireGuardMessages
             peer = attribute.Type switch
             {
                 PeerEndpoint => peer with { Endpoint = ParseSocketAddress(attribute.Value.Span) },
-                PeerKeepalive => peer with { Keepalive = attribute.Read<ushort>() is > 0 and var s ? TimeSpan.FromSeconds(s) : null },
+                PeerKeepalive => peer with { Keepalive = Keepalive(attribute.Read<ushort>()) },
                 PeerHandshake => peer with { LastHandshake = Instant(attribute.Value.Span) },
                 PeerReceived => peer with { ReceivedBytes = attribute.Read<long>() },
                 PeerSent => peer with { SentBytes = attribute.Read<long>() },
-                PeerAllowedIps => peer with { AllowedIps = [.. NetlinkReader.Attributes(attribute.Value).Select(a => ParseRange(a.Value))] },
+                PeerAllowedIps => peer with { AllowedIps = ParseRanges(attribute.Value) },
                 _ => peer,
             };
             key = attribute.Type == PeerPublicKey ? Key(attribute) : key;
         }
 
-        return key is null ? throw new InvalidDataException("a WireGuard peer without a public key") : peer with { PublicKey = key };
+        return key is null ? throw new InvalidDataException("a WireGuard peer without a public key")
+            : peer with { PublicKey = key };
     }
+
+    private static TimeSpan? Keepalive(ushort seconds) => seconds == 0 ? null : TimeSpan.FromSeconds(seconds);
+
+    private static ImmutableArray<IPNetwork> ParseRanges(ReadOnlyMemory<byte> bytes) =>
+        [.. NetlinkReader.Attributes(bytes).Select(a => ParseRange(a.Value))];
 
     private static IPNetwork ParseRange(ReadOnlyMemory<byte> bytes)
     {
@@ -192,7 +204,7 @@ internal static class WireGuardMessages
         }
 
         return RtMessages.Range(address.Span, length)
-            ?? throw new InvalidDataException($"a WireGuard range with an address of {address.Length} bytes and a length of {length}");
+            ?? throw new InvalidDataException($"a WireGuard range: address of {address.Length} bytes, length {length}");
     }
 
     private static WireGuardPublicKey Key(NetlinkAttribute attribute) => attribute.Value.Length == WireGuardKey.Size
@@ -233,7 +245,8 @@ internal static class WireGuardMessages
         return (MemoryMarshal.Read<ushort>(bytes), bytes.Length) switch
         {
             (2, >= 8) => new(new IPAddress(bytes[4..8]), BinaryPrimitives.ReadUInt16BigEndian(bytes[2..])),
-            (10, >= 28) => new(new IPAddress(bytes[8..24], MemoryMarshal.Read<uint>(bytes[24..])), BinaryPrimitives.ReadUInt16BigEndian(bytes[2..])),
+            (10, >= 28) => new(new IPAddress(bytes[8..24], MemoryMarshal.Read<uint>(bytes[24..])),
+                BinaryPrimitives.ReadUInt16BigEndian(bytes[2..])),
             (0, _) => null,
             var (family, length) => throw new InvalidDataException($"a socket address of family {family} and {length} bytes"),
         };

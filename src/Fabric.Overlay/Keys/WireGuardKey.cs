@@ -29,7 +29,9 @@ public sealed class WireGuardKey : IEquatable<WireGuardKey>, IDisposable
         ? new(bytes.ToArray())
         : throw new OverlayException(OverlayStage.Key, $"a private key of {bytes.Length} bytes: WireGuard keys have {Size}");
 
-    /// <summary>44 characters, as <c>wg genkey</c> prints. Throws <see cref="OverlayException"/>, which does not repeat the text.</summary>
+    /// <summary>
+    /// 44 characters, as <c>wg genkey</c> prints. Throws <see cref="OverlayException"/>, which does not repeat the text.
+    /// </summary>
     public static WireGuardKey FromBase64(string text)
     {
         var bytes = new byte[Size];
@@ -38,7 +40,7 @@ public sealed class WireGuardKey : IEquatable<WireGuardKey>, IDisposable
             return WireGuardPublicKey.TryDecode(text, bytes)
                 ? FromBytes(bytes)
                 : throw new OverlayException(OverlayStage.Key,
-                    $"a private key of {text.Length} characters is not 32 bytes in base64 (44 characters); make one with 'wg genkey'");
+                    $"a private key of {text.Length} characters is not 32 bytes in base64 (44 characters); try 'wg genkey'");
         }
         finally
         {

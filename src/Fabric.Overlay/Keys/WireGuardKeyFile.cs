@@ -12,8 +12,8 @@ public static class WireGuardKeyFile
         | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
 
     /// <summary>
-    /// Reads <c>wireguard.key</c> of <paramref name="directory"/>, or makes it. Made whole or not at all: written beside, flushed,
-    /// and linked into place, so that of two processes that start at once one wins and both use the same key.
+    /// Reads <c>wireguard.key</c> of <paramref name="directory"/>, or makes it. Made whole or not at all: written beside,
+    /// flushed, and linked into place, so that of two processes that start at once one wins and both use the same key.
     /// Throws <see cref="OverlayException"/> when the file is readable by others, or no key.
     /// </summary>
     public static WireGuardKey LoadOrCreate(string directory)
@@ -83,7 +83,8 @@ public static class WireGuardKeyFile
         var length = new FileInfo(path).Length;
         if (length > 256)
         {
-            throw new OverlayException(OverlayStage.Key, $"key file {path} has {length} bytes: it holds one base64 key of 44 characters");
+            throw new OverlayException(OverlayStage.Key,
+                $"key file {path} has {length} bytes: it holds one base64 key of 44 characters");
         }
 
         return WireGuardKey.FromBase64(File.ReadAllText(path));

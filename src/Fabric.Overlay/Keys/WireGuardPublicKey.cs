@@ -15,7 +15,8 @@ public sealed class WireGuardPublicKey : IEquatable<WireGuardPublicKey>
     /// <summary>Copies. Throws <see cref="OverlayException"/> when it is not 32 bytes,.</summary>
     public static WireGuardPublicKey FromBytes(ReadOnlySpan<byte> bytes) => bytes.Length == WireGuardKey.Size
         ? new(bytes.ToArray())
-        : throw new OverlayException(OverlayStage.Key, $"a public key of {bytes.Length} bytes: WireGuard keys have {WireGuardKey.Size}");
+        : throw new OverlayException(OverlayStage.Key,
+            $"a public key of {bytes.Length} bytes: WireGuard keys have {WireGuardKey.Size}");
 
     /// <summary>44 characters, as <c>wg pubkey</c> prints. Throws <see cref="OverlayException"/>.</summary>
     public static WireGuardPublicKey FromBase64(string text)
@@ -31,7 +32,8 @@ public sealed class WireGuardPublicKey : IEquatable<WireGuardPublicKey>
     public static WireGuardPublicKey FromHex(string text)
     {
         var bytes = new byte[WireGuardKey.Size];
-        return text.Length == 2 * WireGuardKey.Size && Convert.FromHexString(text, bytes, out _, out _) == System.Buffers.OperationStatus.Done
+        return text.Length == 2 * WireGuardKey.Size
+            && Convert.FromHexString(text, bytes, out _, out _) == System.Buffers.OperationStatus.Done
             ? new(bytes)
             : throw new OverlayException(OverlayStage.Key, $"public key '{Shorten(text)}' is not 64 hexadecimal digits");
     }

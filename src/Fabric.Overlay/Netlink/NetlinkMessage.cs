@@ -42,7 +42,8 @@ internal sealed class NetlinkMessage
     {
         if (value.Length > ushort.MaxValue - 4)
         {
-            throw new ArgumentException($"attribute {type} of {value.Length} bytes: netlink allows {ushort.MaxValue - 4}", nameof(value));
+            throw new ArgumentException($"attribute {type} of {value.Length} bytes: netlink allows {ushort.MaxValue - 4}",
+                nameof(value));
         }
 
         var start = _length;
@@ -67,7 +68,8 @@ internal sealed class NetlinkMessage
         content(this);
         if (_length - start > ushort.MaxValue)
         {
-            throw new ArgumentException($"attribute {type} holds {_length - start} bytes: netlink allows {ushort.MaxValue}", nameof(content));
+            throw new ArgumentException($"attribute {type} holds {_length - start} bytes: netlink allows {ushort.MaxValue}",
+                nameof(content));
         }
 
         Write(start, (ushort)(_length - start));

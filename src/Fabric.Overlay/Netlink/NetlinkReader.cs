@@ -19,7 +19,9 @@ internal readonly record struct NetlinkAttribute(ushort Type, ReadOnlyMemory<byt
     }
 }
 
-/// <summary>An answer of the kernel to a request: <see cref="Errno"/> 0 is success; <see cref="Text"/> is its extended message.</summary>
+/// <summary>
+/// An answer of the kernel to a request: <see cref="Errno"/> 0 is success; <see cref="Text"/> is its extended message.
+/// </summary>
 internal readonly record struct NetlinkVerdict(int Errno, string? Text);
 
 /// <summary>

@@ -57,8 +57,8 @@ internal sealed partial class NetlinkSocket : IDisposable
     }
 
     /// <summary>
-    /// Sends, and returns the messages of the answer (none for a plain acknowledgement). A dump that the kernel calls inconsistent
-    /// is asked again. Throws <see cref="OverlayException"/> with errno and the kernel's own text.
+    /// Sends, and returns the messages of the answer (none for a plain acknowledgement). A dump that the kernel calls
+    /// inconsistent is asked again. Throws <see cref="OverlayException"/> with errno and the kernel's own text.
     /// </summary>
     /// <param name="message">The request; it is overwritten after use.</param>
     /// <param name="stage">Of the exception.</param>
@@ -202,7 +202,8 @@ internal sealed partial class NetlinkSocket : IDisposable
 
             if (received > _buffer.Length)
             {
-                throw new OverlayException(stage, $"cannot {what}: an answer of {received} bytes; the buffer has {_buffer.Length}");
+                throw new OverlayException(stage,
+                    $"cannot {what}: an answer of {received} bytes; the buffer has {_buffer.Length}");
             }
 
             // Port 0 is the kernel: any process may send to a netlink socket.
@@ -236,7 +237,8 @@ internal sealed partial class NetlinkSocket : IDisposable
     private static partial nint send(int descriptor, ReadOnlySpan<byte> bytes, nuint length, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial nint recvfrom(int descriptor, Span<byte> buffer, nuint length, int flags, Span<byte> sender, ref int size);
+    private static partial nint recvfrom(int descriptor, Span<byte> buffer, nuint length, int flags, Span<byte> sender,
+        ref int size);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int close(int descriptor);

@@ -7,7 +7,9 @@ namespace Fabric.Overlay.Netlink;
 /// <summary>A link as rtnetlink tells it.</summary>
 internal sealed record Link(int Index, string Name, string? Kind, string? Alias, int Mtu, bool IsUp);
 
-/// <summary>A route as rtnetlink tells it, as far as Fabric sets it. <see cref="Mtu"/> and <see cref="SegmentSize"/>: 0 when unset.</summary>
+/// <summary>
+/// A route as rtnetlink tells it, as far as Fabric sets it. <see cref="Mtu"/> and <see cref="SegmentSize"/>: 0 when unset.
+/// </summary>
 internal sealed record Route(IPNetwork Destination, int Index, byte Protocol, byte Table, byte Type, int Mtu, int SegmentSize);
 
 /// <summary>Messages of rtnetlink: built and parsed, no I/O. Numbers: linux/rtnetlink.h, if_link.h, if_addr.h.</summary>
@@ -25,7 +27,8 @@ internal static class RtMessages
     private const ushort LinkName = 3, LinkMtu = 4, LinkInfo = 18, LinkAlias = 20, LinkFamilySpec = 26, InfoKind = 1;
     private const ushort AddressGenerationMode = 8;
     private const ushort AddressAddress = 1, AddressLocal = 2, AddressFlags = 8;
-    private const ushort RouteDestination = 1, RouteInterface = 4, RouteMetrics = 8, RouteTable = 15, MetricMtu = 2, MetricSegmentSize = 8;
+    private const ushort RouteDestination = 1, RouteInterface = 4, RouteMetrics = 8, RouteTable = 15, MetricMtu = 2,
+        MetricSegmentSize = 8;
     private const int InterfaceUp = 1;
     private const byte NoGeneration = 1;
     private const uint NoDuplicateDetection = 2;
@@ -43,7 +46,8 @@ internal static class RtMessages
 
     public static NetlinkMessage DeleteLink(int index) => new NetlinkMessage(DelLink, 0).Body(LinkBody(index, 0, 0));
 
-    public static NetlinkMessage SetUp(int index) => new NetlinkMessage(NewLink, 0).Body(LinkBody(index, InterfaceUp, InterfaceUp));
+    public static NetlinkMessage SetUp(int index) =>
+        new NetlinkMessage(NewLink, 0).Body(LinkBody(index, InterfaceUp, InterfaceUp));
 
     public static NetlinkMessage SetMtu(int index, int mtu) =>
         new NetlinkMessage(NewLink, 0).Body(LinkBody(index, 0, 0)).Attribute(LinkMtu, mtu);
@@ -103,14 +107,16 @@ internal static class RtMessages
                 case LinkMtu: mtu = attribute.Read<int>(); break;
                 case LinkAlias: alias = attribute.Text(); break;
                 case LinkInfo:
-                    kind = NetlinkReader.Attributes(attribute.Value).Where(a => a.Type == InfoKind).Select(a => a.Text()).FirstOrDefault();
+                    kind = NetlinkReader.Attributes(attribute.Value).Where(a => a.Type == InfoKind).Select(a => a.Text())
+                        .FirstOrDefault();
                     break;
             }
         }
 
         var body = frame.Payload.Span;
         return name is null ? null
-            : new(NetlinkReader.Read<int>(body, 4), name, kind, alias, mtu, (NetlinkReader.Read<int>(body, 8) & InterfaceUp) != 0);
+            : new(NetlinkReader.Read<int>(body, 4), name, kind, alias, mtu,
+                (NetlinkReader.Read<int>(body, 8) & InterfaceUp) != 0);
     }
 
     /// <summary>Index of the interface, and the address with its range's length.</summary>
@@ -125,7 +131,8 @@ internal static class RtMessages
         var attributes = NetlinkReader.Attributes(frame, 8).Where(a => a.Type is AddressAddress or AddressLocal).ToArray();
         var body = frame.Payload.Span;
         return attributes.Length == 0 ? null
-            : Range(attributes.MaxBy(a => a.Type).Value.Span, body[1]) is { } range ? (NetlinkReader.Read<int>(body, 4), range) : null;
+            : Range(attributes.MaxBy(a => a.Type).Value.Span, body[1]) is { } range ? (NetlinkReader.Read<int>(body, 4), range)
+                : null;
     }
 
     public static Route? ParseRoute(NetlinkFrame frame)
@@ -166,14 +173,16 @@ internal static class RtMessages
     }
 
     private static NetlinkMessage PeerRoute(NetlinkMessage message, int index, IPNetwork range) =>
-        OneRoute(message, index, range, TableMain, range.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? ScopeLink : ScopeUniverse,
+        OneRoute(message, index, range, TableMain,
+            range.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? ScopeLink : ScopeUniverse,
             TypeUnicast);
 
     private static NetlinkMessage LocalRoute(NetlinkMessage message, IPNetwork range) =>
         OneRoute(message, LoopbackIndex, range, TableLocal,
             range.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? ScopeHost : ScopeUniverse, TypeLocal);
 
-    private static NetlinkMessage OneRoute(NetlinkMessage message, int index, IPNetwork range, byte table, byte scope, byte type) =>
+    private static NetlinkMessage OneRoute(NetlinkMessage message, int index, IPNetwork range, byte table, byte scope,
+        byte type) =>
         message.Body([(byte)Family(range.BaseAddress.AddressFamily), (byte)range.PrefixLength, 0, 0,
                 table, FabricProtocol, scope, type, 0, 0, 0, 0])
             .Attribute(RouteDestination, range.BaseAddress.GetAddressBytes())

@@ -85,7 +85,8 @@ internal sealed class Rtnetlink : IDisposable
         // The interface is ours, and so is every host address on it: the rest are of an earlier topology.
         foreach (var other in present.Where(a => a != wanted && a.PrefixLength == a.BaseAddress.GetAddressBytes().Length * 8))
         {
-            Try(RtMessages.DeleteAddress(link.Index, other), OverlayStage.Address, $"remove address {other} from {link.Name}", 99);
+            Try(RtMessages.DeleteAddress(link.Index, other), OverlayStage.Address, $"remove address {other} from {link.Name}",
+                99);
         }
     }
 
@@ -105,7 +106,8 @@ internal sealed class Rtnetlink : IDisposable
 
         foreach (var range in present.Keys)
         {
-            Try(RtMessages.DeletePeerRoute(link.Index, range), OverlayStage.Route, $"remove route {range} from {link.Name}", NoSuchRoute);
+            Try(RtMessages.DeletePeerRoute(link.Index, range), OverlayStage.Route, $"remove route {range} from {link.Name}",
+                NoSuchRoute);
         }
     }
 
@@ -124,7 +126,8 @@ internal sealed class Rtnetlink : IDisposable
         range.BaseAddress.AddressFamily == AddressFamily.InterNetwork && range.BaseAddress.GetAddressBytes()[0] == 127
         && range.PrefixLength >= 8;
 
-    private List<NetlinkFrame> Ask(NetlinkMessage message, OverlayStage stage, string what) => _socket.Request(message, stage, what);
+    private List<NetlinkFrame> Ask(NetlinkMessage message, OverlayStage stage, string what) =>
+        _socket.Request(message, stage, what);
 
     /// <summary>False when the kernel answers with one of the errors that mean: it is so already.</summary>
     private bool Try(NetlinkMessage message, OverlayStage stage, string what, params int[] accepted)

@@ -19,7 +19,9 @@ internal sealed class ProcessLog
 
     public string Path => _path;
 
-    /// <summary>The whole lines that came since the last call: at most 20, each of at most 300 characters; the rest is counted.</summary>
+    /// <summary>
+    /// The whole lines that came since the last call: at most 20, each of at most 300 characters; the rest is counted.
+    /// </summary>
     public IReadOnlyList<string> ReadNew()
     {
         try

@@ -13,8 +13,8 @@ internal sealed class UapiClient(string path, TimeSpan timeout, TimeProvider tim
     public string Path => path;
 
     /// <summary>
-    /// Whether a process answers, and its number (0: it lives in another process namespace). The kernel tells who listens: no file
-    /// with a number in it that could be stale.
+    /// Whether a process answers, and its number (0: it lives in another process namespace). The kernel tells who listens: no
+    /// file with a number in it that could be stale.
     /// </summary>
     public async Task<int?> FindProcessAsync(CancellationToken cancellationToken)
     {
@@ -57,11 +57,13 @@ internal sealed class UapiClient(string path, TimeSpan timeout, TimeProvider tim
         }
         catch (Exception e) when (e is SocketException or InvalidDataException or TimeoutException or IOException)
         {
-            throw new OverlayException(OverlayStage.Configure, $"no answer from the WireGuard process behind {path}: {e.Message}", 0, e);
+            throw new OverlayException(OverlayStage.Configure,
+                $"no answer from the WireGuard process behind {path}: {e.Message}", 0, e);
         }
     }
 
-    private async Task<(string Answer, int Process)> ExchangeAsync(ReadOnlyMemory<byte> request, CancellationToken cancellationToken)
+    private async Task<(string Answer, int Process)> ExchangeAsync(ReadOnlyMemory<byte> request,
+        CancellationToken cancellationToken)
     {
         using var limit = new CancellationTokenSource(timeout, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);

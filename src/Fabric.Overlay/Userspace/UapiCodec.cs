@@ -47,7 +47,9 @@ internal static class UapiCodec
         return result;
     }
 
-    /// <summary>errno of an answer's last line, positive; 0: success. Throws <see cref="InvalidDataException"/> without one.</summary>
+    /// <summary>
+    /// errno of an answer's last line, positive; 0: success. Throws <see cref="InvalidDataException"/> without one.
+    /// </summary>
     public static int ParseErrno(string answer)
     {
         var at = answer.LastIndexOf("errno=", StringComparison.Ordinal);
@@ -60,7 +62,9 @@ internal static class UapiCodec
         return (int)Math.Abs(errno);
     }
 
-    /// <summary>The device in the answer to <see cref="Get"/>. Unknown keys are ignored, as the protocol demands of readers.</summary>
+    /// <summary>
+    /// The device in the answer to <see cref="Get"/>. Unknown keys are ignored, as the protocol demands of readers.
+    /// </summary>
     public static DeviceStatus ParseDevice(string driver, string name, string answer)
     {
         WireGuardPublicKey? key = null;
@@ -129,7 +133,8 @@ internal static class UapiCodec
         {
             if (peer is not null)
             {
-                peers.Add(peer with { LastHandshake = UnixTime.ToInstant(seconds, nanoseconds), AllowedIps = ranges.ToImmutable() });
+                var handshake = UnixTime.ToInstant(seconds, nanoseconds);
+                peers.Add(peer with { LastHandshake = handshake, AllowedIps = ranges.ToImmutable() });
             }
 
             ranges.Clear();
@@ -176,7 +181,8 @@ internal static class UapiCodec
     private static WireGuardPublicKey? DerivePublic(string hex)
     {
         Span<byte> bytes = stackalloc byte[WireGuardKey.Size];
-        if (hex.Length != 2 * WireGuardKey.Size || Convert.FromHexString(hex, bytes, out _, out _) != System.Buffers.OperationStatus.Done)
+        if (hex.Length != 2 * WireGuardKey.Size
+            || Convert.FromHexString(hex, bytes, out _, out _) != System.Buffers.OperationStatus.Done)
         {
             throw new InvalidDataException($"a UAPI private key of {hex.Length} characters is not 64 hexadecimal digits");
         }
@@ -204,7 +210,8 @@ internal static class UapiCodec
     }
 
     private static long Number(string value, long least, long most) =>
-        long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most
+        long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) && number >= least
+            && number <= most
             ? number
             : throw new InvalidDataException($"a UAPI number of {value.Length} characters must be {least} to {most}");
 

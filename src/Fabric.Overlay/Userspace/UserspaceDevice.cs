@@ -66,7 +66,7 @@ internal sealed class UserspaceDevice : WireGuardDevice
         if (id is not null && link is null)
         {
             throw new OverlayException(OverlayStage.Interface,
-                $"process {id} serves {_uapi.Path}, but there is no interface {Interface} here: it is in another network namespace, "
+                $"process {id} serves {_uapi.Path}, but there is no interface {Interface} here: it is in another namespace, "
                 + "and these sockets are shared; set another interface prefix");
         }
 
@@ -81,11 +81,14 @@ internal sealed class UserspaceDevice : WireGuardDevice
         return null;
     }
 
-    /// <summary>Starts a process and waits for its socket and interface. Throws <see cref="OverlayException"/>; nothing is left then.</summary>
+    /// <summary>
+    /// Starts a process and waits for its socket and interface. Throws <see cref="OverlayException"/>; nothing is left then.
+    /// </summary>
     private async Task<WireGuardProcess> StartAsync(CancellationToken cancellationToken)
     {
         var process = WireGuardProcess.Start(Options.UserspaceCommand,
-            Options.UserspaceArguments.Select(a => a.Replace("{interface}", Interface, StringComparison.Ordinal)), _log.Path, _time);
+            Options.UserspaceArguments.Select(a => a.Replace("{interface}", Interface, StringComparison.Ordinal)), _log.Path,
+                _time);
         try
         {
             using var limit = new CancellationTokenSource(Options.ProcessTimeout, _time);
@@ -97,7 +100,8 @@ internal sealed class UserspaceDevice : WireGuardDevice
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     throw new OverlayException(OverlayStage.Interface, $"'{Options.UserspaceCommand}' "
-                        + (exit.IsCompleted ? "ended at once" : $"did not serve {_uapi.Path} within {Options.ProcessTimeout.TotalSeconds} s")
+                        + (exit.IsCompleted ? "ended at once"
+                            : $"did not serve {_uapi.Path} within {Options.ProcessTimeout.TotalSeconds} s")
                         + $"; it wrote: {string.Join(" | ", _log.ReadNew())}");
                 }
 
@@ -130,7 +134,8 @@ internal sealed class UserspaceDevice : WireGuardDevice
             }
 
             delay = _time.GetElapsedTime(born) > Options.MaxRestartDelay ? Options.RestartDelay : delay;
-            Options.Log?.Invoke($"{Interface}: process {_process?.Id.ToString() ?? "(none)"} ended; next start in {delay.TotalSeconds:0.###} s");
+            var which = _process is null ? "there is no process" : $"process {_process.Id} ended";
+            Options.Log?.Invoke($"{Interface}: {which}; next start in {delay.TotalSeconds:0.###} s");
             await Task.Delay(delay, _time, _ending.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, Options.MaxRestartDelay.Ticks));
             try
@@ -196,7 +201,8 @@ internal sealed class UserspaceDevice : WireGuardDevice
         {
             if (limit.IsCancellationRequested)
             {
-                throw new OverlayException(OverlayStage.Interface, $"process {id} still serves {_uapi.Path} without its interface; end it");
+                throw new OverlayException(OverlayStage.Interface,
+                    $"process {id} still serves {_uapi.Path} without its interface; end it");
             }
 
             await Task.Delay(_poll, _time, cancellationToken);

@@ -34,7 +34,8 @@ internal sealed partial class WireGuardProcess : IDisposable
     public static WireGuardProcess Start(string command, IEnumerable<string> arguments, string logFile, TimeProvider time)
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
-        foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >>\"$log\" 2>&1", "sh", logFile, command, .. arguments])
+        foreach (var argument in (string[])["-c", "log=$1; shift; exec \"$@\" </dev/null >>\"$log\" 2>&1", "sh", logFile,
+            command, .. arguments])
         {
             start.ArgumentList.Add(argument);
         }
@@ -95,7 +96,8 @@ internal sealed partial class WireGuardProcess : IDisposable
     private bool IsAlive => _started is not null && StartOf(Id) == _started;
 
     /// <summary>Where commands are looked for: that of the environment, and where Linux keeps its own.</summary>
-    public static string SearchPath => $"{Environment.GetEnvironmentVariable("PATH")}:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin";
+    public static string SearchPath =>
+        $"{Environment.GetEnvironmentVariable("PATH")}:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin";
 
     /// <summary>Field 22 of /proc/N/stat; null when there is no such process, or it is a zombie.</summary>
     private static string? StartOf(int id)

@@ -20,7 +20,9 @@ public sealed class GrpcCall
     /// </summary>
     public required CancellationToken Cancellation { get; init; }
 
-    /// <summary>Features of the request and, through it, of its connection, such as who the peer is. Gone once cancelled.</summary>
+    /// <summary>
+    /// Features of the request and, through it, of its connection, such as who the peer is. Gone once cancelled.
+    /// </summary>
     public required IFeatureCollection Features { get; init; }
 
     /// <summary>Sent with the status, when that is not an exception with trailers of its own.</summary>

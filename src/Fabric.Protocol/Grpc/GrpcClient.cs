@@ -25,7 +25,7 @@ public sealed record GrpcCallOptions
 /// throws <see cref="GrpcException"/>: UNAVAILABLE when no connection could be had or it broke, DEADLINE_EXCEEDED after the
 /// timeout. The caller's own cancellation is an <see cref="OperationCanceledException"/>, and resets the call at the server.
 /// </summary>
-/// <param name="invoker">Carries HTTP/2 without a proxy, as <see cref="GrpcHandler"/> makes it; stays the caller's to dispose.</param>
+/// <param name="invoker">Carries HTTP/2 without a proxy, as <see cref="GrpcHandler"/> makes it; the caller disposes it.</param>
 /// <param name="authority">Scheme, host and port, such as <c>http://127.0.0.1:9000</c>.</param>
 /// <param name="time">Clock of the timeouts.</param>
 public sealed class GrpcClient(HttpMessageInvoker invoker, Uri authority, TimeProvider time)

@@ -116,7 +116,9 @@ public static class GrpcFraming
     {
         if (length > maxMessageBytes)
         {
-            throw new GrpcException(GrpcStatus.ResourceExhausted, $"the message has {length} bytes: at most {maxMessageBytes} are taken");
+            throw new GrpcException(
+                GrpcStatus.ResourceExhausted,
+                $"the message has {length} bytes: at most {maxMessageBytes} are taken");
         }
     }
 }

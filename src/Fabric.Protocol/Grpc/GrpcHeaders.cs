@@ -31,7 +31,9 @@ internal static class GrpcHeaders
         && contentType.StartsWith(ContentType, StringComparison.OrdinalIgnoreCase)
         && (contentType.Length == ContentType.Length || contentType[ContentType.Length] is '+' or ';');
 
-    /// <summary>At most eight digits and a unit; the finest unit that holds it, rounded up. Not positive gives <c>0u</c>.</summary>
+    /// <summary>
+    /// At most eight digits and a unit; the finest unit that holds it, rounded up. Not positive gives <c>0u</c>.
+    /// </summary>
     public static string FormatTimeout(TimeSpan timeout)
     {
         var ticks = Math.Max(0, timeout.Ticks);
@@ -69,7 +71,9 @@ internal static class GrpcHeaders
         return size != 0;
     }
 
-    /// <summary>Percent-encodes all but printable ASCII, and the percent sign; longer than the limit is cut, with an ellipsis.</summary>
+    /// <summary>
+    /// Percent-encodes all but printable ASCII, and the percent sign; longer than the limit is cut, with an ellipsis.
+    /// </summary>
     public static string EncodeMessage(string message)
     {
         const string ellipsis = "%E2%80%A6";

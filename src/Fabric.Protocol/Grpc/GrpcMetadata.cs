@@ -33,7 +33,8 @@ public sealed class GrpcMetadata : IReadOnlyCollection<KeyValuePair<string, stri
         var bad = value.AsSpan().IndexOfAnyExceptInRange(' ', '~');
         if (bad >= 0)
         {
-            throw new ArgumentException($"metadata '{name}' has U+{(int)value[bad]:X4} at {bad}: a text value is printable ASCII; "
+            throw new ArgumentException(
+                $"metadata '{name}' has U+{(int)value[bad]:X4} at {bad}: a text value is printable ASCII; "
                 + "use a name that ends with -bin for anything else");
         }
 
@@ -79,11 +80,13 @@ public sealed class GrpcMetadata : IReadOnlyCollection<KeyValuePair<string, stri
     }
 
     private static bool IsReserved(string name) =>
-        name.Length == 0 || name[0] == ':' || name.StartsWith("grpc-", StringComparison.OrdinalIgnoreCase) || Reserved.Contains(name);
+        name.Length == 0 || name[0] == ':' || name.StartsWith("grpc-", StringComparison.OrdinalIgnoreCase)
+        || Reserved.Contains(name);
 
     private static void CheckName(string name)
     {
-        var wellFormed = name.Length > 0 && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '_' or '.');
+        var wellFormed = name.Length > 0
+            && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '_' or '.');
         if (!wellFormed || IsReserved(name))
         {
             throw new ArgumentException($"'{name}' is no metadata name: a-z, 0-9, '-', '_', '.', neither beginning with grpc- "

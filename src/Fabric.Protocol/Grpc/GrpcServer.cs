@@ -15,7 +15,8 @@ namespace Fabric.Protocol.Grpc;
 /// <param name="time">Clock of the deadlines.</param>
 /// <param name="logger">Hears of handlers that fail with anything other than a <see cref="GrpcException"/>.</param>
 /// <param name="maxMessageBytes">Largest message taken or sent: RESOURCE_EXHAUSTED above it.</param>
-public sealed class GrpcServer(TimeProvider time, ILogger? logger = null, int maxMessageBytes = GrpcFraming.DefaultMaxMessageBytes)
+public sealed class GrpcServer(
+    TimeProvider time, ILogger? logger = null, int maxMessageBytes = GrpcFraming.DefaultMaxMessageBytes)
 {
     private static readonly TimeSpan MaxTimeout = TimeSpan.FromDays(40);
 
@@ -52,7 +53,9 @@ public sealed class GrpcServer(TimeProvider time, ILogger? logger = null, int ma
         return this;
     }
 
-    /// <summary>Answers the standard probe. <paramref name="serving"/> gets a service name, or "" for all; null: not known here.</summary>
+    /// <summary>
+    /// Answers the standard probe. <paramref name="serving"/> gets a service name, or "" for all; null: not known here.
+    /// </summary>
     public GrpcServer Health(Func<string, bool?> serving) => Unary(HealthMethods.Check, (request, _) =>
         Task.FromResult(new HealthCheckResponse
         {

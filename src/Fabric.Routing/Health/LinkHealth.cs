@@ -309,6 +309,14 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
     private void Rise(TimeSpan now)
     {
+        if (State == LinkState.Down)
+        {
+            // What an outage lost says nothing of the link as it is now; how often it falls is the damping's to remember. Without this, an
+            // idle link that is back would look lossy for a hundred probes, which are as many seconds.
+            _loss.Clear();
+            _oneWay.Clear();
+        }
+
         (_everUp, _answeringSince, _laneClosed) = (true, null, null);
         Become(LinkState.Up, "", now);
     }

@@ -22,6 +22,13 @@ public sealed class LossWindow(int size = 100)
         _next = (_next + 1) % _lost.Length;
         _count = Math.Min(_count + 1, _lost.Length);
     }
+
+    /// <summary>Forgets all of them.</summary>
+    public void Clear()
+    {
+        Array.Clear(_lost);
+        (_next, _count, _losses) = (0, 0, 0);
+    }
 }
 
 /// <summary>Which way packets are lost, from the count of received probes that the peer reports in each answer.</summary>
@@ -55,7 +62,7 @@ public sealed class OneWayLoss(int size = 100)
             // The peer restarted, or counts anew for a new key.
             if (received < newest.Received)
             {
-                (_count, _next, Out, Back) = (0, 0, 0, 0);
+                Clear();
             }
         }
 
@@ -67,4 +74,7 @@ public sealed class OneWayLoss(int size = 100)
         Out = sent == 0 ? 0 : Math.Clamp(1 - (double)arrived / sent, 0, 1);
         Back = arrived == 0 ? 0 : Math.Clamp(1 - (double)answered / arrived, 0, 1);
     }
+
+    /// <summary>Forgets all answers.</summary>
+    public void Clear() => (_count, _next, Out, Back) = (0, 0, 0, 0);
 }

@@ -74,8 +74,9 @@ internal static class AskedShapes
 
     private static MapShape<AskedHealth> Health { get; } = new MapShape<AskedHealth>(
         "health", "How the exporting gateway checks each endpoint.")
-        .With("type", Scalars.Choice(("tcp", HealthCheckKind.Tcp), ("http", HealthCheckKind.Http), ("none", HealthCheckKind.None)),
-            (h, v) => h.Type = v, "`tcp`: a connection opens. `http`: GET answers 200 to 399. `none`: always up.",
+        .With("type", Scalars.Choice(
+            ("tcp", HealthCheckKind.Tcp), ("http", HealthCheckKind.Http), ("none", HealthCheckKind.None)), (h, v) => h.Type = v,
+            "`tcp`: a connection opens. `http`: GET answers 200 to 399. `none`: always up.",
             @default: "tcp")
         .With("path", Scalars.HttpPath, (h, v) => h.Path = v, "Path of an HTTP check.", @default: "/")
         .With("interval", Scalars.Duration(100, 3_600_000), (h, v) => h.Interval = v, "Between two checks.", @default: "1s")
@@ -96,7 +97,8 @@ internal static class AskedShapes
         .With("site", Scalars.Label, (e, v) => e.Site = v, "Name of a site.", required: true)
         .With("endpoints", new ListShape<AskedEndpoint>(
             new ShortOrLong<IPEndPoint, AskedEndpoint>(Scalars.Endpoint, a => new AskedEndpoint { Address = a }, Endpoint),
-            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address` and `port`.", required: true);
+            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address` and `port`.",
+            required: true);
 
     private static MapShape<AskedService> Service { get; } = new MapShape<AskedService>(
         "service", "A name that sites export: `<name>.<namespace>.<domain>`.")

@@ -18,6 +18,11 @@ internal static partial class Scalars
     private const string DomainPattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$";
     private const string HttpPathPattern = "^/[!-~]{0,1023}$";
 
+    // Only for the schema, and wider than the rule: addresses are read by a parser.
+    private const string AddressPattern = "^[0-9A-Fa-f:.]{2,45}$";
+    private const string EndpointPattern = "^([0-9.]{7,15}|\\[[0-9A-Fa-f:.]{2,45}\\]):[0-9]{1,5}$";
+    private const string RangePattern = "^[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}$";
+
     /// <summary>SPIFFE ID: at most 2,048 bytes with scheme and trust domain.</summary>
     private const int MaxPolicyPath = 2_048 - 255 - 10;
 
@@ -27,11 +32,13 @@ internal static partial class Scalars
         : new Parsed<string>(true, text, "is not a name: a-z, 0-9 and '-', at most 63 characters, a letter or digit at both ends",
             LabelRegex().IsMatch(text.ToLowerInvariant()) ? $"did you mean {Words.Quote(text.ToLowerInvariant())}?" : null));
 
-    public static ScalarShape<string> TrustDomain { get; } = new(DiagnosticCodes.BadTrustDomain, Pattern(TrustDomainPattern), text =>
+    public static ScalarShape<string> TrustDomain { get; } = new(
+        DiagnosticCodes.BadTrustDomain, Pattern(TrustDomainPattern), text =>
         TrustDomainRegex().IsMatch(text) ? Ok(text)
         : new Parsed<string>(true, text, "is not a SPIFFE trust domain: a-z, 0-9, '.', '-' and '_', at most 255 bytes",
             text.StartsWith("spiffe://", StringComparison.Ordinal) ? "leave out spiffe://"
-            : TrustDomainRegex().IsMatch(text.ToLowerInvariant()) ? $"did you mean {Words.Quote(text.ToLowerInvariant())}?" : null));
+            : TrustDomainRegex().IsMatch(text.ToLowerInvariant()) ? $"did you mean {Words.Quote(text.ToLowerInvariant())}?"
+            : null));
 
     public static ScalarShape<string> Domain { get; } = new(DiagnosticCodes.BadDomain, Pattern(DomainPattern), text =>
         text.Length <= 253 && DomainRegex().IsMatch(text) ? Ok(text)
@@ -47,22 +54,22 @@ internal static partial class Scalars
     public static ScalarShape<long> Capacity { get; } = new(DiagnosticCodes.BadCapacity, Pattern(CapacityPattern), ParseCapacity);
 
     public static ScalarShape<IPAddress> ListenAddress { get; } = new(
-        DiagnosticCodes.BadAddress, Type("string"), text => ParseAddress(text, listening: true));
+        DiagnosticCodes.BadAddress, Pattern(AddressPattern), text => ParseAddress(text, listening: true));
 
     public static ScalarShape<IPAddress> UnicastAddress { get; } = new(
-        DiagnosticCodes.BadAddress, Type("string"), text => ParseAddress(text, listening: false));
+        DiagnosticCodes.BadAddress, Pattern(AddressPattern), text => ParseAddress(text, listening: false));
 
     /// <summary>Usable without a value when it is refused, so that the end is not taken for one without an address.</summary>
-    public static ScalarShape<IPAddress?> EndAddress { get; } = new(DiagnosticCodes.BadAddress, Type("string"), text =>
+    public static ScalarShape<IPAddress?> EndAddress { get; } = new(DiagnosticCodes.BadAddress, Pattern(AddressPattern), text =>
     {
         Parsed<IPAddress> parsed = ParseAddress(text, listening: false);
         return new Parsed<IPAddress?>(true, parsed.Usable ? parsed.Value : null, parsed.Problem, parsed.Hint);
     });
 
     public static ScalarShape<IPEndPoint> Listener { get; } = new(
-        DiagnosticCodes.BadEndpoint, Type("string"), text => ParseEndpoint(text, listening: true));
+        DiagnosticCodes.BadEndpoint, Pattern(EndpointPattern), text => ParseEndpoint(text, listening: true));
 
-    public static ScalarShape<IPEndPoint?> ListenerOrOff { get; } = new(DiagnosticCodes.BadEndpoint, Type("string"), text =>
+    public static ScalarShape<IPEndPoint?> ListenerOrOff { get; } = new(DiagnosticCodes.BadEndpoint, EndpointOrOff(), text =>
     {
         if (text == "off")
         {
@@ -70,16 +77,17 @@ internal static partial class Scalars
         }
 
         Parsed<IPEndPoint> parsed = ParseEndpoint(text, listening: true);
-        return new Parsed<IPEndPoint?>(parsed.Usable, parsed.Value, parsed.Problem is { } p ? p + ", nor 'off'" : null, parsed.Hint);
+        string? problem = parsed.Problem is { } p ? p + ", nor 'off'" : null;
+        return new Parsed<IPEndPoint?>(parsed.Usable, parsed.Value, problem, parsed.Hint);
     });
 
     public static ScalarShape<IPEndPoint> Endpoint { get; } = new(
-        DiagnosticCodes.BadEndpoint, Type("string"), text => ParseEndpoint(text, listening: false));
+        DiagnosticCodes.BadEndpoint, Pattern(EndpointPattern), text => ParseEndpoint(text, listening: false));
 
-    public static ScalarShape<IPNetwork> Range { get; } = new(DiagnosticCodes.BadRange, Type("string"), ParseRange);
+    public static ScalarShape<IPNetwork> Range { get; } = new(DiagnosticCodes.BadRange, Pattern(RangePattern), ParseRange);
 
     /// <summary>A range of unicast addresses with at least two besides its first and last.</summary>
-    public static ScalarShape<IPNetwork> ServiceRange { get; } = new(DiagnosticCodes.BadRange, Type("string"), text =>
+    public static ScalarShape<IPNetwork> ServiceRange { get; } = new(DiagnosticCodes.BadRange, Pattern(RangePattern), text =>
     {
         Parsed<IPNetwork> parsed = ParseRange(text);
         if (!parsed.Usable)
@@ -91,7 +99,8 @@ internal static partial class Scalars
         return bits - parsed.Value.PrefixLength < 2
             ? Bad<IPNetwork>($"is too small for service addresses: the prefix is at most /{bits - 2}")
             : Ip.IsUnicast(parsed.Value.BaseAddress) && Ip.IsUnicast(Ip.Last(parsed.Value)) && parsed.Value.PrefixLength >= 4
-                ? parsed : Bad<IPNetwork>("is not a range of unicast addresses", "take one from 127.64.0.0/10 or a private range");
+                ? parsed
+                : Bad<IPNetwork>("is not a range of unicast addresses", "take one from 127.64.0.0/10 or a private range");
     });
 
     public static ScalarShape<ImmutableArray<byte>> WireGuardKey { get; } = new(
@@ -100,7 +109,7 @@ internal static partial class Scalars
             var key = new byte[32];
             return text.Length == 44 && Convert.TryFromBase64String(text, key, out int written) && written == 32
                 ? Ok(ImmutableArray.Create(key)) : Bad<ImmutableArray<byte>>("is not a WireGuard public key: 32 bytes in base64",
-                    "fabric join prints it");
+                    "wg pubkey prints it");
         });
 
     public static ScalarShape<string> HttpPath { get; } = new(DiagnosticCodes.BadHttpPath, Pattern(HttpPathPattern), text =>
@@ -113,7 +122,8 @@ internal static partial class Scalars
         : Bad<string>("is not a SPIFFE path: segments of letters, digits, '.', '-' and '_', none empty, '.' or '..', "
             + "with '/*' only at the end", PathHint(text)));
 
-    public static ScalarShape<string> PolicyService { get; } = new(DiagnosticCodes.BadPolicyService, Pattern(ServicePattern), text =>
+    public static ScalarShape<string> PolicyService { get; } = new(
+        DiagnosticCodes.BadPolicyService, Pattern(ServicePattern), text =>
         ServiceRegex().IsMatch(text) ? Ok(text)
         : Bad<string>("is not a service: name.namespace, or *.namespace for all of a namespace",
             text.Count(c => c == '.') > 1 ? "leave out the domain" : null));
@@ -139,9 +149,10 @@ internal static partial class Scalars
                 }
             }
 
+            // The words stand in the message: only a near one is worth a hint.
+            string? hint = Words.DidYouMean(text, choices.Select(c => c.Word));
             return Bad<T>($"is not one of {string.Join(", ", choices.Select(c => c.Word))}",
-                Words.DidYouMean(text, choices.Select(c => c.Word)) is { } hint && hint.StartsWith("did", StringComparison.Ordinal)
-                    ? hint : null);
+                hint?.StartsWith("did", StringComparison.Ordinal) == true ? hint : null);
         });
 
     private static Parsed<TimeSpan> ParseDuration(string text, int minMs, int maxMs)
@@ -156,7 +167,8 @@ internal static partial class Scalars
         long scale = text[unitAt..] switch { "ms" => 1, "s" => 1_000, "m" => 60_000, _ => 3_600_000 };
         long milliseconds = long.Parse(text.AsSpan(0, unitAt), CultureInfo.InvariantCulture) * scale;
         return milliseconds >= minMs && milliseconds <= maxMs ? Ok(TimeSpan.FromMilliseconds(milliseconds))
-            : Bad<TimeSpan>($"is not between {Print(TimeSpan.FromMilliseconds(minMs))} and {Print(TimeSpan.FromMilliseconds(maxMs))}");
+            : Bad<TimeSpan>($"is not between {Print(TimeSpan.FromMilliseconds(minMs))} "
+                + $"and {Print(TimeSpan.FromMilliseconds(maxMs))}");
     }
 
     /// <summary>As it would be written in a file: the largest unit that makes it whole.</summary>
@@ -178,7 +190,8 @@ internal static partial class Scalars
 
         int unitAt = text.AsSpan().IndexOfAnyExcept("0123456789.");
         decimal scale = text[unitAt] switch { 'k' => 1e3m, 'M' => 1e6m, 'G' => 1e9m, 'T' => 1e12m, _ => 1 };
-        decimal bits = decimal.Parse(text.AsSpan(0, unitAt), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture) * scale;
+        decimal number = decimal.Parse(text.AsSpan(0, unitAt), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture);
+        decimal bits = number * scale;
         return bits is >= 1e3m and <= 100e12m ? Ok((long)bits) : Bad<long>(Problem);
     }
 
@@ -234,7 +247,8 @@ internal static partial class Scalars
             return Bad<IPNetwork>(Problem, $"did you mean {text}/{bits}?");
         }
 
-        if (!int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int prefix) || prefix > bits)
+        if (!int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int prefix)
+            || prefix > bits)
         {
             return Bad<IPNetwork>(Problem, $"the prefix is a whole number from 0 to {bits}");
         }
@@ -254,7 +268,12 @@ internal static partial class Scalars
 
     private static Parsed<T> Bad<T>(string problem, string? hint = null) => new(false, default!, problem, hint);
 
-    private static JsonObject Type(string type) => new() { ["type"] = type };
+    /// <summary>Editors that read YAML 1.1 take <c>off</c> for false.</summary>
+    private static JsonObject EndpointOrOff() => new()
+    {
+        ["anyOf"] = new JsonArray(
+            new JsonObject { ["enum"] = new JsonArray("off", false) }, Pattern(EndpointPattern)),
+    };
 
     private static JsonObject Pattern(string pattern) => new() { ["type"] = "string", ["pattern"] = pattern };
 

@@ -43,7 +43,8 @@ internal abstract class Shape<T>
     public abstract JsonObject Schema(JsonObject definitions);
 
     protected static void WrongKind(Node node, string what, string wanted, Reading reading, string? hint = null) =>
-        reading.Diagnostics.Error(DiagnosticCodes.WrongKind, node.At, $"{what}: {wanted} is expected here, not {node.Kind}", hint);
+        reading.Diagnostics.Error(DiagnosticCodes.WrongKind, node.At,
+            $"{what}: {wanted} is expected here, not {node.Kind}", hint);
 }
 
 /// <summary>Outcome of parsing one text: a value, or a problem (with a value when later checks can go on with it).</summary>
@@ -86,7 +87,8 @@ internal sealed class ListShape<T>(Shape<T> item, int min = 0, int max = Reading
         if (node is not ListNode list)
         {
             WrongKind(node, what, "a list", reading,
-                node is not ScalarNode scalar ? null : scalar.Absent ? "write [] or leave out the key" : $"write [{scalar.Text}]");
+                node is not ScalarNode scalar ? null
+                : scalar.Absent ? "write [] or leave out the key" : $"write [{scalar.Text}]");
             return false;
         }
 
@@ -133,7 +135,8 @@ internal sealed class ListShape<T>(Shape<T> item, int min = 0, int max = Reading
 }
 
 /// <summary>A short form (one text) of what can also be written as a map.</summary>
-internal sealed class ShortOrLong<TShort, T>(Shape<TShort> shortForm, Func<Located<TShort>, T> expand, Shape<T> longForm) : Shape<T>
+internal sealed class ShortOrLong<TShort, T>(
+    Shape<TShort> shortForm, Func<Located<TShort>, T> expand, Shape<T> longForm) : Shape<T>
 {
     public override bool TryRead(Node node, string what, Reading reading, out T value)
     {

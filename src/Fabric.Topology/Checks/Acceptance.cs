@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net;
 using Fabric.Topology.Asked;
 using Fabric.Topology.Model;
 
@@ -10,7 +11,7 @@ internal static class Acceptance
     public static FabricTopology Accept(AskedMesh mesh, string revision) => new()
     {
         TrustDomain = mesh.TrustDomain!.Value.Value,
-        Domain = mesh.Domain?.Value ?? FabricDefaults.Domain,
+        Domain = mesh.Domain?.Value ?? FabricTopology.DefaultDomain,
         Revision = revision,
         Probes = Accept(mesh.Probes?.Value ?? new AskedProbes()),
         Sites = [.. mesh.Sites.Select(s => Accept(s.Value))],
@@ -96,9 +97,14 @@ internal static class Acceptance
             Ports = ports,
             Health = Accept(asked.Health?.Value ?? new AskedHealth()),
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,
-                [.. e.Value.Endpoints.Select(p => new ServiceEndpoint(
-                    p.Value.Address!.Value.Value.Address, p.Value.Address.Value.Value.Port, p.Value.Port?.Value ?? ports[0].Port))]))],
+                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port))]))],
         };
+    }
+
+    private static ServiceEndpoint Accept(AskedEndpoint asked, int onlyPort)
+    {
+        IPEndPoint address = asked.Address!.Value.Value;
+        return new ServiceEndpoint(address.Address, address.Port, asked.Port?.Value ?? onlyPort);
     }
 
     private static HealthCheck Accept(AskedHealth asked)

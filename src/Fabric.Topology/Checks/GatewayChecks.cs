@@ -42,8 +42,9 @@ internal static class GatewayChecks
 
         foreach ((AskedLink link, Located<AskedEnd> end) in vpnEnds)
         {
-            listeners.Add(new Listener($"wireguardPort on link {Words.Quote(link.Name?.Value ?? "?")}",
-                new IPEndPoint(IPAddress.IPv6Any, LinkChecks.WireGuardPort(end.Value)), false, true, end.Value.WireGuardPort?.At ?? end.At));
+            var at = new IPEndPoint(IPAddress.IPv6Any, LinkChecks.WireGuardPort(end.Value));
+            listeners.Add(new Listener($"wireguardPort on link {Words.Quote(link.Name?.Value ?? "?")}", at, false, true,
+                end.Value.WireGuardPort?.At ?? end.At));
         }
 
         foreach (IGrouping<int, Listener> same in listeners.GroupBy(l => l.At.Port))
@@ -59,13 +60,16 @@ internal static class GatewayChecks
         {
             Listener later = listeners[i];
             Listener? earlier = listeners.Take(i).FirstOrDefault(e => e.Clashes(later));
-            if (earlier is not null)
+            if (earlier is null)
             {
-                diagnostics.Error(DiagnosticCodes.ListenerClash, later.Mark, earlier.Key == "port" && later.Key == "port"
-                    ? $"gateway {Words.Quote(gateway)} listens twice at {later.At}, or on all addresses and on one"
-                    : $"{later.Key} of gateway {Words.Quote(gateway)} takes {later.At}, which is taken by its {earlier.Key}{(earlier.At.Equals(later.At) ? "" : $" ({earlier.At})")}",
-                    "give one of them another port");
+                continue;
             }
+
+            string where = earlier.At.Equals(later.At) ? "" : $" ({earlier.At})";
+            diagnostics.Error(DiagnosticCodes.ListenerClash, later.Mark, earlier.Key == "port" && later.Key == "port"
+                ? $"gateway {Words.Quote(gateway)} listens twice at {later.At}, or on all addresses and on one"
+                : $"{later.Key} of gateway {Words.Quote(gateway)} takes {later.At}, which is taken by its {earlier.Key}{where}",
+                "give one of them another port");
         }
     }
 
@@ -73,9 +77,9 @@ internal static class GatewayChecks
     {
         /// <summary>[::] is every address, IPv4 too; 0.0.0.0 every IPv4 address.</summary>
         public bool Clashes(Listener other) => ((Tcp && other.Tcp) || (Udp && other.Udp))
-            && (At.Address.Equals(other.At.Address) || Covers(At.Address, other.At.Address) || Covers(other.At.Address, At.Address));
+            && (Covers(At.Address, other.At.Address) || Covers(other.At.Address, At.Address));
 
-        private static bool Covers(IPAddress any, IPAddress address) =>
-            any.Equals(IPAddress.IPv6Any) || (any.Equals(IPAddress.Any) && !Ip.IsV6(address));
+        private static bool Covers(IPAddress any, IPAddress address) => any.Equals(address)
+            || any.Equals(IPAddress.IPv6Any) || (any.Equals(IPAddress.Any) && !Ip.IsV6(address));
     }
 }

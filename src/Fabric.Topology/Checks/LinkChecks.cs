@@ -7,7 +7,7 @@ namespace Fabric.Topology.Checks;
 /// <summary>Ends are different gateways that exist, can be dialled, and own their addresses, under and over the link.</summary>
 internal static class LinkChecks
 {
-    public const int DefaultWireGuardPort = 51_820;
+    private static readonly int DefaultWireGuardPort = new LinkEnd("", null).WireGuardPort;
     private static readonly int DefaultPort = new SiteGateway { Name = "", Site = "" }.Port;
 
     public static int WireGuardPort(AskedEnd end) => end.WireGuardPort?.Value ?? DefaultWireGuardPort;
@@ -59,7 +59,7 @@ internal static class LinkChecks
                 if (withoutAddress is { } before)
                 {
                     diagnostics.Error(DiagnosticCodes.NobodyDials, located.At,
-                        $"link {name} has two ends without an address, so that neither can dial the other; the first is at {before}",
+                        $"link {name} has two ends without an address: neither can dial the other; the first is at {before}",
                         "give one an address, or declare one link for each of them");
                 }
 
@@ -68,7 +68,8 @@ internal static class LinkChecks
 
             if (end.WireGuardPort is { } port && link.Type?.Value == LinkKind.Interconnect)
             {
-                diagnostics.Error(DiagnosticCodes.DoesNotApply, port.At, $"wireguardPort does not apply to the interconnect link {name}",
+                diagnostics.Error(DiagnosticCodes.DoesNotApply, port.At,
+                    $"wireguardPort does not apply to the interconnect link {name}",
                     "remove it, or make the link's type vpn");
             }
         }
@@ -91,7 +92,8 @@ internal static class LinkChecks
         {
             diagnostics.Error(DiagnosticCodes.AddressClaimedTwice, located.At,
                 $"{new IPEndPoint(address, port)} of gateway {Words.Quote(gateway.Value)} is claimed already by gateway "
-                + $"{Words.Quote(claims[key].Gateway)} at {claims[key].At}", "two gateways behind one address need different ports");
+                + $"{Words.Quote(claims[key].Gateway)} at {claims[key].At}",
+                "two gateways behind one address need different ports");
         }
     }
 
@@ -123,7 +125,8 @@ internal static class LinkChecks
         }
 
         var taken = new Dictionary<IPAddress, (string Link, string Gateway, Mark At)>();
-        foreach (AskedLink link in mesh.Links.Select(l => l.Value).Where(l => l.Type?.Value == LinkKind.Vpn && l.Name is not null))
+        foreach (AskedLink link in mesh.Links.Select(l => l.Value)
+            .Where(l => l.Type?.Value == LinkKind.Vpn && l.Name is not null))
         {
             string name = link.Name!.Value.Value;
             foreach (Located<string> gateway in link.Ends.Select(e => e.Value.Gateway).OfType<Located<string>>())
@@ -134,8 +137,8 @@ internal static class LinkChecks
                 {
                     (string otherLink, string otherGateway, Mark at) = taken[address];
                     diagnostics.Error(DiagnosticCodes.OverlayCollision, gateway.At,
-                        $"gateway {Words.Quote(gateway.Value)} on link {Words.Quote(name)} would have the overlay address {address} of "
-                        + $"gateway {Words.Quote(otherGateway)} on link {Words.Quote(otherLink)} at {at}",
+                        $"gateway {Words.Quote(gateway.Value)} on link {Words.Quote(name)} would have the overlay address "
+                        + $"{address} of gateway {Words.Quote(otherGateway)} on link {Words.Quote(otherLink)} at {at}",
                         "rename the link: overlay addresses are derived from names");
                 }
             }

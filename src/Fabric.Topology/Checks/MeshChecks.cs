@@ -79,7 +79,8 @@ internal static class WorkloadChecks
             if (services is { } reserved && (reserved.Contains(range.BaseAddress) || range.Contains(reserved.BaseAddress)))
             {
                 diagnostics.Error(DiagnosticCodes.OverlappingAddresses, entry.Range.At,
-                    $"{range} of workload {Name(entry.Workload)} overlaps the service addresses {reserved} of site {Words.Quote(site)}",
+                    $"{range} of workload {Name(entry.Workload)} overlaps the service addresses {reserved} "
+                    + $"of site {Words.Quote(site)}",
                     "service addresses come from a range that nothing else uses");
             }
         }

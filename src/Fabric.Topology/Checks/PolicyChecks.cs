@@ -2,7 +2,7 @@ using Fabric.Topology.Asked;
 
 namespace Fabric.Topology.Checks;
 
-/// <summary>Policies name sites, gateways, services and ports that exist. A typing error in a policy would be silence otherwise.</summary>
+/// <summary>Policies name sites, gateways, services and ports that exist: a typing error would be silence otherwise.</summary>
 internal static class PolicyChecks
 {
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
@@ -36,7 +36,8 @@ internal static class PolicyChecks
         }
 
         AskedSite? home = mesh.Gateways.Find(segments[3]).Site;
-        if (mesh.Gateways.Refers(new Located<string>(segments[3], from.At)) && home?.Name?.Value is { } site && site != segments[1])
+        if (mesh.Gateways.Refers(new Located<string>(segments[3], from.At))
+            && home?.Name?.Value is { } site && site != segments[1])
         {
             diagnostics.Error(DiagnosticCodes.UnknownReference, from.At,
                 $"there is no gateway {Words.Quote(segments[3])} in site {Words.Quote(segments[1])}",
@@ -60,7 +61,8 @@ internal static class PolicyChecks
     private static void CheckPorts(AskedPolicy policy, Dictionary<string, HashSet<int>> portsOf, DiagnosticBag diagnostics)
     {
         List<HashSet<int>> covered = [.. policy.To.Select(to => portsOf.GetValueOrDefault(to.Value)).OfType<HashSet<int>>()];
-        foreach (Located<int> port in covered.Count == 0 ? [] : policy.Ports.Where(p => !covered.Exists(c => c.Contains(p.Value))))
+        foreach (Located<int> port in covered.Count == 0 ? []
+            : policy.Ports.Where(p => !covered.Exists(c => c.Contains(p.Value))))
         {
             List<int> ports = [.. covered.SelectMany(c => c).Distinct().Order().Take(9)];
             diagnostics.Error(DiagnosticCodes.UnknownServicePort, port.At,

@@ -25,7 +25,7 @@ internal static class ServiceChecks
 
     private static void CheckName(AskedMesh mesh, AskedService service, DiagnosticBag diagnostics)
     {
-        string domain = mesh.Domain?.Value ?? FabricDefaults.Domain;
+        string domain = mesh.Domain?.Value ?? FabricTopology.DefaultDomain;
         if (service.FullName is { } name && name.Length + 1 + domain.Length > MaxDnsName)
         {
             diagnostics.Error(DiagnosticCodes.BadDomain, service.Name!.Value.At,
@@ -48,7 +48,8 @@ internal static class ServiceChecks
 
             if (service.Ports.Length > 1 && port.Value.Name is null)
             {
-                diagnostics.Error(DiagnosticCodes.MissingKey, port.At, "port needs the key 'name', because the service has several");
+                diagnostics.Error(DiagnosticCodes.MissingKey, port.At,
+                    "port needs the key 'name', because the service has several");
             }
         }
     }
@@ -98,7 +99,8 @@ internal static class ServiceChecks
         }
     }
 
-    private static void CheckPort(AskedService service, HashSet<int?> ports, Located<AskedEndpoint> endpoint, DiagnosticBag diagnostics)
+    private static void CheckPort(
+        AskedService service, HashSet<int?> ports, Located<AskedEndpoint> endpoint, DiagnosticBag diagnostics)
     {
         if (endpoint.Value.Port is { } port)
         {
@@ -123,7 +125,8 @@ internal static class ServiceChecks
         // Everyone may import: each site has an address for each service, if its range holds them.
         List<(Located<string> Name, IPNetwork Range)> ranges =
         [
-            .. mesh.SitesByName.All.Select(s => (s.Value.Name!.Value, s.Value.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(s.Key))),
+            .. mesh.SitesByName.All.Select(s =>
+                (s.Value.Name!.Value, s.Value.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(s.Key))),
         ];
         HashSet<IPAddress> dns = [.. mesh.Gateways.All.Values.Select(g => g.Gateway.Dns?.Value.Address).OfType<IPAddress>()];
         foreach ((Located<string> name, IPNetwork range) in ranges)
@@ -147,12 +150,14 @@ internal static class ServiceChecks
             }
 
             (string? problem, string? hint) = !ranges.Any(r => r.Range.Contains(address.Value))
-                    ? ("lies in no site's range of service addresses", "ranges: " + string.Join(", ", ranges.Take(8).Select(r => r.Range)))
+                    ? ("lies in no site's range of service addresses",
+                        "ranges: " + string.Join(", ", ranges.Take(8).Select(r => r.Range)))
                 : !ranges.Any(r => ServiceAddresses.IsUsable(r.Range, address.Value))
                     ? ("is the first or last address of its range", null)
                 : dns.Contains(address.Value) ? ("is the address of a gateway's DNS listener", null)
                 : fixedAddresses.TryGetValue(address.Value, out (string Service, Mark At) first)
-                    ? ($"is that of service {Words.Quote(first.Service)} at {first.At}", "a service address stands for one service")
+                    ? ($"is that of service {Words.Quote(first.Service)} at {first.At}",
+                        "a service address stands for one service")
                 : ((string?)null, (string?)null);
             if (problem is not null)
             {

@@ -3,7 +3,7 @@ using Fabric.Topology.Model;
 
 namespace Fabric.Topology.Checks;
 
-/// <summary>What is allowed, but probably not meant. They wait until there are no errors, which would cause most of them.</summary>
+/// <summary>Allowed, but probably not meant. They wait until there are no errors, which would cause most of them.</summary>
 internal static class Warnings
 {
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
@@ -23,7 +23,8 @@ internal static class Warnings
             .Where(s => !s.Gateways.Any(g => linked.Contains(g.Value.Name!.Value.Value))).Select(s => s.Name!.Value))
         {
             diagnostics.Warning(DiagnosticCodes.SiteWithoutLink, site.At,
-                $"site {Words.Quote(site.Value)} has no link: no other site reaches it", "add one of its gateways to the ends of a link");
+                $"site {Words.Quote(site.Value)} has no link: no other site reaches it",
+                "add one of its gateways to the ends of a link");
         }
     }
 

@@ -12,7 +12,7 @@ internal abstract record Node(Mark At, int Size)
     public abstract string Kind { get; }
 }
 
-/// <summary>Always text: <c>off</c>, <c>yes</c> and <c>~</c> mean nothing special. Absent means that nothing was written.</summary>
+/// <summary>Always text: <c>off</c>, <c>yes</c> and <c>~</c> mean nothing special. Absent: nothing was written.</summary>
 internal sealed record ScalarNode(Mark At, string Text, bool Absent) : Node(At, 1)
 {
     public override string Kind => Absent ? "nothing" : "text";

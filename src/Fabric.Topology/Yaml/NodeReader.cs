@@ -33,7 +33,7 @@ internal sealed class NodeReader
     {
         this.file = file;
         this.diagnostics = diagnostics;
-        scanner = new Scanner(new StringReader(file.Text), skipComments: true);
+        scanner = new Scanner(new StringReader(file.Text.TrimStart('\ufeff')), skipComments: true);
         parser = new Parser(scanner);
     }
 
@@ -66,8 +66,8 @@ internal sealed class NodeReader
         {
             // What the parser itself does not expect of its input (such as text in an open bracket that goes on in the next
             // line with a key) is still only bad input to us.
-            diagnostics.Error(DiagnosticCodes.YamlSyntax, reader.At(reader.scanner.CurrentPosition), "YAML: no value can be read here",
-                "is a bracket, a brace or a quote before it not closed?");
+            diagnostics.Error(DiagnosticCodes.YamlSyntax, reader.At(reader.scanner.CurrentPosition),
+                "YAML: no value can be read here", "is a bracket, a brace or a quote before it not closed?");
         }
 
         return null;
@@ -101,7 +101,8 @@ internal sealed class NodeReader
             throw new NodeException(DiagnosticCodes.LimitExceeded, at, $"maps and lists are nested more than {MaxDepth} deep");
         }
 
-        ParsingEvent current = parser.Current ?? throw new NodeException(DiagnosticCodes.YamlSyntax, at, "the file ends too early");
+        ParsingEvent current = parser.Current
+            ?? throw new NodeException(DiagnosticCodes.YamlSyntax, at, "the file ends too early");
         if (current is AnchorAlias alias)
         {
             parser.MoveNext();
@@ -232,8 +233,8 @@ internal sealed class NodeReader
         if (e.Message.Contains("tab as indentation", StringComparison.Ordinal))
         {
             // The parser gives the place of the map that the line belongs to.
-            int line = file.Text.Split('\n').Skip(at.Line - 1).TakeWhile(l => !l.TrimStart(' ').StartsWith('\t')).Count() + at.Line;
-            (at, hint) = (new Mark(file.Path, line, 1), "indent with spaces");
+            int before = file.Text.Split('\n').Skip(at.Line - 1).TakeWhile(l => !l.TrimStart(' ').StartsWith('\t')).Count();
+            (at, hint) = (new Mark(file.Path, at.Line + before, 1), "indent with spaces");
         }
         else if (e.Message.Contains("found invalid mapping", StringComparison.Ordinal))
         {

@@ -150,8 +150,15 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
     /// <summary>Ends both directions at once; the peer is told the code and the reason.</summary>
     public void Reset(StreamCode code, string reason, TimeSpan now)
     {
-        if (IsGone || IsReset)
+        if (IsReset || (IsGone && AtEnd))
         {
+            return;
+        }
+
+        if (IsGone)
+        {
+            // The peer has done its part; what was not read here is given up, and is never to look like a clean end.
+            End(code, reason);
             return;
         }
 
@@ -280,15 +287,25 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
             _oldLanes = 0;
             _openSent = false;
             OpenedDue |= !IsOurs && IsAccepted && !_openedConfirmed;
-            _resetSent = false;
             if (!IsReset)
             {
                 Send.Rewind(session.Planted == Mistake.ResumeSkipsAByte ? 1 : 0);
-                _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
             }
         }
 
+        AnswersMayBeLost(now);
         NeedAck(AckNeed.Now, now);
+        session.Schedule(this, now);
+    }
+
+    /// <summary>
+    /// The peer may have acknowledged FIN or RESET on a lane that died, whichever lane they went out on, and have forgotten the
+    /// stream since: say them again.
+    /// </summary>
+    public void AnswersMayBeLost(TimeSpan now)
+    {
+        _resetSent = false;
+        _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
         session.Schedule(this, now);
     }
 

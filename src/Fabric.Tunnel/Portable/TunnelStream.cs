@@ -100,7 +100,6 @@ public sealed class TunnelStream : Stream
         lock (_session.Gate)
         {
             _core.Reset(code, reason, _session.Now);
-            _core.Receive.Clear();
         }
     }
 
@@ -311,7 +310,6 @@ public sealed class TunnelStream : Stream
                 if (!_core.WritesCompleted)
                 {
                     _core.Reset(StreamCode.ApplicationReset, "closed before its writes were completed", _session.Now);
-                    _core.Receive.Clear();
                 }
 
                 _discards = true;

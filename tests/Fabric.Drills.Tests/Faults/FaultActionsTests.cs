@@ -75,7 +75,8 @@ public sealed class FaultActionsTests : IAsyncLifetime
     [InlineData(FaultKind.CutOut, "cut-out")]
     public async Task Kinds_are_named_as_the_api_names_them(FaultKind kind, string name)
     {
-        await using var fault = await Actions().InjectAsync(new LinkFault("dx", "", kind), TimeSpan.FromMinutes(1), default).WaitAsync(Limit);
+        await using var fault = await Actions().InjectAsync(
+            new LinkFault("dx", "", kind), TimeSpan.FromMinutes(1), default).WaitAsync(Limit);
 
         Assert.Equal($"dx/:{name}", _asked.Last());
     }

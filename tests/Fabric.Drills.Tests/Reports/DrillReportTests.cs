@@ -20,7 +20,9 @@ public sealed class DrillReportTests
              "steps": [{"name": "links up", "ok": true, "milliseconds": 812.4, "details": "dx and vpn → \"up\""}],
              "failover": {"detectedMs": 180.5, "stallMs": 240, "bytesLost": 0, "connectionsDropped": 0}}
             """;
-        Assert.Equal(JsonSerializer.Serialize(JsonDocument.Parse(expected)), JsonSerializer.Serialize(JsonDocument.Parse(report.ToJson())));
+        Assert.Equal(
+            JsonSerializer.Serialize(JsonDocument.Parse(expected)),
+            JsonSerializer.Serialize(JsonDocument.Parse(report.ToJson())));
         Assert.Contains("→", report.ToJson(), StringComparison.Ordinal);
     }
 
@@ -81,7 +83,8 @@ public sealed class DrillReportTests
             return Task.FromResult("found");
         });
 
-        await Assert.ThrowsAsync<InvalidDataException>(() => steps.RunAsync("two", () => throw new InvalidDataException("wrong hash")));
+        await Assert.ThrowsAsync<InvalidDataException>(
+            () => steps.RunAsync("two", () => throw new InvalidDataException("wrong hash")));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(
             () => steps.RunAsync("three", () => Task.FromCanceled<string>(new CancellationToken(true))));
 

@@ -119,7 +119,7 @@ public sealed class StreamTransportTests : IAsyncLifetime
     public async Task Next_call_opens_a_new_stream_when_the_last_one_broke()
     {
         List<DuplexStream> opened = [];
-        using var invoker = GrpcHandler.OverStreams(_ =>
+        using var invoker = GrpcHandler.OverStreams(cancellationToken =>
         {
             var (near, far) = DuplexStream.Pair();
             opened.Add(far);
@@ -179,7 +179,8 @@ public sealed class StreamTransportTests : IAsyncLifetime
         Assert.Equal(GrpcStatus.Unavailable, failure.Status);
     }
 
-    private static GrpcClient ClientOver(HttpMessageInvoker invoker) => new(invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
+    private static GrpcClient ClientOver(HttpMessageInvoker invoker) =>
+        new(invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
 
     private static async Task<string> ReloadAsync(HttpMessageInvoker invoker) =>
         (await ClientOver(invoker).UnaryAsync(AdminMethods.Reload, new ReloadRequest()).WaitAsync(Limit)).Revision;

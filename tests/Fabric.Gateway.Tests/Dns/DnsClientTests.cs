@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Sockets;
 using System.Text.RegularExpressions;
 using Fabric.Gateway.Dns;
 using Fabric.Testing;
@@ -84,18 +85,49 @@ public sealed class DnsClientTests : IAsyncLifetime
         await Expect(
             "dig", $"+norec +dnssec +bufsize=512 +ignore {Zone} DNSKEY", "status: NOERROR,[\\s\\S]*flags: do; udp: 1232");
 
+    [RequiresFact("dnsmasq", "kdig")]
+    public async Task Dnsmasq_forwards_with_the_documented_lines()
+    {
+        var port = FreePort();
+        using var dnsmasq = Process.Start(new ProcessStartInfo(
+            "dnsmasq",
+            $"--keep-in-foreground --conf-file=/dev/null --pid-file= --user= --no-resolv --no-hosts --port={port} "
+            + "--listen-address=127.0.0.1 --bind-interfaces --stop-dns-rebind "
+            + $"--server=/clusterset.local/127.0.0.1#{_server.EndPoints[0].Port} --rebind-domain-ok=/clusterset.local/"))!;
+        try
+        {
+            // +retry bridges the moment until it listens.
+            var output = await Run("kdig", $"+retry=20 +timeout=1 +short {Web} A", port);
+            Assert.Equal("127.64.3.9", output.Trim());
+            Assert.Contains("status: NXDOMAIN", await Run("kdig", $"nothing.{Web} A", port));
+            Assert.Contains("ANSWER: 0;", await Run("kdig", "idle.shop.svc.clusterset.local A", port));
+        }
+        finally
+        {
+            dnsmasq.Kill();
+            await dnsmasq.WaitForExitAsync();
+        }
+    }
+
+    private static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+    }
+
     private async Task Expect(string tool, string arguments, string expected)
     {
         var output = await Run(tool, arguments);
         Assert.True(Regex.IsMatch(output.Trim(), expected, RegexOptions.Multiline), $"{tool} {arguments} said:\n{output}");
     }
 
-    private async Task<string> Run(string tool, string arguments)
+    private async Task<string> Run(string tool, string arguments, int port = 0)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         var once = tool == "dig" ? "+tries=1 +time=5" : "+retry=0 +timeout=5";
         using var process = Process.Start(new ProcessStartInfo(
-            tool, $"@127.0.0.1 -p {_server.EndPoints[0].Port} {once} {arguments}")
+            tool, $"@127.0.0.1 -p {(port == 0 ? _server.EndPoints[0].Port : port)} {once} {arguments}")
         {
             RedirectStandardOutput = true,
         })!;

@@ -65,7 +65,8 @@ public sealed class DeviceChangeTests
         Assert.Equal(51820, fresh.ListenPort);
         Assert.Null(Between(Config() with { ListenPort = 0 }, null, Status()).ListenPort);
         var peer = Peer(_one, null) with { Keepalive = TimeSpan.FromSeconds(25) };
-        Assert.Equal(TimeSpan.FromSeconds(25), Assert.Single(Between(Config(peer), null, Status(Present(_one, null))).Peers).Keepalive);
+        Assert.Equal(TimeSpan.FromSeconds(25),
+            Assert.Single(Between(Config(peer), null, Status(Present(_one, null))).Peers).Keepalive);
         var kept = Present(_one, null) with { Keepalive = TimeSpan.FromSeconds(25) };
         Assert.True(Between(Config(peer), null, Status(kept)).IsEmpty);
         Assert.Equal(TimeSpan.Zero, Assert.Single(Between(Config(Peer(_one, null)), null, Status(kept)).Peers).Keepalive);

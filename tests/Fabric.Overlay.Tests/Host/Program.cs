@@ -9,11 +9,18 @@ namespace Fabric.Overlay.Tests.Host;
 /// <c>dotnet Fabric.Overlay.Tests.dll host PREFIX OWNER DRIVER RUNTIME_DIRECTORY</c>: an overlay in the network namespace in
 /// which it is started. Reads one <see cref="HostRequest"/> (JSON) per line, answers one <see cref="HostAnswer"/> per line; its
 /// log goes to standard error. At the end of its input it detaches.
+/// <c>kernel-check</c> runs <see cref="Real.KernelCheck"/> on the kernel in which it is started.
 /// </summary>
 public static class Program
 {
     public static async Task<int> Main(string[] args)
     {
+        if (args is ["kernel-check"])
+        {
+            await Real.KernelCheck.RunAsync();
+            return 0;
+        }
+
         if (args is not ["host", var prefix, var owner, var preference, var directory])
         {
             await Console.Error.WriteLineAsync("usage: host PREFIX OWNER DRIVER RUNTIME_DIRECTORY");
@@ -65,7 +72,9 @@ public static class Program
                 return new()
                 {
                     Faults = [.. status.Where(s => s.Fault is not null).Select(s => s.Fault!.Message)],
-                    Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.LastHandshake?.ToString("O") ?? "never")],
+                    Handshakes = [.. status.SelectMany(s => s.Status?.Peers ?? [])
+                        .Select(p => p.LastHandshake?.ToString("O") ?? "never")],
+                    Ranges = [.. status.SelectMany(s => s.Status?.Peers ?? []).Select(p => p.AllowedIps.Length)],
                 };
             case "local":
                 var (routes, range) = (new LocalRoutes(options), IPNetwork.Parse(request.Range!));
@@ -92,6 +101,9 @@ public sealed record HostAnswer
     public string[] Faults { get; init; } = [];
     public string[] Handshakes { get; init; } = [];
     public bool Changed { get; init; }
+
+    /// <summary>Allowed ranges of each peer.</summary>
+    public int[] Ranges { get; init; } = [];
 
     /// <summary>MTU of the loopback interface.</summary>
     public int Loopback { get; init; }

@@ -8,8 +8,10 @@ public sealed class WireGuardKeyTests
 {
     // RFC 7748 §6.1.
     [Theory]
-    [InlineData("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")]
-    [InlineData("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")]
+    [InlineData("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+        "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")]
+    [InlineData("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+        "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")]
     public void Public_keys_are_those_of_the_rfc(string secret, string expected)
     {
         using var key = WireGuardKey.FromBytes(Convert.FromHexString(secret));
@@ -58,7 +60,8 @@ public sealed class WireGuardKeyTests
             {
                 Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
                 File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead);
-                Assert.Contains($"chmod 600 {path}", Assert.Throws<OverlayException>(() => WireGuardKeyFile.LoadOrCreate(state)).Message);
+                Assert.Contains($"chmod 600 {path}",
+                    Assert.Throws<OverlayException>(() => WireGuardKeyFile.LoadOrCreate(state)).Message);
                 File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             }
 
@@ -75,6 +78,7 @@ public sealed class WireGuardKeyTests
     public async Task Wg_derives_the_same_public_key()
     {
         using var key = WireGuardKey.Generate();
-        Assert.Equal(key.PublicKey.ToBase64(), (await Shell.RunAsync($"echo {Convert.ToBase64String(key.Secret)} | wg pubkey")).Trim());
+        Assert.Equal(key.PublicKey.ToBase64(),
+            (await Shell.RunAsync($"echo {Convert.ToBase64String(key.Secret)} | wg pubkey")).Trim());
     }
 }

@@ -51,9 +51,11 @@ public sealed class WireGuardMessagesTests
     public void A_large_change_goes_out_in_pieces_that_together_are_the_change()
     {
         var ranges = Enumerable.Range(0, 1500).Select(i => IPNetwork.Parse($"10.{i / 250}.{i % 250}.0/24")).ToImmutableArray();
-        var many = Enumerable.Range(1, 300).Select(i => new PeerChange(KeyOf(i)) { Add = true, AllowedIps = [IPNetwork.Parse($"fd00::{i:x}/128")] });
+        var many = Enumerable.Range(1, 300)
+            .Select(i => new PeerChange(KeyOf(i)) { Add = true, AllowedIps = [IPNetwork.Parse($"fd00::{i:x}/128")] });
         using var key = WireGuardKey.Generate();
-        var change = new DeviceChange(key, 1, [new(_peer) { Add = true, ReplaceAllowedIps = true, AllowedIps = ranges }, .. many]);
+        var change = new DeviceChange(key, 1,
+            [new(_peer) { Add = true, ReplaceAllowedIps = true, AllowedIps = ranges }, .. many]);
         var messages = WireGuardMessages.Set(Family, "fab", change).Select(NetlinkTests.Finish).ToArray();
         Assert.All(messages, m => Assert.InRange(m.Length, 1, WireGuardMessages.MaxMessage + 512));
         Assert.True(messages.Length > 3);
@@ -63,13 +65,15 @@ public sealed class WireGuardMessagesTests
         Assert.Equal(ranges.Select(r => r.ToString()), status.Peers[0].AllowedIps.Select(r => r.ToString()));
         var secret = Convert.ToHexStringLower(key.Secret);
         Assert.Single(messages, m => Convert.ToHexStringLower(m).Contains(secret, StringComparison.Ordinal));
-        Assert.Single(messages, m => Convert.ToHexStringLower(m).Contains("0800030002000000", StringComparison.Ordinal)); // replaced once
+        Assert.Single(messages, m => Convert.ToHexStringLower(m)
+            .Contains("0800030002000000", StringComparison.Ordinal)); // replaced once
     }
 
     [Fact]
     public void A_peer_split_across_frames_is_one_peer()
     {
-        var frames = NetlinkReader.Frames(Dump(peers: 2, rangesPerPeer: 3).Concat(Dump(peers: 1, rangesPerPeer: 4, first: 2)).ToArray());
+        var frames = NetlinkReader.Frames(Dump(peers: 2, rangesPerPeer: 3).Concat(Dump(peers: 1, rangesPerPeer: 4, first: 2))
+            .ToArray());
         var status = WireGuardMessages.ParseDevice("kernel", "fab", frames);
         Assert.Equal([(KeyOf(1), 3), (KeyOf(2), 7)], status.Peers.Select(p => (p.PublicKey, p.AllowedIps.Length)));
         Assert.Equal(51820, status.ListenPort);
@@ -116,7 +120,8 @@ public sealed class WireGuardMessagesTests
                         {
                             for (var range = 0; range < rangesPerPeer; range++)
                             {
-                                o.Nested(0, p => p.Attribute(1, (ushort)2).Attribute(2, [10, (byte)peer, (byte)range, 0]).Attribute(3, (byte)24));
+                                o.Nested(0, p => p.Attribute(1, (ushort)2).Attribute(2, [10, (byte)peer, (byte)range, 0])
+                                    .Attribute(3, (byte)24));
                             }
                         }));
                 }

@@ -45,7 +45,8 @@ public sealed class LocalRoutesTests
     {
         await using var sites = await TwoSites.CreateAsync();
         var host = await sites.StartAsync(sites.A, "", "setpriv", "--bounding-set=-net_admin");
-        Assert.Contains("needs root or CAP_NET_ADMIN", Assert.Single((await host.AskAsync(new("local") { Range = "10.97.0.0/16" })).Faults));
+        Assert.Contains("needs root or CAP_NET_ADMIN",
+            Assert.Single((await host.AskAsync(new("local") { Range = "10.97.0.0/16" })).Faults));
         Assert.Contains("has no CAP_NET_ADMIN", Assert.Single((await host.AskAsync(new("reconcile"))).Faults));
     }
 

@@ -28,9 +28,11 @@ internal sealed class TwoSites : IAsyncDisposable
     public string PrefixA => $"fa{_id}-";
     public string PrefixB => $"fb{_id}-";
 
-    public static async Task<TwoSites> CreateAsync()
+    public string Driver { get; private init; } = "userspace";
+
+    public static async Task<TwoSites> CreateAsync(string driver = "userspace")
     {
-        var sites = new TwoSites();
+        var sites = new TwoSites { Driver = driver };
         try
         {
             await Shell.RunAsync($"ip netns add {sites.A} && ip netns add {sites.B}"
@@ -53,12 +55,14 @@ internal sealed class TwoSites : IAsyncDisposable
     public async Task<OverlayHost> StartAsync(string site, string owner = "", params string[] wrapper)
     {
         var prefix = site == A ? PrefixA : PrefixB;
-        var host = await OverlayHost.StartAsync(site, wrapper, ["host", prefix, owner.Length > 0 ? owner : site, "userspace", _directory]);
+        var host = await OverlayHost.StartAsync(site, wrapper,
+            ["host", prefix, owner.Length > 0 ? owner : site, Driver, _directory]);
         _hosts.Add(host);
         return host;
     }
 
-    public HostInterface PlanA(string? endpoint = "10.77.0.2:51820", int? keepalive = null, int mtu = 1440, params HostPeer[] more) =>
+    public HostInterface PlanA(string? endpoint = "10.77.0.2:51820", int? keepalive = null, int mtu = 1440,
+        params HostPeer[] more) =>
         new("vpn", InterfaceA, Secret(KeyA), 51820, "fd77::1", mtu,
             [new(KeyB.PublicKey.ToBase64(), endpoint, ["fd77::2/128"], keepalive), .. more]);
 
@@ -70,7 +74,8 @@ internal sealed class TwoSites : IAsyncDisposable
 
     /// <summary>Lines of <c>wg show NAME dump</c>, split at tabs.</summary>
     public async Task<string[][]> WgDumpAsync(string site, string name) =>
-        [.. (await InAsync(site, $"wg show {name} dump")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split('\t'))];
+        [.. (await InAsync(site, $"wg show {name} dump")).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(l => l.Split('\t'))];
 
     public async ValueTask DisposeAsync()
     {
@@ -130,7 +135,8 @@ internal sealed class OverlayHost : IAsyncDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        foreach (var argument in (string[])["netns", "exec", site, .. wrapper, "dotnet", typeof(Program).Assembly.Location, .. arguments])
+        foreach (var argument in (string[])["netns", "exec", site, .. wrapper, "dotnet", typeof(Program).Assembly.Location,
+            .. arguments])
         {
             start.ArgumentList.Add(argument);
         }
@@ -141,7 +147,8 @@ internal sealed class OverlayHost : IAsyncDisposable
     }
 
     /// <summary>Throws when there are faults.</summary>
-    public async Task ReconcileAsync(params HostInterface[] interfaces) => Assert.Empty((await AskAsync(new("reconcile") { Interfaces = interfaces })).Faults);
+    public async Task ReconcileAsync(params HostInterface[] interfaces) =>
+        Assert.Empty((await AskAsync(new("reconcile") { Interfaces = interfaces })).Faults);
 
     public async Task<HostAnswer> AskAsync(HostRequest request)
     {

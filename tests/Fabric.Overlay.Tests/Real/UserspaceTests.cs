@@ -24,7 +24,8 @@ public sealed class UserspaceTests
         // 1,440 = 40 IPv6 + 8 ICMP + 1,392: the largest packet, which may not be fragmented; one byte more does not go.
         await sites.InAsync(sites.A, "ping -6 -c 1 -W 5 -M do -s 1392 fd77::2");
         await sites.InAsync(sites.B, "ping -6 -c 1 -W 5 -M do -s 1392 fd77::1");
-        await Assert.ThrowsAsync<InvalidOperationException>(() => sites.InAsync(sites.A, "ping -6 -c 1 -W 2 -M do -s 1393 fd77::2"));
+        await Assert.ThrowsAsync<InvalidOperationException>(() =>
+            sites.InAsync(sites.A, "ping -6 -c 1 -W 2 -M do -s 1393 fd77::2"));
 
         var route = await sites.InAsync(sites.A, "ip -6 route show fd77::2");
         Assert.Contains("mtu 1440", route);
@@ -105,7 +106,8 @@ public sealed class UserspaceTests
         await a.ReconcileAsync(sites.PlanA());
         await a.KillAsync();
         await Shell.RunAsync($"kill -9 {await ProcessOfAsync(sites.A, sites.InterfaceA)}");
-        await Shell.UntilAsync(async () => (await Shell.TryAsync($"ip -n {sites.A} link show {sites.InterfaceA}")).Code != 0, "the interface is gone");
+        await Shell.UntilAsync(async () => (await Shell.TryAsync($"ip -n {sites.A} link show {sites.InterfaceA}")).Code != 0,
+            "the interface is gone");
         Assert.True(File.Exists($"/var/run/wireguard/{sites.InterfaceA}.sock"));
 
         var again = await sites.StartAsync(sites.A);

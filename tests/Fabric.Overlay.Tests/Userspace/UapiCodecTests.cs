@@ -76,7 +76,8 @@ public sealed class UapiCodecTests
         Assert.Equal(_key.PublicKey, status.PublicKey);
         Assert.Equal(51820, status.ListenPort);
         var peer = status.Peers[0];
-        Assert.Equal((_peer, "[2001:db8::7]:51820", 1000L, 2000L), (peer.PublicKey, peer.Endpoint!.ToString(), peer.ReceivedBytes, peer.SentBytes));
+        Assert.Equal((_peer, "[2001:db8::7]:51820", 1000L, 2000L),
+            (peer.PublicKey, peer.Endpoint!.ToString(), peer.ReceivedBytes, peer.SentBytes));
         Assert.Equal(new DateTimeOffset(2026, 1, 2, 3, 4, 5, 678, TimeSpan.Zero), peer.LastHandshake);
         Assert.Equal(["fd00::2/128", "10.0.0.0/8"], peer.AllowedIps.Select(r => r.ToString()));
         Assert.Null(status.Peers[1].LastHandshake);
@@ -88,7 +89,8 @@ public sealed class UapiCodecTests
     [InlineData("errno=0\n\n", 0)]
     [InlineData("errno=-98\n\n", 98)]
     [InlineData("listen_port=1\nerrno=22\n\n", 22)]
-    public void The_error_number_is_positive_whatever_its_sign(string answer, int errno) => Assert.Equal(errno, UapiCodec.ParseErrno(answer));
+    public void The_error_number_is_positive_whatever_its_sign(string answer, int errno) =>
+        Assert.Equal(errno, UapiCodec.ParseErrno(answer));
 
     [Theory]
     [InlineData("endpoint=1.2.3.4:5\nerrno=0\n\n")] // of no peer
@@ -115,7 +117,8 @@ public sealed class UapiCodecTests
         var (parsed, refused) = (0, 0);
         for (var round = 0; round < 20_000; round++)
         {
-            var text = new StringBuilder(string.Join('\n', lines.OrderBy(_ => round % 3 == 0 ? random.Next() : 0).Take(random.Next(lines.Length + 1))));
+            var text = new StringBuilder(string.Join('\n',
+                lines.OrderBy(_ => round % 3 == 0 ? random.Next() : 0).Take(random.Next(lines.Length + 1))));
             for (var damage = random.Next(4); damage > 0 && text.Length > 0; damage--)
             {
                 text[random.Next(text.Length)] = (char)random.Next(0x100);

@@ -35,7 +35,8 @@ public sealed class GrpcCallTests
             .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(new ReloadReply { Revision = new string('r', 4_000_000) })));
         var client = host.ClientOverTcp();
 
-        var up = await client.UnaryAsync(AdminMethods.SetFault, new SetFaultRequest { Link = new string('x', 4_000_000) }).WaitAsync(Limit);
+        var up = await client
+            .UnaryAsync(AdminMethods.SetFault, new SetFaultRequest { Link = new string('x', 4_000_000) }).WaitAsync(Limit);
         var down = await client.UnaryAsync(AdminMethods.Reload, new ReloadRequest()).WaitAsync(Limit);
 
         Assert.Equal(4_000_000u, up.Links);
@@ -52,7 +53,9 @@ public sealed class GrpcCallTests
 
         var large = new SetFaultRequest { Link = new string('x', 2000) };
         await FailsAsync(GrpcStatus.ResourceExhausted, client.UnaryAsync(AdminMethods.SetFault, large));
-        await FailsAsync(GrpcStatus.ResourceExhausted, client.UnaryAsync(AdminMethods.SetFault, large, new() { MaxMessageBytes = 100 }));
+        await FailsAsync(
+            GrpcStatus.ResourceExhausted,
+            client.UnaryAsync(AdminMethods.SetFault, large, new() { MaxMessageBytes = 100 }));
         await FailsAsync(
             GrpcStatus.ResourceExhausted,
             client.UnaryAsync(AdminMethods.Reload, new ReloadRequest(), new() { MaxMessageBytes = 100 }));
@@ -61,7 +64,8 @@ public sealed class GrpcCallTests
     [Fact]
     public async Task Stream_is_pulled_as_it_is_read_and_ends_with_its_status()
     {
-        await using var host = await GrpcHost.StartAsync(Server().ServerStreaming(CatalogMethods.Watch, (_, call) => Count(3, call.Cancellation)));
+        await using var host = await GrpcHost.StartAsync(Server()
+            .ServerStreaming(CatalogMethods.Watch, (_, call) => Count(3, call.Cancellation)));
 
         List<ulong> got = [];
         await foreach (var update in host.ClientOverTcp().ServerStreamingAsync(CatalogMethods.Watch, Watcher))
@@ -115,7 +119,8 @@ public sealed class GrpcCallTests
         sent.Add("who", "me");
         sent.AddBinary("id-bin", [1, 2, 250]);
 
-        await host.ClientOverTcp().UnaryAsync(AdminMethods.Reload, new(), new() { Metadata = sent, Timeout = Limit }).WaitAsync(Limit);
+        await host.ClientOverTcp()
+            .UnaryAsync(AdminMethods.Reload, new(), new() { Metadata = sent, Timeout = Limit }).WaitAsync(Limit);
 
         Assert.Equal(["id-bin", "who"], seen!.Select(e => e.Key).Order());
         Assert.Equal("me", seen!.Get("who"));
@@ -231,7 +236,8 @@ public sealed class GrpcCallTests
     [Fact]
     public async Task Health_is_told_per_service()
     {
-        await using var host = await GrpcHost.StartAsync(Server().Health(name => name switch { "" => true, "a" => false, _ => null }));
+        await using var host = await GrpcHost.StartAsync(Server()
+            .Health(name => name switch { "" => true, "a" => false, _ => null }));
         var client = host.ClientOverTcp();
 
         var whole = await client.UnaryAsync(HealthMethods.Check, new HealthCheckRequest()).WaitAsync(Limit);
@@ -254,7 +260,8 @@ public sealed class GrpcCallTests
     [Fact]
     public async Task Server_that_goes_in_mid_stream_is_unavailable()
     {
-        var host = await GrpcHost.StartAsync(Server().ServerStreaming(CatalogMethods.Watch, (_, call) => Silent(call.Cancellation)));
+        var host = await GrpcHost.StartAsync(Server()
+            .ServerStreaming(CatalogMethods.Watch, (_, call) => Silent(call.Cancellation)));
         await using var updates = host.ClientOverTcp().ServerStreamingAsync(CatalogMethods.Watch, Watcher).GetAsyncEnumerator();
         Assert.True(await updates.MoveNextAsync().AsTask().WaitAsync(Limit));
 
@@ -270,7 +277,8 @@ public sealed class GrpcCallTests
     [InlineData("POST", "application/grpcish", 2, HttpStatusCode.UnsupportedMediaType)]
     [InlineData("POST", "application/grpc", 1, HttpStatusCode.UpgradeRequired)]
     [InlineData("POST", "application/grpc+proto", 2, HttpStatusCode.OK)]
-    public async Task What_is_not_grpc_gets_an_http_status(string method, string contentType, int version, HttpStatusCode expected)
+    public async Task What_is_not_grpc_gets_an_http_status(
+        string method, string contentType, int version, HttpStatusCode expected)
     {
         await using var host = await GrpcHost.StartAsync(
             Server(), version == 1 ? HttpProtocols.Http1 : HttpProtocols.Http2);
@@ -290,7 +298,8 @@ public sealed class GrpcCallTests
 
     private static GrpcServer Server() => new(TimeProvider.System);
 
-    private static async IAsyncEnumerable<CatalogUpdate> Count(int to, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private static async IAsyncEnumerable<CatalogUpdate> Count(
+        int to, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         for (var i = 1; i <= to; i++)
         {

@@ -57,7 +57,9 @@ public sealed class GrpcFramingTests
         Assert.Equal(0, output.WrittenCount);
     }
 
-    /// <summary>Whatever comes, in whatever pieces: messages, or one <see cref="GrpcException"/>; never more memory than the limit.</summary>
+    /// <summary>
+    /// Whatever comes, in whatever pieces: messages, or one <see cref="GrpcException"/>; never more memory than the limit.
+    /// </summary>
     [Fact]
     public async Task Mutated_bodies_in_random_pieces_give_messages_or_a_grpc_failure()
     {
@@ -84,7 +86,8 @@ public sealed class GrpcFramingTests
             {
                 var got = await ReadAllAsync(bytes, random.Next(1, 50));
                 ended++;
-                Assert.True(mutations > 0 || bytes.Length < body.WrittenCount || got == count, $"{got} of {count} in round {round}");
+                Assert.True(
+                    mutations > 0 || bytes.Length < body.WrittenCount || got == count, $"{got} of {count} in round {round}");
             }
             catch (GrpcException e)
             {

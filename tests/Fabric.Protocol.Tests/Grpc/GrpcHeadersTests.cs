@@ -34,7 +34,8 @@ public sealed class GrpcHeadersTests
     [InlineData("1.5S")]
     [InlineData("123456789S")]
     [InlineData("١S")]
-    public void Timeout_that_breaks_the_grammar_is_not_read(string text) => Assert.False(GrpcHeaders.TryParseTimeout(text, out _));
+    public void Timeout_that_breaks_the_grammar_is_not_read(string text) =>
+        Assert.False(GrpcHeaders.TryParseTimeout(text, out _));
 
     [Theory]
     [InlineData(-1, "0u")]
@@ -151,7 +152,9 @@ public sealed class GrpcHeadersTests
     public void Metadata_that_the_wire_cannot_carry_is_refused(string name, string value) =>
         Assert.Throws<ArgumentException>(() => new GrpcMetadata().Add(name, value));
 
-    /// <summary>What the methods are called and take is said twice, in the .proto files and in code: this holds them together.</summary>
+    /// <summary>
+    /// What the methods are called and take is said twice, in the .proto files and in code: this holds them together.
+    /// </summary>
     [Fact]
     public void Methods_are_those_of_the_proto_files()
     {

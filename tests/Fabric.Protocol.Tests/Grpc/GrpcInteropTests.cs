@@ -24,7 +24,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
         .Unary(AdminMethods.Reload, (_, call) =>
         {
             call.Trailers.AddBinary("seen-bin", call.Metadata.GetBinary("id-bin"));
-            return Task.FromResult(new ReloadReply { Revision = call.Metadata.Get("who") ?? "", Changed = call.Deadline is not null });
+            return Task.FromResult(
+                new ReloadReply { Revision = call.Metadata.Get("who") ?? "", Changed = call.Deadline is not null });
         })
         .Unary(AdminMethods.SetFault, (_, _) => throw InvalidArgument())
         .Unary(AdminMethods.Drain, async (_, call) =>
@@ -62,7 +63,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
         Assert.Equal("OK", seen.GetProperty("code").GetString());
         Assert.Equal("me", seen.GetProperty("revision").GetString());
         Assert.True(seen.GetProperty("changed").GetBoolean());
-        Assert.Equal([0, 255, 7], seen.GetProperty("trailers").GetProperty("seen-bin").EnumerateArray().Select(b => b.GetInt32()));
+        Assert.Equal(
+            [0, 255, 7], seen.GetProperty("trailers").GetProperty("seen-bin").EnumerateArray().Select(b => b.GetInt32()));
     }
 
     [RequiresTheory("python3-grpcio")]
@@ -187,7 +189,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
         await peer.Client.UnaryAsync(AdminMethods.Reload, new()).WaitAsync(Limit);
         await peer.StopAsync();
 
-        var failure = await Assert.ThrowsAsync<GrpcException>(() => peer.Client.UnaryAsync(AdminMethods.Reload, new()).WaitAsync(Limit));
+        var failure = await Assert.ThrowsAsync<GrpcException>(
+            () => peer.Client.UnaryAsync(AdminMethods.Reload, new()).WaitAsync(Limit));
 
         Assert.Equal(GrpcStatus.Unavailable, failure.Status);
     }
@@ -199,7 +202,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
         return new GrpcException(GrpcStatus.InvalidArgument, Unicode) { Trailers = trailers };
     }
 
-    private async IAsyncEnumerable<CatalogUpdate> Watch(string which, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private async IAsyncEnumerable<CatalogUpdate> Watch(
+        string which, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         yield return new CatalogUpdate { Sequence = 1 };
         if (which == "forever")
@@ -212,7 +216,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
         yield return which == "fail" ? throw InvalidArgument() : new CatalogUpdate { Sequence = 3 };
     }
 
-    private static IEnumerable<int> SequencesOf(JsonElement seen) => seen.GetProperty("sequences").EnumerateArray().Select(s => s.GetInt32());
+    private static IEnumerable<int> SequencesOf(JsonElement seen) =>
+        seen.GetProperty("sequences").EnumerateArray().Select(s => s.GetInt32());
 
     private static void AssertFailure(string code, string details, JsonElement seen) =>
         Assert.Equal((code, details), (seen.GetProperty("code").GetString(), seen.GetProperty("details").GetString()));

@@ -44,7 +44,8 @@ public sealed class GrpcOddPeersTests
 
         Assert.Equal(HttpStatusCode.OK, response.StatusCode);
         var headers = response.Headers.Contains("grpc-status") ? response.Headers : response.TrailingHeaders;
-        Assert.Equal([((int)expected).ToString(System.Globalization.CultureInfo.InvariantCulture)], headers.GetValues("grpc-status"));
+        Assert.Equal(
+            [((int)expected).ToString(System.Globalization.CultureInfo.InvariantCulture)], headers.GetValues("grpc-status"));
     }
 
     [Fact]
@@ -54,7 +55,8 @@ public sealed class GrpcOddPeersTests
             AdminMethods.SetFault, (_, _) => Task.FromResult(new SetFaultReply())));
         var large = new SetFaultRequest { Link = new string('x', 20_000_000) };
 
-        var failure = await FailureAsync(host.ClientOverTcp().UnaryAsync(AdminMethods.SetFault, large, new() { MaxMessageBytes = 1 << 25 }));
+        var failure = await FailureAsync(
+            host.ClientOverTcp().UnaryAsync(AdminMethods.SetFault, large, new() { MaxMessageBytes = 1 << 25 }));
 
         Assert.Equal(GrpcStatus.ResourceExhausted, failure.Status);
     }
@@ -153,5 +155,6 @@ public sealed class GrpcOddPeersTests
         return await FailureAsync(host.ClientOverTcp().UnaryAsync(AdminMethods.SetFault, new SetFaultRequest()));
     }
 
-    private static Task<GrpcException> FailureAsync<T>(Task<T> call) => Assert.ThrowsAsync<GrpcException>(() => call.WaitAsync(Limit));
+    private static Task<GrpcException> FailureAsync<T>(Task<T> call) =>
+        Assert.ThrowsAsync<GrpcException>(() => call.WaitAsync(Limit));
 }

@@ -56,6 +56,19 @@ public class LinkHealthTests
     }
 
     [Fact]
+    public void AnOutageIsNotLossOnceTheLinkIsBack()
+    {
+        var drive = new Drive();
+        drive.Run(2, _ => true);
+        drive.Run(3, _ => false);
+        Assert.Equal(LinkState.Down, drive.Report.State);
+        Assert.True(drive.Report.Loss > 0.3);
+        drive.Run(3, _ => true);
+        Assert.Equal(LinkState.Up, drive.Report.State);
+        Assert.Equal(0, drive.Report.Loss);
+    }
+
+    [Fact]
     public void Every_state_says_why()
     {
         var drive = new Drive();

@@ -11,7 +11,8 @@ public sealed class StreamConnectionListenerFactory : IConnectionListenerFactory
 
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
         endpoint is StreamEndPoint streams ? new(streams.Bind())
-        : throw new NotSupportedException($"{endpoint} is a {endpoint.GetType().Name}: only {nameof(StreamEndPoint)} is served here");
+        : throw new NotSupportedException(
+            $"{endpoint} is a {endpoint.GetType().Name}: only {nameof(StreamEndPoint)} is served here");
 }
 
 /// <summary>Hands connections to Kestrel. How many may wait is limited by the end point, which counts them.</summary>
@@ -25,7 +26,8 @@ internal sealed class StreamConnectionListener(StreamEndPoint endPoint, Action u
     public bool TryAdd(StreamConnection connection) => _waiting.Writer.TryWrite(connection);
 
     public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default) =>
-        await _waiting.Reader.WaitToReadAsync(cancellationToken) && _waiting.Reader.TryRead(out var connection) ? connection : null;
+        await _waiting.Reader.WaitToReadAsync(cancellationToken) && _waiting.Reader.TryRead(out var connection)
+            ? connection : null;
 
     public ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {

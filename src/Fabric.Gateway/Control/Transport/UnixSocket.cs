@@ -57,7 +57,8 @@ public static class UnixSocket
         var mode = File.GetUnixFileMode(folder);
         if ((mode & OthersMayWrite) != 0 && (mode & UnixFileMode.StickyBit) == 0)
         {
-            throw new IOException($"others may write into '{folder}' and put a socket of theirs in place of this one: chmod go-w '{folder}'");
+            throw new IOException(
+                $"others may write into '{folder}' and put a socket of theirs in place of this one: chmod go-w '{folder}'");
         }
     }
 
