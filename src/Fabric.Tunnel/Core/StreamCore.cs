@@ -338,7 +338,7 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
         WriteAck(batch);
     }
 
-    /// <summary>Writes data, at most <paramref name="quantum"/> bytes of it, and FIN after the last.</summary>
+    /// <summary>Writes data, in frames of at most <paramref name="quantum"/> bytes together, and FIN after the last.</summary>
     public void WriteData(FrameBatch batch, int slot, int quantum)
     {
         Touch(slot);
@@ -351,14 +351,14 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
         {
             var offset = Send.Next;
             var known = Send.MaxSent - offset;
-            if (!Send.TryTake(Math.Min(quantum, FrameHeader.MaxData), out var piece))
+            if (!Send.TryTake(Math.Min(quantum - FrameHeader.Size, FrameHeader.MaxData), out var piece))
             {
                 break;
             }
 
             session.CountSent(piece.Length, known);
             batch.Add(new FrameHeader(FrameType.Data, piece.Length, Id, offset), piece);
-            quantum -= piece.Length;
+            quantum -= FrameHeader.Size + piece.Length;
         }
 
         if (Send.Unsent == 0 && _finQueued && !_finSent && !batch.IsFull)
