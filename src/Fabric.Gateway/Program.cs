@@ -1,1 +1,55 @@
-return 0;
+using System.CommandLine;
+using Fabric.Gateway.Hosting;
+
+var state = Option("--state", "FABRIC_STATE", "/var/lib/fabric", "Folder of identity, keys, last good topology and audit log");
+var topology = Option("--topology", "FABRIC_TOPOLOGY", "/etc/fabric/topology", "Topology: a YAML file, or a folder of them");
+var socket = Option("--socket", "FABRIC_SOCKET", "/run/fabric/fabricd.sock", "Unix socket of the admin API");
+var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this gateway serves joining and renewal");
+var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
+wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
+var prefix = Option("--interface-prefix", "FABRIC_INTERFACE_PREFIX", "fab-", "Prefix of WireGuard interface names");
+var drain = new Option<double>("--drain-seconds")
+{
+    Description = "How long streams may go on after SIGTERM",
+    DefaultValueFactory = _ => double.TryParse(Environment.GetEnvironmentVariable("FABRIC_DRAIN_SECONDS"), out var s) ? s : 10,
+};
+var allowFaults = new Option<bool>("--allow-faults")
+{
+    Description = "Let drills cut links inside this gateway",
+    DefaultValueFactory = _ => Environment.GetEnvironmentVariable("FABRIC_ALLOW_FAULTS") is "1" or "true",
+};
+var check = new Option<bool>("--check") { Description = "Validate configuration and topology, print every error, and exit" };
+
+var root = new RootCommand("The Fabric gateway daemon")
+{
+    state, topology, socket, ca, wireguard, prefix, drain, allowFaults, check,
+};
+root.SetAction(async (parsed, cancellationToken) =>
+{
+    var options = new DaemonOptions
+    {
+        State = parsed.GetValue(state)!,
+        Topology = parsed.GetValue(topology)!,
+        Socket = parsed.GetValue(socket)!,
+        Ca = CaFolder(parsed.GetValue(ca)!),
+        WireGuard = parsed.GetValue(wireguard)!,
+        InterfacePrefix = parsed.GetValue(prefix)!,
+        AllowFaults = parsed.GetValue(allowFaults),
+        DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),
+    };
+    return parsed.GetValue(check)
+        ? DaemonCheck.Run(options, TimeProvider.System, Console.Out, Console.Error)
+        : await Daemon.RunAsync(options, TimeProvider.System, cancellationToken);
+});
+
+// The daemon handles its own signals: a drain takes longer than the parser's own limit on Ctrl-C.
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null });
+
+static Option<string> Option(string name, string variable, string fallback, string description) => new(name)
+{
+    Description = $"{description} [{variable}]",
+    DefaultValueFactory = _ => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } set ? set : fallback,
+};
+
+static string? CaFolder(string given) =>
+    given.Length > 0 ? given : Directory.Exists("/etc/fabric/ca") ? "/etc/fabric/ca" : null;

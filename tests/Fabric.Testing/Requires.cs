@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Fabric.Testing;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace Fabric.Testing;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresFactAttribute : FactAttribute
 {
-    /// <param name="needs"><c>root</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, or names of commands that must be on the PATH.</param>
     public RequiresFactAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -14,7 +16,7 @@ public sealed class RequiresFactAttribute : FactAttribute
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresTheoryAttribute : TheoryAttribute
 {
-    /// <param name="needs"><c>root</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, or names of commands that must be on the PATH.</param>
     public RequiresTheoryAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -27,9 +29,22 @@ internal static class Missing
         return missing.Length == 0 ? null : $"needs {string.Join(", ", missing)}";
     }
 
-    private static bool Has(string need) => need == "root"
-        ? Environment.IsPrivilegedProcess
-        : (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
-            .Concat(["/usr/sbin", "/sbin"])
-            .Any(dir => dir.Length > 0 && File.Exists(Path.Combine(dir, need)));
+    private static readonly Lazy<bool> PythonHasGrpc = new(() =>
+    {
+        using var python = File.Exists("/usr/bin/python3")
+            ? Process.Start("/usr/bin/python3", ["-c", "import grpc, google.protobuf"]) : null;
+        python?.WaitForExit();
+        return python?.ExitCode == 0;
+    });
+
+    private static bool Has(string need) => need switch
+    {
+        "root" => Environment.IsPrivilegedProcess,
+        "python3-grpcio" => PythonHasGrpc.Value,
+        _ => HasCommand(need),
+    };
+
+    private static bool HasCommand(string need) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
+        .Concat(["/usr/sbin", "/sbin"])
+        .Any(dir => dir.Length > 0 && File.Exists(Path.Combine(dir, need)));
 }

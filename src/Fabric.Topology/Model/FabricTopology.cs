@@ -9,16 +9,18 @@ namespace Fabric.Topology.Model;
 /// </summary>
 public sealed record FabricTopology
 {
+    public const string DefaultDomain = "svc.clusterset.local";
+
     /// <summary>SPIFFE trust domain, e.g. <c>acme.example</c>: lowercase, at most 255 bytes.</summary>
     public required string TrustDomain { get; init; }
 
     /// <summary>DNS domain under which services are answered. Default <c>svc.clusterset.local</c>.</summary>
-    public string Domain { get; init; } = "svc.clusterset.local";
+    public string Domain { get; init; } = DefaultDomain;
 
     /// <summary>Sites in file order; their gateways are inside.</summary>
     public ImmutableArray<Site> Sites { get; init; } = [];
 
-    /// <summary>Links, each between exactly two gateways. A link declared with n ends was expanded to n·(n−1)/2 of them.</summary>
+    /// <summary>Links, each between exactly two gateways. One declared with n ends became n·(n−1)/2 of them.</summary>
     public ImmutableArray<Link> Links { get; init; } = [];
 
     public ImmutableArray<Service> Services { get; init; } = [];
@@ -79,13 +81,13 @@ public enum LinkKind
 /// <summary>A way between two gateways. <see cref="A"/> is the end whose gateway name sorts first (ordinal).</summary>
 public sealed record Link
 {
-    /// <summary>The declared name, shared by all pairs of a link with more than two ends. With both gateway names it is unique.</summary>
+    /// <summary>The declared name, shared by all pairs of a link with n ends. With both gateway names it is unique.</summary>
     public required string Name { get; init; }
     public required LinkKind Kind { get; init; }
     public required LinkEnd A { get; init; }
     public required LinkEnd B { get; init; }
 
-    /// <summary>Handicap in milliseconds, added to the measured latency when paths are compared. 0 to 10,000. Default 0.</summary>
+    /// <summary>Handicap in milliseconds, added to the measured latency to compare paths. 0 to 10,000. Default 0.</summary>
     public int Cost { get; init; }
 
     /// <summary>Bits per second, or null when unknown.</summary>
@@ -96,7 +98,8 @@ public sealed record Link
 
     /// <summary>The end of that gateway. Throws when the gateway is at neither end.</summary>
     public LinkEnd EndOf(string gateway) => A.Gateway == gateway ? A : B.Gateway == gateway ? B
-        : throw new ArgumentException($"gateway {gateway} is at neither end of link {Name} ({A.Gateway}, {B.Gateway})", nameof(gateway));
+        : throw new ArgumentException(
+            $"gateway {gateway} is at neither end of link {Name} ({A.Gateway}, {B.Gateway})", nameof(gateway));
 
     /// <summary>The other end, seen from that gateway.</summary>
     public LinkEnd PeerOf(string gateway) => EndOf(gateway) == A ? B : A;
@@ -133,7 +136,7 @@ public sealed record Service
 
     public HealthCheck Health { get; init; } = new();
 
-    /// <summary>A fixed service address for every importing site, or null: derived from the name within the site's range.</summary>
+    /// <summary>A fixed service address for every importing site, or null: picked by name in the site's range.</summary>
     public IPAddress? Address { get; init; }
 
     /// <summary><c>name.namespace</c>, the key used everywhere else.</summary>
@@ -145,7 +148,7 @@ public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protoco
 
 public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);
 
-/// <summary>Address and port behind a service in a site. <see cref="ServicePort"/> is the port of the service it stands behind.</summary>
+/// <summary>Address and port behind a service in a site. <see cref="ServicePort"/>: the service's port that it is behind.</summary>
 public sealed record ServiceEndpoint(IPAddress Address, int Port, int ServicePort);
 
 public enum HealthCheckKind

@@ -1,0 +1,97 @@
+using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
+using Fabric.Gateway.Egress;
+using Fabric.Protocol.Proto;
+using Fabric.Topology.Model;
+
+namespace Fabric.Gateway.Catalog;
+
+/// <summary>
+/// What this site exports and how healthy it is, told to the peers that watch: the whole once, changes as they happen, a
+/// heartbeat every second in between, so that a watcher knows how old its view is.
+/// </summary>
+internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
+{
+    public static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(1);
+
+    private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Exports _current = new("", [], Draining: false);
+
+    /// <summary>Computes the exports anew from the topology and the checks; wakes the watchers when they differ.</summary>
+    public void Refresh(FabricTopology topology, string site, bool draining)
+    {
+        var next = new Exports(topology.Revision, Exported(topology, site), draining);
+        var current = Volatile.Read(ref _current);
+        if (next.Revision == current.Revision && next.Draining == current.Draining && next.Services.SequenceEqual(current.Services))
+        {
+            return;
+        }
+
+        Volatile.Write(ref _current, next);
+        Interlocked.Exchange(ref _changed, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+    }
+
+    /// <summary>The messages of one watch.</summary>
+    public async IAsyncEnumerable<CatalogUpdate> WatchAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        Exports? sent = null;
+        for (ulong sequence = 1; ; sequence++)
+        {
+            // The signal is taken before the state is read: a change in between wakes the next round.
+            var changed = Volatile.Read(ref _changed).Task;
+            var now = Volatile.Read(ref _current);
+            yield return Update(sent, now, sequence);
+            sent = now;
+            await Task.WhenAny(changed, Task.Delay(Heartbeat, time, cancellationToken));
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+    }
+
+    private static CatalogUpdate Update(Exports? sent, Exports now, ulong sequence)
+    {
+        var update = new CatalogUpdate
+        {
+            Sequence = sequence,
+            Full = sent is null,
+            TopologyRevision = now.Revision,
+            Draining = now.Draining,
+        };
+        foreach (var service in now.Services.Where(s => sent is null || !sent.Services.Contains(s)))
+        {
+            update.Services.Add(service);
+        }
+
+        if (sent is not null)
+        {
+            var names = now.Services.Select(s => s.Service).ToHashSet(StringComparer.Ordinal);
+            update.Removed.Add(sent.Services.Select(s => s.Service).Where(s => !names.Contains(s)));
+        }
+
+        return update;
+    }
+
+    private ImmutableArray<ExportedService> Exported(FabricTopology topology, string site)
+    {
+        var services = ImmutableArray.CreateBuilder<ExportedService>();
+        foreach (var service in topology.Services.Where(s => s.Exports.Any(e => e.Site == site)))
+        {
+            var exported = new ExportedService { Service = service.FullName };
+            foreach (var port in service.Ports)
+            {
+                var endpoints = health.Of(service.FullName, port.Port);
+                exported.Ports.Add(new ExportedPort
+                {
+                    Port = (uint)port.Port,
+                    Endpoints = (uint)endpoints.Length,
+                    Healthy = (uint)endpoints.Count(e => e.Healthy),
+                });
+            }
+
+            services.Add(exported);
+        }
+
+        return services.ToImmutable();
+    }
+
+    private sealed record Exports(string Revision, ImmutableArray<ExportedService> Services, bool Draining);
+}

@@ -1,0 +1,126 @@
+using System.Collections.Concurrent;
+using Fabric.Gateway.Telemetry;
+using Fabric.Protocol.Grpc;
+using Fabric.Protocol.Proto;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Catalog;
+
+/// <summary>
+/// Watches the catalogs of the gateways of other sites, each over a stream of its own session. What was heard stays until
+/// something newer comes; its age says whether it may still be used.
+/// </summary>
+/// <param name="gateway">This gateway's name.</param>
+/// <param name="connect">A gRPC channel over the session with a peer.</param>
+/// <param name="changed">Called, from any thread, when what a peer says has changed, with its name.</param>
+internal sealed class CatalogWatcher(
+    string gateway, Func<string, HttpMessageInvoker> connect, Action<string> changed, TimeProvider time, ILogger log) : IAsyncDisposable
+{
+    private static readonly TimeSpan _backoff = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(3);
+
+    private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
+
+    /// <summary>What the peer said last; null when nothing was heard since it was planned.</summary>
+    public PeerCatalog? Of(string peer) => _watches.TryGetValue(peer, out var watch) ? watch.Catalog : null;
+
+    /// <summary>Watches exactly those gateways.</summary>
+    public void Reconcile(IReadOnlySet<string> peers)
+    {
+        foreach (var (peer, watch) in _watches)
+        {
+            if (!peers.Contains(peer) && _watches.TryRemove(peer, out _))
+            {
+                watch.Stop.Cancel();
+            }
+        }
+
+        foreach (var peer in peers)
+        {
+            if (!_watches.ContainsKey(peer))
+            {
+                var watch = new Watch();
+                _watches[peer] = watch;
+                watch.Running = Task.Run(() => RunAsync(peer, watch));
+            }
+        }
+    }
+
+    /// <summary>A session with the peer came up: watch it now, not at the end of a backoff.</summary>
+    public void Retry(string peer)
+    {
+        if (_watches.TryGetValue(peer, out var watch))
+        {
+            watch.Wake();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var watch in _watches.Values)
+        {
+            await watch.Stop.CancelAsync();
+        }
+
+        await Task.WhenAll(_watches.Values.Select(w => w.Running));
+    }
+
+    private async Task RunAsync(string peer, Watch watch)
+    {
+        var stop = watch.Stop.Token;
+        var wait = _backoff;
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                using var channel = connect(peer);
+                var client = new GrpcClient(channel, new Uri($"http://{peer}"), time);
+                PeerCatalog? catalog = null;
+                // Silence of five heartbeats is a dead watch, even where the connection under it seems alive.
+                using var silence = CancellationTokenSource.CreateLinkedTokenSource(stop);
+                silence.CancelAfter(CatalogPublisher.Heartbeat * 5);
+                await foreach (var update in client.ServerStreamingAsync(CatalogMethods.Watch,
+                    new CatalogWatchRequest { Gateway = gateway }, cancellationToken: silence.Token))
+                {
+                    silence.CancelAfter(CatalogPublisher.Heartbeat * 5);
+                    catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
+                    watch.Catalog = catalog;
+                    wait = _backoff;
+                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining)
+                    {
+                        changed(peer);
+                    }
+                }
+            }
+            catch (Exception e) when (e is GrpcException or InvalidDataException or IOException or OperationCanceledException)
+            {
+                if (!stop.IsCancellationRequested)
+                {
+                    Log.CatalogLost(log, peer, e.Message);
+                }
+            }
+
+            await watch.SleepAsync(wait, time);
+            wait = wait * 2 < _maxBackoff ? wait * 2 : _maxBackoff;
+        }
+    }
+
+    private sealed class Watch
+    {
+        private TaskCompletionSource _wake = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public CancellationTokenSource Stop { get; } = new();
+        public Task Running { get; set; } = Task.CompletedTask;
+        public PeerCatalog? Catalog { get; set; }
+
+        public void Wake() => _wake.TrySetResult();
+
+        public async Task SleepAsync(TimeSpan limit, TimeProvider time)
+        {
+            using var done = CancellationTokenSource.CreateLinkedTokenSource(Stop.Token);
+            await Task.WhenAny(_wake.Task, Task.Delay(limit, time, done.Token));
+            await done.CancelAsync();
+            _wake = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+using System.Net;
+using Fabric.Gateway.Control.Transport;
+using Fabric.Gateway.Telemetry;
+using Fabric.Protocol.Grpc;
+using Fabric.Protocol.Proto;
+using Fabric.Tunnel;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Control;
+
+/// <summary>
+/// The gateway's one Kestrel. Where a request came in says what it may ask: the unix socket the admin API, a stream of the
+/// tunnel the catalog, the metrics address health and metrics, the dashboard address the dashboard. Nothing else is served.
+/// </summary>
+internal sealed class ControlHost : IAsyncDisposable
+{
+    private static readonly JsonFormatter _json = new(JsonFormatter.Settings.Default.WithFormatDefaultValues(true));
+    private static readonly byte[] _dashboard = ReadResource("dashboard.html");
+
+    private readonly WebApplication _app;
+    private readonly ControlServices _services;
+    private readonly GrpcServer _admin;
+    private readonly GrpcServer _peers;
+
+    public ControlHost(ControlEndpoints endpoints, ControlServices services, TimeProvider time, ILoggerFactory logs)
+    {
+        _services = services;
+        _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"));
+        _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
+            .ServerStreaming(CatalogMethods.Watch, (_, call) => services.Catalog(call.Cancellation))
+            .Health(_ => services.Ready());
+
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton(logs);
+        builder.WebHost.UseKestrelCore().UseControlTransport();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.ListenControlSocket(endpoints.Socket);
+            kestrel.ListenStreams(endpoints.Streams);
+            kestrel.Listen(endpoints.Metrics);
+            if (endpoints.Dashboard is { } dashboard && !dashboard.Equals(endpoints.Metrics))
+            {
+                kestrel.Listen(dashboard);
+            }
+        });
+        _app = builder.Build();
+        _app.Run(http => http.Features.Get<PeerFeature>() is not null ? _peers.InvokeAsync(http)
+            : http.Connection.LocalIpAddress is null ? _admin.InvokeAsync(http)
+            : ServeHttpAsync(http, Is(http, endpoints.Metrics), Is(http, endpoints.Dashboard)));
+    }
+
+    /// <summary>Throws <see cref="IOException"/> when an address is taken.</summary>
+    public Task StartAsync(CancellationToken cancellationToken) => _app.StartAsync(cancellationToken);
+
+    public async ValueTask DisposeAsync()
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
+        await _app.StopAsync(limit.Token);
+        await _app.DisposeAsync();
+    }
+
+    private async Task ServeHttpAsync(HttpContext http, bool metrics, bool dashboard)
+    {
+        var response = http.Response;
+        if (!HttpMethods.IsGet(http.Request.Method) || !IsLocalName(http.Request.Host))
+        {
+            // A page of another origin whose name was made to resolve here must not read the state.
+            response.StatusCode = StatusCodes.Status403Forbidden;
+            return;
+        }
+
+        response.Headers.CacheControl = "no-store";
+        switch (http.Request.Path.Value)
+        {
+            case "/metrics" when metrics && _services.Status() is { } status:
+                response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+                await response.WriteAsync(MetricsPage.Render(status, _services.Counters()));
+                break;
+            case "/healthz" when metrics:
+                await AnswerAsync(response, _services.Alive());
+                break;
+            case "/readyz" when metrics:
+                await AnswerAsync(response, _services.Ready());
+                break;
+            case "/status.json" when _services.Status() is { } status:
+                response.ContentType = "application/json";
+                await response.WriteAsync(_json.Format(status));
+                break;
+            case "/" when dashboard:
+                response.ContentType = "text/html; charset=utf-8";
+                response.Headers.ContentSecurityPolicy = "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+                await response.Body.WriteAsync(_dashboard);
+                break;
+            default:
+                response.StatusCode = StatusCodes.Status404NotFound;
+                break;
+        }
+    }
+
+    private static Task AnswerAsync(HttpResponse response, bool ok)
+    {
+        response.StatusCode = ok ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        return response.WriteAsync(ok ? "ok\n" : "not ready\n");
+    }
+
+    private static bool Is(HttpContext http, IPEndPoint? endpoint) => endpoint is not null
+        && http.Connection.LocalPort == endpoint.Port && (endpoint.Address.Equals(http.Connection.LocalIpAddress)
+            || endpoint.Address.Equals(IPAddress.Any) || endpoint.Address.Equals(IPAddress.IPv6Any));
+
+    private static bool IsLocalName(HostString host) =>
+        host.Host is "localhost" || IPAddress.TryParse(host.Host.Trim('[', ']'), out _);
+
+    private static byte[] ReadResource(string name)
+    {
+        using var resource = typeof(ControlHost).Assembly.GetManifestResourceStream(name)!;
+        var bytes = new byte[resource.Length];
+        resource.ReadExactly(bytes);
+        return bytes;
+    }
+}
+
+/// <summary>Where the control plane is served.</summary>
+internal sealed record ControlEndpoints(string Socket, StreamEndPoint Streams, IPEndPoint Metrics, IPEndPoint? Dashboard);
+
+/// <summary>What the control plane asks of the daemon.</summary>
+internal sealed record ControlServices
+{
+    /// <summary>Null while the first topology is being applied.</summary>
+    public required Func<Status?> Status { get; init; }
+    public required Func<DaemonCounters> Counters { get; init; }
+    public required Func<CancellationToken, IAsyncEnumerable<CatalogUpdate>> Catalog { get; init; }
+
+    /// <summary>Reads the topology again: its revision and whether it changed. Throws <see cref="TopologyRefusedException"/>.</summary>
+    public required Func<(string Revision, bool Changed)> Reload { get; init; }
+
+    /// <summary>Peer (or empty), link, fault: how many links it touched. Null where faults are not allowed.</summary>
+    public required Func<string, string, LinkFault, int>? SetFault { get; init; }
+    public required Func<TimeSpan, CancellationToken, Task<int>> Drain { get; init; }
+    public required Func<bool> Ready { get; init; }
+
+    /// <summary>Whether the state loop still turns.</summary>
+    public required Func<bool> Alive { get; init; }
+}
+
+/// <summary>A topology that is not accepted; the message holds every error.</summary>
+internal sealed class TopologyRefusedException(string message) : Exception(message);

@@ -1,0 +1,213 @@
+using System.Globalization;
+using Fabric.Gateway.Catalog;
+using Fabric.Gateway.Links;
+using Fabric.Gateway.Snapshot;
+using Fabric.Protocol.Proto;
+using Fabric.Routing.Health;
+using Fabric.Routing.Paths;
+using Fabric.Topology.Model;
+using Fabric.Tunnel;
+
+namespace Fabric.Gateway.Control;
+
+/// <summary>Turns one snapshot into what <c>fabric status</c>, the metrics and the dashboard show: nothing else is asked.</summary>
+internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
+{
+    public Status Build(FabricSnapshot now)
+    {
+        var status = new Status
+        {
+            Gateway = now.Self.Name,
+            Site = now.Self.Site,
+            TrustDomain = now.Topology.TrustDomain,
+            Version = sources.Version,
+            TopologyRevision = now.Topology.Revision,
+            TopologyError = now.TopologyError,
+            UptimeSeconds = Math.Round(sources.Uptime().TotalSeconds, 1),
+            CertificateExpiresInSeconds = Math.Round((sources.CertificateEnds() - time.GetUtcNow()).TotalSeconds),
+            Streams = (uint)now.Tunnel.OpenStreams,
+            StreamsTotal = (ulong)sources.StreamsTotal(),
+            StreamsRefused = (ulong)sources.StreamsRefused(),
+            OverlayDriver = sources.OverlayDriver,
+        };
+        status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
+        status.Links.Add(now.Links.Select(l => Link(now, l)));
+        status.Services.Add(now.Topology.Services.Select(s => Service(now, s)));
+        status.Listeners.Add(now.Tunnel.Listeners.Select(l => new Protocol.Proto.ListenerStatus
+        {
+            Name = l.Name,
+            Address = l.Address.ToString(),
+            Open = l.Open,
+            Error = l.Error ?? "",
+        }));
+        status.Problems.Add(Problems(now, status));
+        status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
+        return status;
+    }
+
+    private SiteStatus Site(FabricSnapshot now, Site site)
+    {
+        var status = new SiteStatus { Name = site.Name, Local = site.Name == now.Self.Site };
+        status.Gateways.Add(site.Gateways.Select(g => Gateway(now, g)));
+        return status;
+    }
+
+    private GatewayStatus Gateway(FabricSnapshot now, SiteGateway gateway)
+    {
+        if (gateway.Name == now.Self.Name)
+        {
+            return new GatewayStatus { Name = gateway.Name, State = "self" };
+        }
+
+        var session = now.Tunnel.Sessions.FirstOrDefault(s => s.Peer == gateway.Name);
+        var path = now.Paths.GetValueOrDefault(gateway.Name);
+        var catalog = sources.Catalogs.Of(gateway.Name);
+        var active = session?.ActiveLink ?? "";
+        return new GatewayStatus
+        {
+            Name = gateway.Name,
+            State = active.Length > 0 ? "connected" : "unreachable",
+            ActiveLink = active,
+            ActiveReason = path?.Reason ?? "no link to it is declared",
+            CatalogAgeSeconds = catalog is null ? -1 : Math.Round(time.GetElapsedTime(catalog.Heard).TotalSeconds, 2),
+            Streams = (uint)(session?.Streams ?? 0),
+            BytesSent = (ulong)(session?.BytesSent ?? 0),
+            BytesReceived = (ulong)(session?.BytesReceived ?? 0),
+            BytesResent = (ulong)(session?.BytesResent ?? 0),
+            Moves = (ulong)(session?.Moves ?? 0),
+        };
+    }
+
+    private LinkStatus Link(FabricSnapshot now, Probing.LinkHealthSnapshot link)
+    {
+        var declared = now.Topology.Links.First(l => l.Name == link.Link && l.Touches(now.Self.Name) && l.Touches(link.Peer));
+        var session = now.Tunnel.Sessions.FirstOrDefault(s => s.Peer == link.Peer);
+        var lane = session?.Lanes.Where(l => l.Link == link.Link).OrderByDescending(l => l.State == LaneState.Up).FirstOrDefault();
+        var path = now.Paths.GetValueOrDefault(link.Peer);
+        return new LinkStatus
+        {
+            Name = link.Link,
+            Kind = declared.Kind == LinkKind.Vpn ? "vpn" : "interconnect",
+            Peer = link.Peer,
+            PeerSite = now.Topology.Sites.First(s => s.Gateways.Any(g => g.Name == link.Peer)).Name,
+            State = Name(link.State),
+            Reason = link.Health.Reason,
+            Role = Role(path, link, session?.ActiveLink),
+            RttMs = Round(link.Health.Rtt?.TotalMilliseconds ?? 0),
+            JitterMs = Round(link.Health.Jitter.TotalMilliseconds),
+            LossRatio = Math.Round(link.Health.Loss, 4),
+            Cost = declared.Cost,
+            Score = Round(new PathChoice().Score(PathCandidate.From(link.Link, link.Health) with { Cost = declared.Cost }) ?? 0),
+            SinceSeconds = Math.Round((time.GetUtcNow() - link.Since).TotalSeconds, 1),
+            DetectedMs = Round(link.Health.Detected.TotalMilliseconds),
+            Mtu = (uint)link.Mtu,
+            Lane = Name(lane?.State ?? LaneState.Down),
+            LaneError = lane?.LastError ?? "",
+            Fault = sources.Faults.Current(link.Peer, link.Link) switch
+            {
+                LinkFault.Cut => "cut",
+                LinkFault.CutIn => "cut-in",
+                LinkFault.CutOut => "cut-out",
+                _ => "",
+            },
+        };
+    }
+
+    /// <summary>The tunnel says what carries bytes now, routing what should: where they differ, the truth is the tunnel's.</summary>
+    private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active) =>
+        link.Link == active ? "active" : path?.Preferred.Contains(link.Link) == true && link.State != LinkState.Down ? "standby" : "";
+
+    private static ServiceStatus Service(FabricSnapshot now, Service service)
+    {
+        var port = service.Ports[0].Port;
+        var choice = now.Choices.GetValueOrDefault((service.FullName, port));
+        var status = new ServiceStatus
+        {
+            Name = service.FullName,
+            Host = $"{service.FullName}.{now.Topology.Domain}",
+            ServiceAddress = now.Addresses.GetValueOrDefault(service.FullName)?.ToString() ?? "",
+            ChosenSite = choice?.Chosen ?? "",
+            ChosenReason = choice?.Reason ?? "",
+        };
+        status.Ports.Add(service.Ports.Select(p => (uint)p.Port));
+        status.Sites.Add(choice?.Candidates.Select(c => new ServiceSiteStatus
+        {
+            Site = c.Site,
+            Endpoints = (uint)c.Endpoints,
+            Healthy = (uint)c.Healthy,
+            State = c.Endpoints == 0 ? "unknown" : c.Healthy == 0 ? "down" : c.Healthy < c.Endpoints ? "degraded" : "healthy",
+            Reason = c.Reason,
+        }) ?? []);
+        return status;
+    }
+
+    private IEnumerable<string> Problems(FabricSnapshot now, Status status)
+    {
+        if (now.TopologyError.Length > 0)
+        {
+            yield return $"the newest topology was refused: {now.TopologyError}";
+        }
+
+        foreach (var problem in now.AddressProblems)
+        {
+            yield return problem;
+        }
+
+        foreach (var link in status.Links.Where(l => l.State is not ("up" or "suspect")))
+        {
+            yield return $"link {link.Name} to {link.Peer} is {link.State}: {link.Reason}";
+        }
+
+        foreach (var gateway in status.Sites.SelectMany(s => s.Gateways).Where(g => g.State == "unreachable" && now.Paths.ContainsKey(g.Name)))
+        {
+            yield return $"gateway {gateway.Name} cannot be reached: {gateway.ActiveReason}";
+        }
+
+        foreach (var service in status.Services.Where(s => s.ChosenSite.Length == 0))
+        {
+            yield return $"no site can serve {service.Name}: {service.ChosenReason}";
+        }
+
+        foreach (var site in status.Services.SelectMany(s => s.Sites.Where(x => x.State == "down").Select(x => $"{s.Name} in {x.Site} is down: {x.Reason}")))
+        {
+            yield return site;
+        }
+
+        foreach (var listener in status.Listeners.Where(l => !l.Open))
+        {
+            yield return $"{listener.Name} does not listen on {listener.Address}: {listener.Error}";
+        }
+
+        foreach (var problem in sources.OtherProblems())
+        {
+            yield return problem;
+        }
+
+        if (status.CertificateExpiresInSeconds < TimeSpan.FromHours(4).TotalSeconds)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"the certificate ends in {status.CertificateExpiresInSeconds / 60:0} minutes and was not renewed");
+        }
+    }
+
+    private static string Name<T>(T value)
+        where T : struct, Enum => value.ToString().ToLowerInvariant();
+
+    private static double Round(double milliseconds) => Math.Round(milliseconds, 3);
+}
+
+/// <summary>What <c>status</c> shows beside the snapshot.</summary>
+internal sealed record StatusSources
+{
+    public required string Version { get; init; }
+    public required string OverlayDriver { get; init; }
+    public required CatalogWatcher Catalogs { get; init; }
+    public required LinkFaults Faults { get; init; }
+    public required Func<TimeSpan> Uptime { get; init; }
+    public required Func<DateTimeOffset> CertificateEnds { get; init; }
+    public required Func<long> StreamsTotal { get; init; }
+    public required Func<long> StreamsRefused { get; init; }
+
+    /// <summary>Sentences about the overlay, DNS and renewal.</summary>
+    public required Func<IEnumerable<string>> OtherProblems { get; init; }
+}

@@ -1,0 +1,123 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Gateway.Snapshot;
+using Fabric.Gateway.Telemetry;
+using Fabric.Tunnel;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Egress;
+
+/// <summary>
+/// The exporting side of a byte's journey: may this caller, and to which endpoint. The gateway that owns the service decides;
+/// what a peer says of its caller is believed only for the peer's own site.
+/// </summary>
+internal sealed class EgressDecider(
+    Func<FabricSnapshot?> snapshot,
+    EndpointHealth health,
+    AuditLog audit,
+    Func<string, Func<Stream, string, Task>?> reserved,
+    TimeProvider time,
+    ILogger log) : IEgress
+{
+    /// <summary>An endpoint that has not accepted by then is passed over. Within one site it is a matter of milliseconds.</summary>
+    private static readonly TimeSpan _connectTimeout = TimeSpan.FromSeconds(2);
+
+    private long _refused;
+    private long _accepted;
+    private int _turn;
+
+    public long Refused => Interlocked.Read(ref _refused);
+    public long Accepted => Interlocked.Read(ref _accepted);
+
+    public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken)
+    {
+        if (snapshot() is not { } now)
+        {
+            return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
+        }
+
+        if (open.IsReserved)
+        {
+            return new(peer is not null && reserved(open.Service) is { } handler
+                ? new EgressVerdict.Handle(stream => handler(stream, peer))
+                : new EgressVerdict.Refuse(StreamCode.NoService, $"{open.Service} is not served here"));
+        }
+
+        return new(Decide(now, peer, open));
+    }
+
+    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => health.DialFailed(open.Service, endpoint, reason);
+
+    public void Ended(string? peer, StreamOpen open, StreamSummary summary)
+    {
+        // A refusal was written when it was decided; what no endpoint took was never a session.
+        if (open.IsReserved
+            || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
+        {
+            return;
+        }
+
+        var rule = snapshot() is { } now ? now.Policies.Evaluate(SiteOf(now, peer) ?? "", open.Caller, open.Service, open.Port).RuleName : null;
+        audit.Add(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
+        {
+            Endpoint = summary.Endpoint?.ToString(),
+            BytesToEndpoint = summary.BytesToEndpoint,
+            BytesToClient = summary.BytesToClient,
+            DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
+        });
+    }
+
+    private EgressVerdict Decide(FabricSnapshot now, string? peer, StreamOpen open)
+    {
+        if (SiteOf(now, peer) is not { } site)
+        {
+            return Refuse(peer, open, StreamCode.PolicyDenied, null, $"gateway {peer} is not in the topology");
+        }
+
+        var verdict = now.Policies.Evaluate(site, open.Caller, open.Service, open.Port);
+        if (!verdict.Allowed)
+        {
+            return Refuse(peer, open, StreamCode.PolicyDenied, verdict.RuleName, verdict.Reason);
+        }
+
+        var endpoints = health.Of(open.Service, open.Port);
+        if (endpoints.IsEmpty)
+        {
+            return Refuse(peer, open, StreamCode.NoService, verdict.RuleName, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
+        }
+
+        var healthy = endpoints.Where(e => e.Healthy).Select(e => new IPEndPoint(e.Endpoint.Address, e.Endpoint.Port)).ToImmutableArray();
+        if (healthy.IsEmpty)
+        {
+            Interlocked.Increment(ref _refused);
+            return new EgressVerdict.Refuse(StreamCode.NoEndpoint, string.Join("; ", endpoints.Select(e => $"{e.Endpoint.Address}:{e.Endpoint.Port} {e.Reason}")));
+        }
+
+        Interlocked.Increment(ref _accepted);
+        var first = (int)((uint)Interlocked.Increment(ref _turn) % (uint)healthy.Length);
+        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout);
+    }
+
+    private static string? SiteOf(FabricSnapshot now, string? peer) => peer is null ? now.Self.Site
+        : now.Topology.Sites.FirstOrDefault(s => s.Gateways.Any(g => g.Name == peer))?.Name;
+
+    private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
+    {
+        Interlocked.Increment(ref _refused);
+        audit.Add(Entry(peer, open, "deny", rule, reason));
+        Log.StreamRefused(log, open.Caller, $"{open.Service}:{open.Port}", code.ToString(), reason);
+        return new EgressVerdict.Refuse(code, reason);
+    }
+
+    private AuditEntry Entry(string? peer, StreamOpen open, string verdict, string? rule, string reason) => new()
+    {
+        Time = time.GetUtcNow(),
+        Verdict = verdict,
+        Caller = open.Caller,
+        AssertedBy = peer ?? "self",
+        Service = $"{open.Service}:{open.Port}",
+        Rule = rule,
+        Reason = reason,
+        Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,
+    };
+}

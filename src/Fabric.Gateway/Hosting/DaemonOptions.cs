@@ -1,0 +1,32 @@
+namespace Fabric.Gateway.Hosting;
+
+/// <summary>
+/// What one daemon is started with. Everything about the fabric itself is in the topology; who this gateway is, in its identity.
+/// Each option has a <c>FABRIC_*</c> variable of the same meaning; the command line wins.
+/// </summary>
+public sealed record DaemonOptions
+{
+    /// <summary>Identity, WireGuard key, service addresses, last good topology, audit log. Default <c>/var/lib/fabric</c>.</summary>
+    public required string State { get; init; }
+
+    /// <summary>File or folder of YAML. Default <c>/etc/fabric/topology</c>.</summary>
+    public required string Topology { get; init; }
+
+    /// <summary>Admin API. Default <c>/run/fabric/fabricd.sock</c>.</summary>
+    public required string Socket { get; init; }
+
+    /// <summary>Folder of the mesh CA, when this gateway serves joining and renewal. Default <c>/etc/fabric/ca</c> where it exists.</summary>
+    public string? Ca { get; init; }
+
+    /// <summary><c>auto</c>, <c>kernel</c>, <c>userspace</c>, or <c>off</c>. Default <c>auto</c>.</summary>
+    public string WireGuard { get; init; } = "auto";
+
+    /// <summary>WireGuard interfaces are named with it and the link's name. Default <c>fab-</c>.</summary>
+    public string InterfacePrefix { get; init; } = "fab-";
+
+    /// <summary>Whether <c>SetFault</c> is allowed. Default false.</summary>
+    public bool AllowFaults { get; init; }
+
+    /// <summary>How long streams may go on after SIGTERM. Default 10 s.</summary>
+    public TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(10);
+}

@@ -1,0 +1,441 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Reflection;
+using Fabric.Gateway.Catalog;
+using Fabric.Gateway.Control;
+using Fabric.Gateway.Control.Transport;
+using Fabric.Gateway.Dns;
+using Fabric.Gateway.Egress;
+using Fabric.Gateway.Ingress;
+using Fabric.Gateway.Links;
+using Fabric.Gateway.Probing;
+using Fabric.Gateway.Snapshot;
+using Fabric.Gateway.Telemetry;
+using Fabric.Identity;
+using Fabric.Identity.Authority;
+using Fabric.Identity.Joining;
+using Fabric.Overlay;
+using Fabric.Topology;
+using Fabric.Topology.Model;
+using Fabric.Tunnel;
+using Fabric.Tunnel.Portable;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Hosting;
+
+/// <summary>
+/// One gateway, put together: the only place that knows all the rooms. Made by <see cref="StartAsync"/>; disposed in the
+/// reverse order of its making.
+/// </summary>
+internal sealed class GatewayProcess : IAsyncDisposable
+{
+    /// <summary>Reserved service name of the control stream between gateways.</summary>
+    public const string ControlService = "fabric.control";
+
+    private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+
+    private readonly DaemonOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly Stack<IAsyncDisposable> _owned = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly LinkFaults _faults = new();
+    private readonly StreamEndPoint _controlStreams = new("control");
+    private readonly Lock _reloadLock = new();
+    private readonly long _started;
+    private readonly StateFolder _state;
+    private readonly GatewayIdentity _identity;
+    private readonly TopologySource _source;
+    private FabricTopology _topology;
+    private string _seen = "";
+    private StateLoop _loop = null!;
+    private StatusBuilder _status = null!;
+    private ITunnel _tunnel = null!;
+    private DnsServer _dns = null!;
+    private AuditLog _audit = null!;
+    private OverlayLinks? _overlay;
+    private string _overlayDriver = "off";
+    private string _overlayProblem = "";
+    private string _rangeProblem = "";
+    private string _renewalProblem = "";
+    private long _lastTurn;
+
+    private GatewayProcess(DaemonOptions options, TimeProvider time, ILoggerFactory logs)
+    {
+        (_options, _time, _log) = (options, time, logs.CreateLogger("Fabric.Gateway"));
+        _started = _lastTurn = time.GetTimestamp();
+        _state = new StateFolder(options.State);
+        _owned.Push(_state);
+        _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
+        _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
+        var (topology, files, fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
+        (_topology, _seen) = (topology, _source.Fingerprint);
+        if (fallback is null)
+        {
+            _source.Keep(files);
+        }
+        else
+        {
+            Log.TopologyFromLastGood(_log, options.Topology, fallback);
+        }
+    }
+
+    /// <summary>Whether the state loop turned lately: the watchdog's question.</summary>
+    public bool Alive => _time.GetElapsedTime(Interlocked.Read(ref _lastTurn)) < _loopLimit;
+
+    public string Revision => _topology.Revision;
+
+    private static string Version =>
+        typeof(GatewayProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
+
+    /// <summary>Loads and starts everything. Throws, with the reason, when something without which there is no gateway is missing.</summary>
+    public static async Task<GatewayProcess> StartAsync(
+        DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
+    {
+        var gateway = new GatewayProcess(options, time, logs);
+        try
+        {
+            await gateway.ComposeAsync(logs, cancellationToken);
+            return gateway;
+        }
+        catch
+        {
+            await gateway.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>One line for systemd's status.</summary>
+    public string Summary() => Status() is { } status
+        ? $"{status.Gateway} of {status.Site} {status.State}, {status.Streams} streams, topology {status.TopologyRevision}" +
+            (status.Problems.Count > 0 ? $"; {status.Problems[0]}" : "")
+        : "starting";
+
+    /// <summary>
+    /// Reads the topology when its content is new, or when <paramref name="force"/>. Throws <see cref="TopologyRefusedException"/>
+    /// and keeps the running one when it is bad.
+    /// </summary>
+    public (string Revision, bool Changed) Reload(bool force)
+    {
+        lock (_reloadLock)
+        {
+            try
+            {
+                var files = _source.Read();
+                if (!force && _source.Fingerprint == _seen)
+                {
+                    return (_topology.Revision, false);
+                }
+
+                _seen = _source.Fingerprint;
+                var next = TopologyReader.Accept(files, _identity.Id.Gateway, _identity.Id.Site);
+                var changes = TopologyDiff.Between(_topology, next);
+                _source.Keep(files);
+                _topology = next;
+                _loop.Accept(next);
+                Log.TopologyAccepted(_log, next.Revision, changes.Length);
+                return (next.Revision, !changes.IsEmpty);
+            }
+            catch (TopologyRefusedException e)
+            {
+                _loop.Refuse(e.Message);
+                throw;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                _loop.Refuse(e.Message);
+                return !force ? (_topology.Revision, false) : throw new TopologyRefusedException(e.Message);
+            }
+        }
+    }
+
+    /// <summary>No new streams; waits for those that live. Returns how many were left.</summary>
+    public async Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken)
+    {
+        _loop.Draining = true;
+        return await _tunnel.DrainAsync(limit, cancellationToken);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        while (_owned.TryPop(out var owned))
+        {
+            await owned.DisposeAsync();
+        }
+
+        _stop.Dispose();
+    }
+
+    private async Task ComposeAsync(ILoggerFactory logs, CancellationToken cancellationToken)
+    {
+        var self = _topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == _identity.Id.Gateway);
+        Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
+
+        _audit = Own(new AuditLog(_state.Of("audit.log")));
+        var health = Own(new EndpointHealth(_time, Signal));
+        var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId));
+        var egress = new EgressDecider(() => _loop.Current, health, _audit, Reserved, _time, _log);
+        var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
+        var tunnel = Own(new PortableTunnel(new TunnelOptions
+        {
+            Identity = _identity,
+            Ingress = ingress,
+            Egress = egress,
+            Time = _time,
+            Random = new Random(Environment.ProcessId),
+            Faults = _faults,
+            Protocols = Protocols(),
+            Log = problem => Log.Tunnel(_log, problem),
+        }));
+        _tunnel = tunnel;
+        var prober = new Prober(
+            new ProberOptions
+            {
+                Gateway = self.Name,
+                Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
+                Settings = _topology.Probes,
+                Fault = (peer, link) => new ProbeFault(
+                    _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut)),
+            },
+            _time);
+        Own(new AsyncDisposal(prober));
+        var publisher = new CatalogPublisher(health, _time);
+        var catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
+        _overlay = OpenOverlay(self, tunnel, overlayOptions);
+
+        _loop = new StateLoop(
+            new StateParts
+            {
+                Gateway = self.Name,
+                Tunnel = tunnel,
+                Prober = prober,
+                Health = health,
+                Publisher = publisher,
+                Catalogs = catalogs,
+                Addresses = new ServiceAddressBook(_state),
+                Overlay = _overlay,
+                ServiceRange = range => ServiceRange(overlayOptions, range),
+                Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),
+            },
+            _time, _log);
+        Own(new AsyncDisposal(_loop));
+        tunnel.SessionChanged += peer =>
+        {
+            catalogs.Retry(peer);
+            Signal();
+        };
+        prober.Changed += link =>
+        {
+            Log.LinkChanged(_log, link.Link, link.Peer, link.State.ToString().ToLowerInvariant(), link.Health.Reason);
+            Signal();
+        };
+
+        _dns = Own(new DnsServer(new DnsServerOptions { Listen = [self.Dns] }, () => _loop.Current?.Zone ?? DnsZone.Empty, _time));
+        _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
+        var control = Own(new ControlHost(
+            new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard),
+            Services(publisher), _time, logs));
+
+        _loop.Accept(_topology);
+        _loop.Start();
+        _overlay?.Start();
+        if (!_loop.WaitForFirst(_startLimit))
+        {
+            throw new IOException($"the topology was not applied within {_startLimit.TotalSeconds:0} s");
+        }
+
+        // Its address may be a service address, which the first turn has made local.
+        _dns.Start();
+        await control.StartAsync(cancellationToken);
+        StartRenewal();
+    }
+
+    private void Signal() => _loop?.Signal();
+
+    private T Own<T>(T part)
+        where T : IAsyncDisposable
+    {
+        _owned.Push(part);
+        return part;
+    }
+
+    /// <summary>Streams with a reserved name, by name; null for others.</summary>
+    private Func<Stream, string, Task>? Reserved(string service) => service == ControlService ? _controlStreams.ServeAsync : null;
+
+    /// <summary>gRPC to a peer, over a stream of the session with it.</summary>
+    private HttpMessageInvoker OverSession(string peer) => Fabric.Protocol.Grpc.GrpcHandler.OverStreams(
+        cancellationToken => _tunnel.OpenAsync(peer, new StreamOpen(ControlService, 0, _identity.Id.ToString()), cancellationToken));
+
+    /// <summary>What else is served on the gateway port.</summary>
+    private Dictionary<string, Func<ProtocolConnection, Task>> Protocols()
+    {
+        var protocols = new Dictionary<string, Func<ProtocolConnection, Task>>(StringComparer.Ordinal)
+        {
+            [IntroductionExchange.Alpn] = async connection =>
+            {
+                if (_overlay is { } overlay && connection.Peer is { } peer)
+                {
+                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), _stop.Token);
+                }
+            },
+        };
+        if (_options.Ca is { } folder)
+        {
+            var authority = new JoinServer(MeshCa.Open(folder, _time), TopologyFiles, _time,
+                id => _topology.Sites.Any(s => s.Name == id.Site && s.Gateways.Any(g => g.Name == id.Gateway)));
+            protocols[JoinServer.Protocol] = async connection =>
+            {
+                var outcome = await authority.ServeAsync(connection.Stream, connection.Peer, _stop.Token);
+                Log.Joined(_log, outcome.Gateway?.ToString() ?? "somebody", outcome.Failure == JoinFailure.None ? "granted" : outcome.Message);
+            };
+        }
+
+        return protocols;
+    }
+
+    private IReadOnlyList<(string Name, string Text)> TopologyFiles() =>
+        [.. _source.ReadLastGood().Select(f => (Path.GetFileName(f.Path), f.Text))];
+
+    private OverlayLinks? OpenOverlay(SiteGateway self, PortableTunnel tunnel, OverlayOptions options)
+    {
+        if (_options.WireGuard == "off" || !_topology.Links.Any(l => l.Kind == LinkKind.Vpn && l.Touches(self.Name)))
+        {
+            return null;
+        }
+
+        var driver = WireGuardDrivers.Choose(_options.WireGuard, options, _time, out var why);
+        Log.OverlayDriver(_log, driver.Name, why);
+        _overlayDriver = driver.Name;
+        return Own(new OverlayLinks(self.Name, _state, driver, options, _time, _log)
+        {
+            Dial = (remote, peer, cancellationToken) => tunnel.DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
+            IsUp = (peer, link) => _loop.Current?.Links.Any(l => l.Peer == peer && l.Link == link
+                && l.State is Routing.Health.LinkState.Up or Routing.Health.LinkState.Suspect) == true,
+        });
+    }
+
+    /// <summary>Service addresses are local to this machine: by nature in 127.0.0.0/8, else by a local route, which needs privilege.</summary>
+    private void ServiceRange(OverlayOptions options, IPNetwork range)
+    {
+        try
+        {
+            if (!IPAddress.IsLoopback(range.BaseAddress))
+            {
+                new LocalRoutes(options).AddLocalRangeAsync(range).GetAwaiter().GetResult();
+            }
+
+            _rangeProblem = "";
+        }
+        catch (OverlayException e)
+        {
+            _rangeProblem = $"service addresses {range} are not local: {e.Message}";
+        }
+    }
+
+    private StatusSources Sources(IngressRouter ingress, EgressDecider egress, CatalogWatcher catalogs) => new()
+    {
+        Version = Version,
+        OverlayDriver = _overlayDriver,
+        Catalogs = catalogs,
+        Faults = _faults,
+        Uptime = () => _time.GetElapsedTime(_started),
+        CertificateEnds = () => _identity.Validity.NotAfter,
+        StreamsTotal = () => egress.Accepted + ingress.Accepted,
+        StreamsRefused = () => egress.Refused + ingress.Refused,
+        OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
+            .Concat(new[] { _overlayProblem, _rangeProblem, _renewalProblem }.Where(p => p.Length > 0)),
+    };
+
+    private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
+
+    private ControlServices Services(CatalogPublisher publisher) => new()
+    {
+        Status = Status,
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics)),
+        Catalog = publisher.WatchAsync,
+        Reload = () => Reload(force: true),
+        SetFault = _options.AllowFaults ? SetFault : null,
+        Drain = DrainAsync,
+        Ready = () => _loop.Current is { Draining: false },
+        Alive = () => Alive,
+    };
+
+    private Protocol.Proto.Status? Status() => _loop.Current is { } now ? _status.Build(now) : null;
+
+    private int SetFault(string peer, string link, LinkFault fault)
+    {
+        var touched = (_loop.Current?.Links ?? []).Where(l => l.Link == link && (peer.Length == 0 || l.Peer == peer)).ToList();
+        foreach (var one in touched)
+        {
+            Log.FaultSet(_log, fault.ToString(), one.Link, one.Peer);
+            _faults.Set(one.Peer, one.Link, fault);
+        }
+
+        Signal();
+        return touched.Count;
+    }
+
+    private void StartRenewal()
+    {
+        Func<CancellationToken, Task> renew = _identity.Authority is null
+            ? cancellationToken => _identity.RenewAsync((csr, _) => Task.FromResult(LocalAuthority().Issue(_identity.Id, csr)), cancellationToken)
+            : cancellationToken => _identity.RenewAsync((csr, ct) => JoinClient.RenewAsync(_identity, csr, ConnectAsync, _time, ct), cancellationToken);
+        var loop = new RenewalLoop(renew, () => _identity.Validity, _time, new Random(Environment.ProcessId), attempt =>
+        {
+            _renewalProblem = attempt.Error is null ? "" : $"the certificate could not be renewed: {attempt.Error.Message}";
+            if (attempt.Error is null)
+            {
+                Log.Renewed(_log, attempt.Expires);
+            }
+            else
+            {
+                Log.NotRenewed(_log, attempt.Error.Message);
+            }
+        });
+        Own(new Background(Task.Run(() => loop.RunAsync(_stop.Token)), _stop));
+    }
+
+    private MeshCa LocalAuthority() => _options.Ca is { } folder ? MeshCa.Open(folder, _time)
+        : throw new JoinException(JoinFailure.Authority, "this gateway joined on the CA's own host, and no --ca folder is set");
+
+    private static async Task<Stream> ConnectAsync(string address, CancellationToken cancellationToken)
+    {
+        if (!JoinToken.TrySplit(address, out var host, out var port))
+        {
+            throw new IOException($"'{address}' is not host:port");
+        }
+
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(host, port, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private sealed class AsyncDisposal(IDisposable part) : IAsyncDisposable
+    {
+        public ValueTask DisposeAsync()
+        {
+            part.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    /// <summary>A loop that ends by cancellation.</summary>
+    private sealed class Background(Task running, CancellationTokenSource stop) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            await stop.CancelAsync();
+            await running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Gateway.Dns;
+using Fabric.Gateway.Probing;
+using Fabric.Routing.Paths;
+using Fabric.Routing.Policies;
+using Fabric.Routing.Sites;
+using Fabric.Topology.Model;
+using Fabric.Tunnel;
+
+namespace Fabric.Gateway.Snapshot;
+
+/// <summary>
+/// Everything that a reader may ask, at one moment: Ingress, Egress, DNS and <c>status</c> consult this and nothing else.
+/// Immutable; <see cref="StateLoop"/> makes the next and swaps one reference.
+/// </summary>
+internal sealed record FabricSnapshot
+{
+    public required FabricTopology Topology { get; init; }
+    public required SiteGateway Self { get; init; }
+    public required PolicyEvaluator Policies { get; init; }
+    public required CallerIdentity Callers { get; init; }
+
+    /// <summary>Service addresses in this site, by <c>name.namespace</c>.</summary>
+    public required ImmutableDictionary<string, IPAddress> Addresses { get; init; }
+
+    /// <summary>Links of this gateway that are probed, with the verdict on each.</summary>
+    public ImmutableArray<LinkHealthSnapshot> Links { get; init; } = [];
+
+    /// <summary>How links are used, by peer gateway.</summary>
+    public ImmutableDictionary<string, PathDecision> Paths { get; init; } = ImmutableDictionary<string, PathDecision>.Empty;
+
+    /// <summary>Where new connections go, by service and port.</summary>
+    public ImmutableDictionary<(string Service, int Port), SiteChoice> Choices { get; init; } =
+        ImmutableDictionary<(string, int), SiteChoice>.Empty;
+
+    public required DnsZone Zone { get; init; }
+    public required TunnelStatus Tunnel { get; init; }
+
+    /// <summary>No new streams are accepted.</summary>
+    public bool Draining { get; init; }
+
+    /// <summary>Empty, or why the newest topology was refused.</summary>
+    public string TopologyError { get; init; } = "";
+
+    /// <summary>Services without a service address, and why.</summary>
+    public ImmutableArray<string> AddressProblems { get; init; } = [];
+
+    public Service? FindService(string fullName) => Topology.Services.FirstOrDefault(s => s.FullName == fullName);
+}

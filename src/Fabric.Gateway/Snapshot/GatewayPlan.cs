@@ -1,0 +1,74 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Gateway.Probing;
+using Fabric.Overlay;
+using Fabric.Topology;
+using Fabric.Topology.Model;
+using Fabric.Tunnel;
+
+namespace Fabric.Gateway.Snapshot;
+
+/// <summary>What one topology asks of this gateway: its lanes, listeners and probes. Pure.</summary>
+internal sealed class GatewayPlan
+{
+    public GatewayPlan(FabricTopology topology, SiteGateway self, IReadOnlyDictionary<string, IPAddress> addresses)
+    {
+        var gateways = topology.Sites.SelectMany(s => s.Gateways).ToDictionary(g => g.Name, StringComparer.Ordinal);
+        var lanes = ImmutableArray.CreateBuilder<LanePlan>();
+        var probes = ImmutableArray.CreateBuilder<ProbeTarget>();
+        foreach (var link in topology.Links.Where(l => l.Touches(self.Name)))
+        {
+            var peer = gateways[link.PeerOf(self.Name).Gateway];
+            var (local, remote, mtu) = Addresses(topology, link, self.Name);
+            lanes.Add(new LanePlan(peer.Name, link.Name, Dials(link, self.Name) ? new IPEndPoint(remote!, peer.Port) : null)
+            {
+                MaxSegment = link.Kind == LinkKind.Vpn ? OverlayMtu.SegmentSize(mtu, remote!.AddressFamily) : 0,
+            });
+            probes.Add(new ProbeTarget(peer.Name, link.Name, local, remote is null ? null : new IPEndPoint(remote, peer.Port), mtu));
+        }
+
+        Tunnel = new TunnelPlan
+        {
+            Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
+            Lanes = lanes.ToImmutable(),
+            Services =
+            [
+                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName)).SelectMany(s =>
+                    s.Ports.Select(p => new ServiceListener(s.FullName, p.Port, new IPEndPoint(addresses[s.FullName], p.Port)))),
+            ],
+        };
+        Probes = probes.ToImmutable();
+        Peers = lanes.Select(l => l.Peer).ToImmutableHashSet(StringComparer.Ordinal);
+        RemotePeers = Peers.Where(p => gateways[p].Site != self.Site).ToImmutableHashSet(StringComparer.Ordinal);
+    }
+
+    public TunnelPlan Tunnel { get; }
+    public ImmutableArray<ProbeTarget> Probes { get; }
+
+    /// <summary>Gateways that some link reaches.</summary>
+    public ImmutableHashSet<string> Peers { get; }
+
+    /// <summary>Those of other sites: they export what this site does not know.</summary>
+    public ImmutableHashSet<string> RemotePeers { get; }
+
+    /// <summary>
+    /// Whether this end dials the lane. On a vpn link both ends could; on an interconnect, the end that can be reached waits.
+    /// Where both can, the one whose name sorts first dials, so that there is one lane and not two.
+    /// </summary>
+    private static bool Dials(Link link, string self)
+    {
+        var (here, there) = (link.EndOf(self), link.PeerOf(self));
+        var both = link.Kind == LinkKind.Vpn || here.Address is not null && there.Address is not null;
+        return both ? string.CompareOrdinal(self, there.Gateway) < 0 : there.Address is not null;
+    }
+
+    private static (IPAddress? Local, IPAddress? Remote, int Mtu) Addresses(FabricTopology topology, Link link, string self)
+    {
+        var (here, there) = (link.EndOf(self), link.PeerOf(self));
+        return link.Kind == LinkKind.Interconnect
+            ? (here.Address, there.Address, link.Mtu)
+            : (OverlayAddresses.Of(topology.TrustDomain, link.Name, self),
+                OverlayAddresses.Of(topology.TrustDomain, link.Name, there.Gateway),
+                OverlayMtu.For(link.Mtu, link.A.Address ?? link.B.Address));
+    }
+}

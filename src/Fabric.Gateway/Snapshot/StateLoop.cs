@@ -1,0 +1,357 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Gateway.Catalog;
+using Fabric.Gateway.Dns;
+using Fabric.Gateway.Egress;
+using Fabric.Gateway.Links;
+using Fabric.Gateway.Probing;
+using Fabric.Gateway.Telemetry;
+using Fabric.Routing.Paths;
+using Fabric.Routing.Policies;
+using Fabric.Routing.Sites;
+using Fabric.Topology.Model;
+using Fabric.Tunnel;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Snapshot;
+
+/// <summary>
+/// The one writer of the snapshot, on a thread of its own. Whoever learns something (a probe's verdict, a session, a catalog, an
+/// endpoint, a topology) says so by <see cref="Signal"/>; the loop then looks at all of them and makes everything follow.
+/// Level-triggered: signals may coalesce and none can be lost, so there is no queue to bound.
+/// </summary>
+/// <remarks>
+/// One turn, in order: (1) an accepted topology is compiled and told to overlay, tunnel, prober, checks and catalogs; (2) probe keys
+/// follow the sessions; (3) paths are chosen from the links' verdicts and told to the tunnel; (4) what the own site exports is told
+/// to the peers, and sites are ranked; (5) the DNS zone follows; (6) the reference is swapped.
+/// </remarks>
+internal sealed class StateLoop : IDisposable
+{
+    private static readonly TimeSpan _idleTurn = TimeSpan.FromMilliseconds(250);
+
+    private readonly StateParts _parts;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly long _start;
+    private readonly AutoResetEvent _signal = new(false);
+    private readonly ManualResetEventSlim _firstTurn = new();
+    private readonly Thread _thread;
+    private readonly Dictionary<string, PathChoice> _choices = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PathDecision> _told = new(StringComparer.Ordinal);
+    private FabricTopology? _next;
+    private FabricSnapshot? _current;
+    private string _topologyError = "";
+    private ImmutableArray<DnsService> _zoneServices;
+    private uint _zoneSerial;
+    private volatile bool _draining;
+    private volatile bool _stopped;
+
+    public StateLoop(StateParts parts, TimeProvider time, ILogger log)
+    {
+        (_parts, _time, _log) = (parts, time, log);
+        _start = time.GetTimestamp();
+        // Not the thread pool: when it is busy, a failover would wait for it.
+        _thread = new Thread(Run) { Name = "fabric-state", IsBackground = true };
+    }
+
+    /// <summary>What readers consult; null until the first topology was applied.</summary>
+    public FabricSnapshot? Current => Volatile.Read(ref _current);
+
+    /// <summary>Time since the daemon's start: the instants of all decisions.</summary>
+    public TimeSpan Now => _time.GetElapsedTime(_start);
+
+    public bool Draining
+    {
+        get => _draining;
+        set
+        {
+            _draining = value;
+            Signal();
+        }
+    }
+
+    /// <summary>Something changed: look again. Any thread; never blocks.</summary>
+    public void Signal() => _signal.Set();
+
+    /// <summary>An accepted topology; the loop makes everything follow.</summary>
+    public void Accept(FabricTopology topology)
+    {
+        Volatile.Write(ref _topologyError, "");
+        Volatile.Write(ref _next, topology);
+        Signal();
+    }
+
+    /// <summary>The newest topology was refused; the running one stays.</summary>
+    public void Refuse(string reason)
+    {
+        Volatile.Write(ref _topologyError, reason);
+        Signal();
+    }
+
+    public void Start() => _thread.Start();
+
+    /// <summary>Waits for the first snapshot; false when it took longer than the limit.</summary>
+    public bool WaitForFirst(TimeSpan limit) => _firstTurn.Wait(limit);
+
+    public void Dispose()
+    {
+        _stopped = true;
+        _signal.Set();
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+
+        _signal.Dispose();
+        _firstTurn.Dispose();
+    }
+
+    private void Run()
+    {
+        while (!_stopped)
+        {
+            try
+            {
+                Turn();
+                _parts.Turned();
+            }
+            catch (Exception e)
+            {
+                // The loop outlives what it meets: the next turn looks at the same things again.
+                Log.Failed(_log, "A turn of the state loop", e.ToString());
+            }
+
+            _signal.WaitOne(_idleTurn);
+        }
+    }
+
+    private void Turn()
+    {
+        var topology = Interlocked.Exchange(ref _next, null);
+        var before = Current;
+        if (topology is null && before is null)
+        {
+            return;
+        }
+
+        var now = topology is null ? before! : Compile(topology, before);
+        if (topology is not null)
+        {
+            Reconcile(now);
+        }
+
+        var tunnel = _parts.Tunnel.Status;
+        FollowSessions(tunnel);
+        var links = _parts.Prober.Snapshot();
+        var paths = ChoosePaths(now, links, tunnel);
+        _parts.Publisher.Refresh(now.Topology, now.Self.Site, _draining);
+        var choices = RankSites(now, paths);
+        Volatile.Write(ref _current, now with
+        {
+            Links = links,
+            Paths = paths,
+            Choices = choices,
+            Zone = Zone(now, choices),
+            Tunnel = tunnel,
+            Draining = _draining,
+            TopologyError = Volatile.Read(ref _topologyError),
+        });
+        _firstTurn.Set();
+    }
+
+    /// <summary>1. A topology becomes what readers need of it.</summary>
+    private FabricSnapshot Compile(FabricTopology topology, FabricSnapshot? before)
+    {
+        var self = topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == _parts.Gateway);
+        var (addresses, problems) = _parts.Addresses.Assign(topology, self);
+        foreach (var problem in problems)
+        {
+            Log.NoServiceAddress(_log, problem, "see status");
+        }
+
+        return new FabricSnapshot
+        {
+            Topology = topology,
+            Self = self,
+            Policies = new PolicyEvaluator(topology),
+            Callers = new CallerIdentity(topology, self.Site),
+            Addresses = addresses,
+            AddressProblems = problems,
+            Zone = before?.Zone ?? DnsZone.Empty,
+            Tunnel = before?.Tunnel ?? _parts.Tunnel.Status,
+        };
+    }
+
+    private void Reconcile(FabricSnapshot now)
+    {
+        var plan = new GatewayPlan(now.Topology, now.Self, now.Addresses);
+        _parts.Overlay?.Reconcile(now.Topology);
+        _parts.Tunnel.Reconcile(plan.Tunnel);
+        _parts.Prober.Reconcile(plan.Probes);
+        _parts.Health.Reconcile(now.Topology, now.Self.Site);
+        _parts.Catalogs.Reconcile(plan.RemotePeers);
+        _parts.ServiceRange(now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses);
+        foreach (var gone in _choices.Keys.Where(p => !plan.Peers.Contains(p)).ToList())
+        {
+            _choices.Remove(gone);
+            _told.Remove(gone);
+        }
+
+        foreach (var peer in plan.Peers)
+        {
+            _choices.TryAdd(peer, new PathChoice());
+        }
+    }
+
+    /// <summary>2. Probes are signed with keys that the sessions exchanged.</summary>
+    private void FollowSessions(TunnelStatus tunnel)
+    {
+        foreach (var session in tunnel.Sessions.Where(s => !s.ProbeKeyToPeer.IsDefaultOrEmpty))
+        {
+            _parts.Prober.SetKeys(session.Peer, session.ProbeKeyToPeer, session.ProbeKeyFromPeer);
+        }
+    }
+
+    /// <summary>3. Links to each peer, best first; the tunnel hears of it when it differs from what it was told.</summary>
+    private ImmutableDictionary<string, PathDecision> ChoosePaths(
+        FabricSnapshot now, ImmutableArray<LinkHealthSnapshot> links, TunnelStatus tunnel)
+    {
+        var paths = ImmutableDictionary.CreateBuilder<string, PathDecision>(StringComparer.Ordinal);
+        foreach (var (peer, choice) in _choices)
+        {
+            var lanes = tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
+            var candidates = links.Where(l => l.Peer == peer).Select(l => Candidate(now, l, lanes)).ToList();
+            var decision = choice.Decide(candidates, Now);
+            paths[peer] = decision;
+            Tell(peer, decision, candidates);
+        }
+
+        return paths.ToImmutable();
+    }
+
+    private PathCandidate Candidate(FabricSnapshot now, LinkHealthSnapshot link, ImmutableArray<LaneStatus> lanes)
+    {
+        var declared = now.Topology.Links.First(l => l.Name == link.Link && l.Touches(_parts.Gateway) && l.Touches(link.Peer));
+        return PathCandidate.From(link.Link, link.Health) with
+        {
+            Cost = declared.Cost,
+            Capacity = declared.Capacity,
+            HasLane = lanes.Any(l => l.Link == link.Link && l.State == LaneState.Up),
+        };
+    }
+
+    private void Tell(string peer, PathDecision decision, List<PathCandidate> candidates)
+    {
+        var told = _told.GetValueOrDefault(peer);
+        if (told is null || !told.Preferred.SequenceEqual(decision.Preferred) || !told.Down.SequenceEqual(decision.Down))
+        {
+            _parts.Tunnel.SetPaths(peer, decision.Preferred, decision.Down);
+        }
+
+        _told[peer] = decision;
+
+        if (told?.Active != decision.Active)
+        {
+            Log.PathChanged(_log, peer, decision.Active ?? "no link", decision.Reason);
+            foreach (var link in candidates)
+            {
+                _parts.Prober.SetActive(peer, link.Link, link.Link == decision.Active);
+            }
+        }
+    }
+
+    /// <summary>4. Which sites can serve each port of each service, and in which order.</summary>
+    private ImmutableDictionary<(string Service, int Port), SiteChoice> RankSites(
+        FabricSnapshot now, ImmutableDictionary<string, PathDecision> paths)
+    {
+        var choices = ImmutableDictionary.CreateBuilder<(string, int), SiteChoice>();
+        var peers = now.Topology.Sites.Where(s => s.Name != now.Self.Site).SelectMany(s => s.Gateways).ToList();
+        foreach (var service in now.Topology.Services)
+        {
+            var exports = service.Exports.Select(e => e.Site).ToImmutableArray();
+            foreach (var port in service.Ports)
+            {
+                var local = _parts.Health.Of(service.FullName, port.Port);
+                choices[(service.FullName, port.Port)] = SiteChoice.Rank(new SiteQuestion(service.FullName, port.Port, now.Self.Site)
+                {
+                    Exports = exports,
+                    Local = local.IsEmpty ? null : new PortHealth(local.Length, local.Count(e => e.Healthy)),
+                    Gateways = [.. peers.Where(g => exports.Contains(g.Site)).Select(g => View(g, service.FullName, port.Port, paths))],
+                });
+            }
+        }
+
+        return choices.ToImmutable();
+    }
+
+    private GatewayView View(SiteGateway gateway, string service, int port, ImmutableDictionary<string, PathDecision> paths)
+    {
+        var path = paths.GetValueOrDefault(gateway.Name);
+        var catalog = _parts.Catalogs.Of(gateway.Name);
+        var exported = catalog?.Services.GetValueOrDefault(service)?.Ports.FirstOrDefault(p => p.Port == port);
+        return new GatewayView(gateway.Name, gateway.Site)
+        {
+            Reachable = path?.Active is not null,
+            PathScore = path?.Score,
+            PathReason = path?.Reason ?? $"no link to {gateway.Name} is declared",
+            CatalogAge = catalog is null ? null : _time.GetElapsedTime(catalog.Heard),
+            Draining = catalog?.Draining ?? false,
+            Health = exported is null ? null : new PortHealth((int)exported.Endpoints, (int)exported.Healthy),
+        };
+    }
+
+    /// <summary>5. The zone is built anew only when a name, an address or a readiness differs: answers are precompiled.</summary>
+    private DnsZone Zone(FabricSnapshot now, ImmutableDictionary<(string Service, int Port), SiteChoice> choices)
+    {
+        var services = now.Topology.Services
+            .Where(s => now.Addresses.ContainsKey(s.FullName))
+            .Select(s => new DnsService(s.Name, s.Namespace, now.Addresses[s.FullName],
+                [.. s.Ports.Select(p => new DnsPort(p.Name, p.Port, Tcp: true))],
+                s.Ports.Any(p => choices[(s.FullName, p.Port)].Chosen is not null)))
+            .ToImmutableArray();
+        if (!_zoneServices.IsDefault && services.SequenceEqual(_zoneServices, DnsServiceComparer.Instance)
+            && Current?.Topology.Domain == now.Topology.Domain)
+        {
+            return Current.Zone;
+        }
+
+        _zoneServices = services;
+        return DnsZone.Build(now.Topology.Domain, services, ++_zoneSerial, new DnsZoneOptions
+        {
+            ServerAddresses = [now.Self.Dns.Address],
+            ReverseRanges = [now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses],
+        });
+    }
+
+    private sealed class DnsServiceComparer : IEqualityComparer<DnsService>
+    {
+        public static readonly DnsServiceComparer Instance = new();
+
+        public bool Equals(DnsService? x, DnsService? y) => ReferenceEquals(x, y) || x is not null && y is not null
+            && x with { Ports = [] } == y with { Ports = [] } && x.Ports.SequenceEqual(y.Ports);
+
+        public int GetHashCode(DnsService service) => service.Name.GetHashCode(StringComparison.Ordinal);
+    }
+}
+
+/// <summary>What the loop looks at and what follows it.</summary>
+internal sealed record StateParts
+{
+    /// <summary>Name of this gateway.</summary>
+    public required string Gateway { get; init; }
+    public required ITunnel Tunnel { get; init; }
+    public required Prober Prober { get; init; }
+    public required EndpointHealth Health { get; init; }
+    public required CatalogPublisher Publisher { get; init; }
+    public required CatalogWatcher Catalogs { get; init; }
+    public required ServiceAddressBook Addresses { get; init; }
+
+    /// <summary>Null where vpn links are off.</summary>
+    public OverlayLinks? Overlay { get; init; }
+
+    /// <summary>A turn is done: the loop lives.</summary>
+    public required Action Turned { get; init; }
+
+    /// <summary>Makes the range of service addresses local to this machine.</summary>
+    public required Action<IPNetwork> ServiceRange { get; init; }
+}

@@ -1,0 +1,147 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Threading.Channels;
+
+namespace Fabric.Gateway.Telemetry;
+
+/// <summary>One decision on one connection, as it is written: one JSON object a line.</summary>
+internal sealed record AuditEntry
+{
+    public required DateTimeOffset Time { get; init; }
+
+    /// <summary>"allow" or "deny".</summary>
+    public required string Verdict { get; init; }
+
+    public required string Caller { get; init; }
+
+    /// <summary>Gateway whose word it is that this is the caller.</summary>
+    public required string AssertedBy { get; init; }
+
+    /// <summary><c>name.namespace:port</c></summary>
+    public required string Service { get; init; }
+
+    /// <summary>Name of the policy that decided; null when none matched.</summary>
+    public string? Rule { get; init; }
+    public required string Reason { get; init; }
+    public string? Endpoint { get; init; }
+    public long? BytesToEndpoint { get; init; }
+    public long? BytesToClient { get; init; }
+    public double? DurationMs { get; init; }
+    public string? Trace { get; init; }
+}
+
+[JsonSerializable(typeof(AuditEntry))]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+internal sealed partial class AuditJson : JsonSerializerContext;
+
+/// <summary>
+/// The audit log: a file that rotates, never in the way of the data path. At most 4,096 entries wait to be written; what
+/// does not fit is counted in <see cref="Dropped"/>. The file holds 16 MiB and has three predecessors (<c>.1</c> to <c>.3</c>).
+/// </summary>
+internal sealed class AuditLog : IAsyncDisposable
+{
+    private const int Waiting = 4096;
+    private const int Predecessors = 3;
+
+    private readonly string _path;
+    private readonly long _rotateAt;
+    private readonly Channel<AuditEntry> _queue = Channel.CreateBounded<AuditEntry>(
+        new BoundedChannelOptions(Waiting) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+    private readonly Task _writer;
+    private long _dropped;
+    private long _written;
+
+    public AuditLog(string path, long rotateAtBytes = 16 << 20)
+    {
+        _path = path;
+        _rotateAt = rotateAtBytes;
+        _writer = Task.Run(WriteAsync);
+    }
+
+    /// <summary>Entries lost, because the disk was slower than the decisions or refused a write.</summary>
+    public long Dropped => Interlocked.Read(ref _dropped);
+
+    public long Written => Interlocked.Read(ref _written);
+
+    public void Add(AuditEntry entry)
+    {
+        if (!_queue.Writer.TryWrite(entry))
+        {
+            Interlocked.Increment(ref _dropped);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _queue.Writer.TryComplete();
+        await _writer;
+    }
+
+    private async Task WriteAsync()
+    {
+        FileStream? file = null;
+        try
+        {
+            while (await _queue.Reader.WaitToReadAsync())
+            {
+                try
+                {
+                    file ??= Open();
+                    while (_queue.Reader.TryRead(out var entry))
+                    {
+                        file.Write(JsonSerializer.SerializeToUtf8Bytes(entry, AuditJson.Default.AuditEntry));
+                        file.WriteByte((byte)'\n');
+                        Interlocked.Increment(ref _written);
+                    }
+
+                    file.Flush();
+                    if (file.Length >= _rotateAt)
+                    {
+                        file.Dispose();
+                        file = null;
+                        Rotate();
+                    }
+                }
+                catch (IOException)
+                {
+                    Interlocked.Increment(ref _dropped);
+                    file?.Dispose();
+                    file = null;
+                }
+            }
+        }
+        finally
+        {
+            file?.Dispose();
+        }
+    }
+
+    private FileStream Open()
+    {
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.Append,
+            Access = FileAccess.Write,
+            Share = FileShare.ReadWrite | FileShare.Delete,
+        };
+        if (!OperatingSystem.IsWindows())
+        {
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
+        }
+
+        return new FileStream(_path, options);
+    }
+
+    private void Rotate()
+    {
+        for (var i = Predecessors; i > 0; i--)
+        {
+            var from = i == 1 ? _path : $"{_path}.{i - 1}";
+            if (File.Exists(from))
+            {
+                File.Move(from, $"{_path}.{i}", overwrite: true);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Telemetry;
+
+/// <summary>Every event of the daemon's log, with its stable id: 1xx life, 2xx topology, 3xx links, 4xx streams, 5xx identity.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(100, LogLevel.Information, "fabricd {Version}: gateway {Gateway} of site {Site} starts, topology {Revision}")]
+    public static partial void Starting(ILogger log, string version, string gateway, string site, string revision);
+
+    [LoggerMessage(101, LogLevel.Information, "Ready")]
+    public static partial void Ready(ILogger log);
+
+    [LoggerMessage(102, LogLevel.Information, "Stopping: streams may go on for {Limit}")]
+    public static partial void Stopping(ILogger log, TimeSpan limit);
+
+    [LoggerMessage(103, LogLevel.Information, "Stopped, {Remaining} streams were cut")]
+    public static partial void Stopped(ILogger log, int remaining);
+
+    [LoggerMessage(104, LogLevel.Error, "{What} failed and will be tried again: {Reason}")]
+    public static partial void Failed(ILogger log, string what, string reason);
+
+    [LoggerMessage(200, LogLevel.Information, "Topology {Revision} accepted: {Changes} changes")]
+    public static partial void TopologyAccepted(ILogger log, string revision, int changes);
+
+    [LoggerMessage(201, LogLevel.Error, "Topology refused, revision {Running} goes on: {Diagnostics}")]
+    public static partial void TopologyRefused(ILogger log, string running, string diagnostics);
+
+    [LoggerMessage(202, LogLevel.Warning, "Topology at {Path} cannot be used ({Reason}): starting from the last good revision")]
+    public static partial void TopologyFromLastGood(ILogger log, string path, string reason);
+
+    [LoggerMessage(300, LogLevel.Information, "Link {Link} to {Peer} is {State}: {Reason}")]
+    public static partial void LinkChanged(ILogger log, string link, string peer, string state, string reason);
+
+    [LoggerMessage(301, LogLevel.Information, "Streams to {Peer} take {Link}: {Reason}")]
+    public static partial void PathChanged(ILogger log, string peer, string link, string reason);
+
+    [LoggerMessage(302, LogLevel.Information, "Introduced to {Peer} over link {Link}")]
+    public static partial void Introduced(ILogger log, string peer, string link);
+
+    [LoggerMessage(303, LogLevel.Warning, "Fault {Fault} on link {Link} to {Peer}")]
+    public static partial void FaultSet(ILogger log, string fault, string link, string peer);
+
+    [LoggerMessage(304, LogLevel.Information, "Overlay by the {Driver} driver: {Why}")]
+    public static partial void OverlayDriver(ILogger log, string driver, string why);
+
+    [LoggerMessage(305, LogLevel.Debug, "Introduction to {Peer} over link {Link} failed: {Reason}")]
+    public static partial void NotIntroduced(ILogger log, string peer, string link, string reason);
+
+    [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
+    public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
+
+    [LoggerMessage(404, LogLevel.Information, "Tunnel: {What}")]
+    public static partial void Tunnel(ILogger log, string what);
+
+    [LoggerMessage(401, LogLevel.Information, "Endpoints of {Site} changed: {Summary}")]
+    public static partial void CatalogChanged(ILogger log, string site, string summary);
+
+    [LoggerMessage(402, LogLevel.Debug, "Catalog of {Peer} lost: {Reason}")]
+    public static partial void CatalogLost(ILogger log, string peer, string reason);
+
+    [LoggerMessage(403, LogLevel.Warning, "Service {Service} has no address: {Reason}")]
+    public static partial void NoServiceAddress(ILogger log, string service, string reason);
+
+    [LoggerMessage(502, LogLevel.Information, "{Gateway} asked to join or renew: {Outcome}")]
+    public static partial void Joined(ILogger log, string gateway, string outcome);
+
+    [LoggerMessage(500, LogLevel.Information, "Certificate renewed, valid until {Until}")]
+    public static partial void Renewed(ILogger log, DateTimeOffset until);
+
+    [LoggerMessage(501, LogLevel.Warning, "Certificate not renewed: {Reason}")]
+    public static partial void NotRenewed(ILogger log, string reason);
+}

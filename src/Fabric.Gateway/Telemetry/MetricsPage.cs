@@ -1,0 +1,95 @@
+using System.Globalization;
+using System.Text;
+using Fabric.Protocol.Proto;
+
+namespace Fabric.Gateway.Telemetry;
+
+/// <summary>
+/// The Prometheus text exposition (version 0.0.4) of the state that <c>status</c> shows: one source for both, so that they
+/// cannot disagree. Labels are sites, gateways, links and services, whose number the topology bounds.
+/// </summary>
+internal sealed class MetricsPage
+{
+    private readonly StringBuilder _text = new();
+
+    public static string Render(Status status, DaemonCounters counters)
+    {
+        var page = new MetricsPage();
+        page.Head("fabric_info", "gauge", "The daemon, in its labels.");
+        page.Line("fabric_info", 1, ("gateway", status.Gateway), ("site", status.Site), ("version", status.Version),
+            ("revision", status.TopologyRevision));
+        page.Single("fabric_uptime_seconds", "gauge", "Time since the daemon started.", status.UptimeSeconds);
+        page.Single("fabric_certificate_expires_seconds", "gauge", "Time until the gateway's certificate ends.",
+            status.CertificateExpiresInSeconds);
+        page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);
+        page.Single("fabric_streams_total", "counter", "Streams carried since the start.", status.StreamsTotal);
+        page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
+        page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
+        page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
+
+        page.Head("fabric_link_up", "gauge", "1 when full-size packets pass over the link.");
+        page.Each(status.Links, l => l.State is "up" or "suspect" ? 1 : 0, "fabric_link_up", LinkLabels);
+        page.Head("fabric_link_active", "gauge", "1 when streams to the peer take the link.");
+        page.Each(status.Links, l => l.Role == "active" ? 1 : 0, "fabric_link_active", LinkLabels);
+        page.Head("fabric_link_rtt_seconds", "gauge", "Smoothed round-trip time.");
+        page.Each(status.Links, l => l.RttMs / 1000, "fabric_link_rtt_seconds", LinkLabels);
+        page.Head("fabric_link_loss_ratio", "gauge", "Probes lost, of those sent lately.");
+        page.Each(status.Links, l => l.LossRatio, "fabric_link_loss_ratio", LinkLabels);
+
+        var peers = status.Sites.SelectMany(s => s.Gateways.Where(g => g.State != "self").Select(g => (Site: s.Name, Gateway: g))).ToList();
+        page.Head("fabric_peer_sent_bytes_total", "counter", "Bytes of streams sent to the peer.");
+        page.Each(peers, p => p.Gateway.BytesSent, "fabric_peer_sent_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_received_bytes_total", "counter", "Bytes of streams received from the peer.");
+        page.Each(peers, p => p.Gateway.BytesReceived, "fabric_peer_received_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_resent_bytes_total", "counter", "Bytes sent again after a link failed.");
+        page.Each(peers, p => p.Gateway.BytesResent, "fabric_peer_resent_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_moves_total", "counter", "Streams moved from one link to another.");
+        page.Each(peers, p => p.Gateway.Moves, "fabric_peer_moves_total", p => PeerLabels(p.Site, p.Gateway.Name));
+
+        var exports = status.Services.SelectMany(s => s.Sites.Select(x => (Service: s.Name, Site: x))).ToList();
+        page.Head("fabric_service_healthy_endpoints", "gauge", "Endpoints that answer, as the exporting site sees them.");
+        page.Each(exports, e => e.Site.Healthy, "fabric_service_healthy_endpoints",
+            e => [("service", e.Service), ("site", e.Site.Site)]);
+        return page._text.ToString();
+    }
+
+    private static (string, string)[] LinkLabels(LinkStatus link) =>
+        [("link", link.Name), ("peer", link.Peer), ("kind", link.Kind)];
+
+    private static (string, string)[] PeerLabels(string site, string gateway) => [("peer_site", site), ("peer", gateway)];
+
+    private void Single(string name, string type, string help, double value)
+    {
+        Head(name, type, help);
+        Line(name, value);
+    }
+
+    private void Each<T>(IEnumerable<T> items, Func<T, double> value, string name, Func<T, (string, string)[]> labels)
+    {
+        foreach (var item in items)
+        {
+            Line(name, value(item), labels(item));
+        }
+    }
+
+    private void Head(string name, string type, string help) =>
+        _text.Append("# HELP ").Append(name).Append(' ').Append(help).Append("\n# TYPE ").Append(name).Append(' ').Append(type).Append('\n');
+
+    private void Line(string name, double value, params (string Name, string Value)[] labels)
+    {
+        _text.Append(name);
+        if (labels.Length > 0)
+        {
+            _text.Append('{').AppendJoin(',', labels.Select(l => $"{l.Name}=\"{Escape(l.Value)}\"")).Append('}');
+        }
+
+        _text.Append(' ').Append(value.ToString("R", CultureInfo.InvariantCulture)).Append('\n');
+    }
+
+    private static string Escape(string value) =>
+        value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)
+            .Replace("\n", "\\n", StringComparison.Ordinal);
+}
+
+/// <summary>Counts that are the daemon's own and not part of <c>status</c>.</summary>
+internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries);

@@ -1,0 +1,91 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using Fabric.Identity.Storage;
+using Fabric.Identity.Svid;
+
+namespace Fabric.Identity;
+
+/// <summary>Where a gateway renews: the gateway that served its joining, and how to reach it.</summary>
+public sealed record AuthorityContact(GatewayId Gateway, IReadOnlyList<string> Addresses);
+
+/// <summary>
+/// A gateway's identity on disk: <c>gateway.key</c>, <c>gateway.crt</c> (leaf, then intermediates), <c>bundle.pem</c>, and
+/// <c>authority.json</c> (absent when it joined on the authority's own host). Folder 0700, files 0600; a process killed at any moment
+/// leaves a pair that loads.
+/// </summary>
+/// <param name="dir">Usually <c>/var/lib/fabric/identity</c>. Made by the first <see cref="Save"/>.</param>
+public sealed class GatewayKeyStore(string dir)
+{
+    private const string Name = "gateway";
+
+    public string Folder => dir;
+
+    /// <summary>Whether a gateway has joined from here.</summary>
+    public bool Exists => File.Exists(KeyPairFiles.CertificatePath(dir, Name));
+
+    /// <summary>
+    /// Writes what was granted, after checking that it is a valid certificate of <paramref name="id"/> over <paramref name="key"/>.
+    /// Throws <see cref="JoinException"/> otherwise, with nothing written.
+    /// </summary>
+    public void Save(GatewayId id, ECDsa key, Grant grant, AuthorityContact? authority, DateTimeOffset now)
+    {
+        var (chain, bundle) = grant.Accept(id, key, now);
+        SafeFile.MakeFolder(dir);
+
+        // The bundle first: the new one verifies the old certificate as well, the old one may not verify the new.
+        SafeFile.Write(BundlePath, bundle.ToPem());
+        if (authority is null)
+        {
+            File.Delete(AuthorityPath);
+        }
+        else
+        {
+            SafeFile.Write(AuthorityPath,
+                JsonSerializer.Serialize(new AuthorityEntry(authority.Gateway.ToString(), [.. authority.Addresses])));
+        }
+
+        KeyPairFiles.Save(dir, Name, key, chain);
+    }
+
+    /// <summary>
+    /// Throws <see cref="FileNotFoundException"/> when no gateway has joined from here, and <see cref="InvalidDataException"/> when what
+    /// is here is damaged.
+    /// </summary>
+    internal (X509Certificate2 Leaf, X509Certificate2Collection Intermediates, TrustBundle Bundle, AuthorityContact? Authority) Load()
+    {
+        if (!Exists)
+        {
+            throw new FileNotFoundException($"no gateway has joined from {dir}: run `fabric join`");
+        }
+
+        var (leaf, intermediates) = KeyPairFiles.Load(dir, Name);
+        return (leaf, intermediates, TrustBundle.FromPem(SafeFile.ReadText(BundlePath)), LoadAuthority());
+    }
+
+    private AuthorityContact? LoadAuthority()
+    {
+        if (!File.Exists(AuthorityPath))
+        {
+            return null;
+        }
+
+        try
+        {
+            return JsonSerializer.Deserialize<AuthorityEntry>(SafeFile.ReadText(AuthorityPath)) is { Addresses: { } addresses } entry
+                && SpiffeId.TryParse(entry.Gateway, out var id, out _) && id.AsGateway() is { } gateway
+                ? new AuthorityContact(gateway, addresses)
+                : throw new InvalidDataException($"{AuthorityPath} names no gateway");
+        }
+        catch (JsonException e)
+        {
+            throw new InvalidDataException($"{AuthorityPath} is damaged: {e.Message}", e);
+        }
+    }
+
+    private string BundlePath => Path.Combine(dir, "bundle.pem");
+
+    private string AuthorityPath => Path.Combine(dir, "authority.json");
+
+    private sealed record AuthorityEntry(string Gateway, string[] Addresses);
+}

@@ -1,0 +1,146 @@
+using System.Net;
+using Fabric.Topology.Model;
+
+namespace Fabric.Topology.Asked;
+
+/// <summary>
+/// The file format, declared once: the reader, its check for unknown keys and the JSON Schema all come from these tables.
+/// Order is the order of the schema.
+/// </summary>
+internal static class AskedShapes
+{
+    /// <summary>Ends of one link: 4,950 pairs.</summary>
+    public const int MaxEnds = 100;
+
+    private const int MaxPerObject = 1_000;
+
+    private static MapShape<AskedProbes> Probes { get; } = new MapShape<AskedProbes>("probes", "How links are probed.")
+        .With("active", Scalars.Duration(10, 10_000), (p, v) => p.Active = v, "Interval on links that carry streams.",
+            @default: "50ms")
+        .With("idle", Scalars.Duration(10, 60_000), (p, v) => p.Idle = v, "Interval on idle links; not less than `active`.",
+            @default: "1s, or `active` when that is more")
+        .With("misses", Scalars.Number(2, 20), (p, v) => p.Misses = v, "Probes missed in a row until a link is down.",
+            @default: "3")
+        .With("holdDown", Scalars.Duration(0, 600_000), (p, v) => p.HoldDown = v,
+            "How long a link that was down must answer every probe until it is used again.", @default: "2s");
+
+    private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
+        "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
+        .With("name", Scalars.Label, (g, v) => g.Name = v, "RFC 1123 label, unique among all gateways.", required: true)
+        .With("listen", new ListShape<IPAddress>(Scalars.ListenAddress, 1, 64), (g, v) => g.Listen = v,
+            "Addresses that lanes and probes are accepted on.", @default: "[\"::\"], which is all")
+        .With("port", Scalars.Port, (g, v) => g.Port = v, "Lanes and joining over TCP, probes over UDP.", @default: "7443")
+        .With("dns", Scalars.Listener, (g, v) => g.Dns = v, "Where DNS is answered, over UDP and TCP.", @default: "127.0.0.1:53")
+        .With("metrics", Scalars.Listener, (g, v) => g.Metrics = v, "Where metrics and health are served.",
+            @default: "127.0.0.1:9440")
+        .With("dashboard", Scalars.ListenerOrOff, (g, v) => g.Dashboard = v, "Where the dashboard is served, or `off`.",
+            @default: "127.0.0.1:8700")
+        .With("wireguardKey", Scalars.WireGuardKey, (g, v) => g.WireGuardKey = v,
+            "Pinned WireGuard public key, base64. Without it, keys are introduced over mutual TLS.");
+
+    private static MapShape<AskedSite> Site { get; } = new MapShape<AskedSite>(
+        "site", "One environment: a cluster, a VPC, a data centre, an edge.")
+        .With("name", Scalars.Label, (s, v) => s.Name = v, "RFC 1123 label, unique among sites.", required: true)
+        .With("serviceAddresses", Scalars.ServiceRange, (s, v) => s.ServiceAddresses = v,
+            "Range that this site's service addresses come from. Local to the site: others may use the same.",
+            @default: "a /16 in 127.64.0.0/10 derived from the name")
+        .With("gateways", new ListShape<AskedGateway>(Gateway, 1, MaxPerObject), (s, v) => s.Gateways = v.Value,
+            "The gateways at the site's edge.", required: true);
+
+    private static MapShape<AskedEnd> End { get; } = new MapShape<AskedEnd>("end", "One end of a link.")
+        .With("gateway", Scalars.Label, (e, v) => e.Gateway = v, "Name of a gateway.", required: true)
+        .With("address", Scalars.EndAddress, (e, v) => e.Address = v,
+            "How the other ends reach it. Left out when nobody can (behind NAT): then this end dials. One end may leave it out.")
+        .With("wireguardPort", Scalars.Port, (e, v) => e.WireGuardPort = v, "WireGuard's UDP port at this end (vpn links).",
+            @default: "51820");
+
+    private static MapShape<AskedLink> Link { get; } = new MapShape<AskedLink>(
+        "link", "A way between gateways. With more than two ends, every pair of them is a link.")
+        .With("name", Scalars.Label, (l, v) => l.Name = v, "RFC 1123 label, unique among links.", required: true)
+        .With("type", Scalars.Choice(("interconnect", LinkKind.Interconnect), ("vpn", LinkKind.Vpn)), (l, v) => l.Type = v,
+            "`interconnect`: IP reachability that exists already. `vpn`: a WireGuard tunnel that Fabric builds.", required: true)
+        .With("cost", Scalars.Number(0, 10_000), (l, v) => l.Cost = v,
+            "Handicap in milliseconds, added to the measured latency when paths are compared.", @default: "0")
+        .With("capacity", Scalars.Capacity, (l, v) => l.Capacity = v, "Bit rate, such as 10Gbit or 2.5Gbit.")
+        .With("mtu", Scalars.Number(1280, 9216), (l, v) => l.Mtu = v, "MTU of the network under the link, in bytes.",
+            @default: "1500")
+        .With("ends", new ListShape<AskedEnd>(End, 2, MaxEnds), (l, v) => l.Ends = v.Value, "Two ends or more.", required: true);
+
+    private static MapShape<AskedPort> ServicePort { get; } = new MapShape<AskedPort>("port", "A port of a service.")
+        .With("name", Scalars.Label, (p, v) => p.Name = v, "RFC 1123 label; required when a service has several ports.")
+        .With("port", Scalars.Port, (p, v) => p.Port = v, "1 to 65535.", required: true)
+        .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http)),
+            (p, v) => p.Protocol = v, "What is spoken on it.", @default: "tcp");
+
+    private static MapShape<AskedHealth> Health { get; } = new MapShape<AskedHealth>(
+        "health", "How the exporting gateway checks each endpoint.")
+        .With("type", Scalars.Choice(
+            ("tcp", HealthCheckKind.Tcp), ("http", HealthCheckKind.Http), ("none", HealthCheckKind.None)), (h, v) => h.Type = v,
+            "`tcp`: a connection opens. `http`: GET answers 200 to 399. `none`: always up.",
+            @default: "tcp")
+        .With("path", Scalars.HttpPath, (h, v) => h.Path = v, "Path of an HTTP check.", @default: "/")
+        .With("interval", Scalars.Duration(100, 3_600_000), (h, v) => h.Interval = v, "Between two checks.", @default: "1s")
+        .With("timeout", Scalars.Duration(10, 3_600_000), (h, v) => h.Timeout = v, "Of one check; not more than the interval.",
+            @default: "500ms, or the interval when that is less")
+        .With("failures", Scalars.Number(1, 100), (h, v) => h.Failures = v, "Failures in a row until down.", @default: "2")
+        .With("successes", Scalars.Number(1, 100), (h, v) => h.Successes = v, "Successes in a row until up again.",
+            @default: "1");
+
+    private static MapShape<AskedEndpoint> Endpoint { get; } = new MapShape<AskedEndpoint>(
+        "endpoint", "Address and port behind a service.")
+        .With("address", Scalars.Endpoint, (e, v) => e.Address = v, "`address:port`.", required: true)
+        .With("port", Scalars.Port, (e, v) => e.Port = v, "The service's port that it stands behind.",
+            @default: "the service's only port");
+
+    private static MapShape<AskedExport> Export { get; } = new MapShape<AskedExport>(
+        "export", "A site that offers the service, and the endpoints there.")
+        .With("site", Scalars.Label, (e, v) => e.Site = v, "Name of a site.", required: true)
+        .With("endpoints", new ListShape<AskedEndpoint>(
+            new ShortOrLong<IPEndPoint, AskedEndpoint>(Scalars.Endpoint, a => new AskedEndpoint { Address = a }, Endpoint),
+            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address` and `port`.",
+            required: true);
+
+    private static MapShape<AskedService> Service { get; } = new MapShape<AskedService>(
+        "service", "A name that sites export: `<name>.<namespace>.<domain>`.")
+        .With("name", Scalars.Label, (s, v) => s.Name = v, "RFC 1123 label, unique in its namespace.", required: true)
+        .With("namespace", Scalars.Label, (s, v) => s.Namespace = v, "RFC 1123 label.", required: true)
+        .With("address", Scalars.UnicastAddress, (s, v) => s.Address = v,
+            "Fixed service address. Without it, each site derives one from the name.")
+        .With("ports", new ListShape<AskedPort>(ServicePort, 1, 100), (s, v) => s.Ports = v.Value, "Its ports.", required: true)
+        .With("health", Health, (s, v) => s.Health = v, "How endpoints are checked.")
+        .With("exports", new ListShape<AskedExport>(Export, 1, MaxPerObject), (s, v) => s.Exports = v.Value,
+            "Sites that offer it, in order of preference when all else is equal.", required: true);
+
+    private static MapShape<AskedWorkload> Workload { get; } = new MapShape<AskedWorkload>(
+        "workload", "Who calls, by source address within one site.")
+        .With("name", Scalars.Label, (w, v) => w.Name = v, "RFC 1123 label, unique in its site.", required: true)
+        .With("site", Scalars.Label, (w, v) => w.Site = v, "Name of a site.", required: true)
+        .With("addresses", new ListShape<IPNetwork>(Scalars.Range, 1, MaxPerObject), (w, v) => w.Addresses = v.Value,
+            "Ranges that it calls from.", required: true);
+
+    private static MapShape<AskedPolicy> Policy { get; } = new MapShape<AskedPolicy>(
+        "policy", "Who may call what. Nothing is allowed that no policy allows; deny wins.")
+        .With("name", Scalars.Label, (p, v) => p.Name = v, "RFC 1123 label, unique among policies.", required: true)
+        .With("action", Scalars.Choice(("allow", PolicyAction.Allow), ("deny", PolicyAction.Deny)), (p, v) => p.Action = v,
+            "What happens to a call that matches.", required: true)
+        .With("from", new ListShape<string>(Scalars.PolicyPath, 1, MaxPerObject), (p, v) => p.From = v.Value,
+            "SPIFFE paths below the trust domain; `/*` at the end covers all below.", required: true)
+        .With("to", new ListShape<string>(Scalars.PolicyService, 1, MaxPerObject), (p, v) => p.To = v.Value,
+            "`name.namespace` or `*.namespace`.", required: true)
+        .With("ports", new ListShape<int>(Scalars.Port, 0, 100), (p, v) => p.Ports = v.Value,
+            "Service ports that it covers.", @default: "all");
+
+    /// <summary>One file.</summary>
+    public static MapShape<AskedFile> File { get; } = new MapShape<AskedFile>("topology", "What a fabric should be.")
+        .With("fabric", Scalars.FormatVersion, (_, _) => { }, "Version of this format.", required: true)
+        .With("trustDomain", Scalars.TrustDomain, (f, v) => f.TrustDomain = v,
+            "SPIFFE trust domain. Required in one of the files.")
+        .With("domain", Scalars.Domain, (f, v) => f.Domain = v, "DNS domain of services. Given in one of the files.",
+            @default: "svc.clusterset.local")
+        .With("probes", Probes, (f, v) => f.Probes = v, "How links are probed. Given in one of the files.")
+        .With("sites", new ListShape<AskedSite>(Site), (f, v) => f.Sites = v.Value, "The sites and their gateways.")
+        .With("links", new ListShape<AskedLink>(Link), (f, v) => f.Links = v.Value, "The ways between gateways.")
+        .With("services", new ListShape<AskedService>(Service), (f, v) => f.Services = v.Value, "What sites export.")
+        .With("workloads", new ListShape<AskedWorkload>(Workload), (f, v) => f.Workloads = v.Value, "Who calls.")
+        .With("policies", new ListShape<AskedPolicy>(Policy), (f, v) => f.Policies = v.Value, "Who may call what.");
+}

@@ -1,0 +1,125 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Topology.Model;
+
+namespace Fabric.Topology.Asked;
+
+// What was asked, as far as it could be read: a value that is null was not given, or was refused with an error. Nothing
+// outside this project sees these; what was accepted is Fabric.Topology.Model.
+
+internal sealed class AskedFile
+{
+    public Located<string>? TrustDomain { get; set; }
+    public Located<string>? Domain { get; set; }
+    public Located<AskedProbes>? Probes { get; set; }
+    public ImmutableArray<Located<AskedSite>> Sites { get; set; } = [];
+    public ImmutableArray<Located<AskedLink>> Links { get; set; } = [];
+    public ImmutableArray<Located<AskedService>> Services { get; set; } = [];
+    public ImmutableArray<Located<AskedWorkload>> Workloads { get; set; } = [];
+    public ImmutableArray<Located<AskedPolicy>> Policies { get; set; } = [];
+}
+
+internal sealed class AskedProbes
+{
+    public Located<TimeSpan>? Active { get; set; }
+    public Located<TimeSpan>? Idle { get; set; }
+    public Located<int>? Misses { get; set; }
+    public Located<TimeSpan>? HoldDown { get; set; }
+}
+
+internal sealed class AskedSite
+{
+    public Located<string>? Name { get; set; }
+    public Located<IPNetwork>? ServiceAddresses { get; set; }
+    public ImmutableArray<Located<AskedGateway>> Gateways { get; set; } = [];
+}
+
+internal sealed class AskedGateway
+{
+    public Located<string>? Name { get; set; }
+    public Located<ImmutableArray<Located<IPAddress>>>? Listen { get; set; }
+    public Located<int>? Port { get; set; }
+    public Located<IPEndPoint>? Dns { get; set; }
+    public Located<IPEndPoint>? Metrics { get; set; }
+
+    /// <summary>The value is null for <c>off</c>.</summary>
+    public Located<IPEndPoint?>? Dashboard { get; set; }
+    public Located<ImmutableArray<byte>>? WireGuardKey { get; set; }
+}
+
+internal sealed class AskedLink
+{
+    public Located<string>? Name { get; set; }
+    public Located<LinkKind>? Type { get; set; }
+    public Located<int>? Cost { get; set; }
+    public Located<long>? Capacity { get; set; }
+    public Located<int>? Mtu { get; set; }
+    public ImmutableArray<Located<AskedEnd>> Ends { get; set; } = [];
+}
+
+internal sealed class AskedEnd
+{
+    public Located<string>? Gateway { get; set; }
+
+    /// <summary>The value is null when it was refused: then the end has an address, but it is not known.</summary>
+    public Located<IPAddress?>? Address { get; set; }
+    public Located<int>? WireGuardPort { get; set; }
+}
+
+internal sealed class AskedService
+{
+    public Located<string>? Name { get; set; }
+    public Located<string>? Namespace { get; set; }
+    public Located<IPAddress>? Address { get; set; }
+    public ImmutableArray<Located<AskedPort>> Ports { get; set; } = [];
+    public Located<AskedHealth>? Health { get; set; }
+    public ImmutableArray<Located<AskedExport>> Exports { get; set; } = [];
+
+    /// <summary><c>name.namespace</c>, or null when one of them was not given.</summary>
+    public string? FullName => Name is { } name && Namespace is { } space ? $"{name.Value}.{space.Value}" : null;
+}
+
+internal sealed class AskedPort
+{
+    public Located<string>? Name { get; set; }
+    public Located<int>? Port { get; set; }
+    public Located<ServiceProtocol>? Protocol { get; set; }
+}
+
+internal sealed class AskedHealth
+{
+    public Located<HealthCheckKind>? Type { get; set; }
+    public Located<string>? Path { get; set; }
+    public Located<TimeSpan>? Interval { get; set; }
+    public Located<TimeSpan>? Timeout { get; set; }
+    public Located<int>? Failures { get; set; }
+    public Located<int>? Successes { get; set; }
+}
+
+internal sealed class AskedExport
+{
+    public Located<string>? Site { get; set; }
+    public ImmutableArray<Located<AskedEndpoint>> Endpoints { get; set; } = [];
+}
+
+internal sealed class AskedEndpoint
+{
+    public Located<IPEndPoint>? Address { get; set; }
+    public Located<int>? Port { get; set; }
+}
+
+internal sealed class AskedWorkload
+{
+    public Located<string>? Name { get; set; }
+    public Located<string>? Site { get; set; }
+    public ImmutableArray<Located<IPNetwork>> Addresses { get; set; } = [];
+}
+
+internal sealed class AskedPolicy
+{
+    public Located<string>? Name { get; set; }
+    public Located<PolicyAction>? Action { get; set; }
+    public ImmutableArray<Located<string>> From { get; set; } = [];
+    public ImmutableArray<Located<string>> To { get; set; } = [];
+    public ImmutableArray<Located<int>> Ports { get; set; } = [];
+}

@@ -1,0 +1,88 @@
+using Fabric.Topology.Asked;
+
+namespace Fabric.Topology.Checks;
+
+/// <summary>Policies name sites, gateways, services and ports that exist: a typing error would be silence otherwise.</summary>
+internal static class PolicyChecks
+{
+    public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        HashSet<string> namespaces = [.. mesh.ServicesByName.All.Values.Select(s => s.Namespace!.Value.Value)];
+        Dictionary<string, HashSet<int>> portsOf = PortsOf(mesh);
+        foreach (AskedPolicy policy in mesh.Policies.Select(p => p.Value))
+        {
+            foreach (Located<string> from in policy.From)
+            {
+                CheckFrom(mesh, from, diagnostics);
+            }
+
+            foreach (Located<string> to in policy.To)
+            {
+                CheckTo(mesh, to, namespaces, diagnostics);
+            }
+
+            CheckPorts(policy, portsOf, diagnostics);
+        }
+    }
+
+    /// <summary>Paths below <c>site/</c> are Fabric's own; others belong to whoever issues the certificates.</summary>
+    private static void CheckFrom(AskedMesh mesh, Located<string> from, DiagnosticBag diagnostics)
+    {
+        string[] segments = from.Value.Split('/');
+        if (segments is not ["site", not "*", ..] || !mesh.SitesByName.Refers(new Located<string>(segments[1], from.At))
+            || segments is not ["site", _, "gateway", not "*"])
+        {
+            return;
+        }
+
+        AskedSite? home = mesh.Gateways.Find(segments[3]).Site;
+        if (mesh.Gateways.Refers(new Located<string>(segments[3], from.At))
+            && home?.Name?.Value is { } site && site != segments[1])
+        {
+            diagnostics.Error(DiagnosticCodes.UnknownReference, from.At,
+                $"there is no gateway {Words.Quote(segments[3])} in site {Words.Quote(segments[1])}",
+                $"it is in site {site}");
+        }
+    }
+
+    private static void CheckTo(AskedMesh mesh, Located<string> to, HashSet<string> namespaces, DiagnosticBag diagnostics)
+    {
+        if (!to.Value.StartsWith("*.", StringComparison.Ordinal))
+        {
+            mesh.ServicesByName.Refers(to);
+        }
+        else if (!namespaces.Contains(to.Value[2..]) && !diagnostics.IsFull)
+        {
+            diagnostics.Error(DiagnosticCodes.UnknownReference, to.At,
+                $"there is no service in namespace {Words.Quote(to.Value[2..])}", Words.DidYouMean(to.Value[2..], namespaces));
+        }
+    }
+
+    private static void CheckPorts(AskedPolicy policy, Dictionary<string, HashSet<int>> portsOf, DiagnosticBag diagnostics)
+    {
+        List<HashSet<int>> covered = [.. policy.To.Select(to => portsOf.GetValueOrDefault(to.Value)).OfType<HashSet<int>>()];
+        foreach (Located<int> port in covered.Count == 0 ? []
+            : policy.Ports.Where(p => !covered.Exists(c => c.Contains(p.Value))))
+        {
+            List<int> ports = [.. covered.SelectMany(c => c).Distinct().Order().Take(9)];
+            diagnostics.Error(DiagnosticCodes.UnknownServicePort, port.At,
+                $"no service that policy {Words.Quote(policy.Name?.Value ?? "?")} covers has port {port.Value}",
+                ports.Count is 0 or > 8 ? null : $"their ports: {string.Join(", ", ports)}");
+        }
+    }
+
+    /// <summary>By what can stand in <c>to</c>: each service, and each namespace.</summary>
+    private static Dictionary<string, HashSet<int>> PortsOf(AskedMesh mesh)
+    {
+        var portsOf = new Dictionary<string, HashSet<int>>(StringComparer.Ordinal);
+        foreach ((string name, AskedService service) in mesh.ServicesByName.All)
+        {
+            string space = "*." + service.Namespace!.Value.Value;
+            portsOf.TryAdd(space, []);
+            portsOf.Add(name, [.. service.Ports.Select(p => p.Value.Port?.Value).OfType<int>()]);
+            portsOf[space].UnionWith(portsOf[name]);
+        }
+
+        return portsOf;
+    }
+}

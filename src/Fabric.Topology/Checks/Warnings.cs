@@ -1,0 +1,61 @@
+using Fabric.Topology.Asked;
+using Fabric.Topology.Model;
+
+namespace Fabric.Topology.Checks;
+
+/// <summary>Allowed, but probably not meant. They wait until there are no errors, which would cause most of them.</summary>
+internal static class Warnings
+{
+    public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        CheckEachSiteHasALink(mesh, diagnostics);
+        CheckEachServiceMayBeCalled(mesh, diagnostics);
+        foreach (Located<string> from in mesh.Policies.SelectMany(p => p.Value.From).Where(_ => !diagnostics.IsFull))
+        {
+            CheckWorkloadIsDeclared(mesh, from, diagnostics);
+        }
+    }
+
+    private static void CheckEachSiteHasALink(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        HashSet<string> linked = [.. mesh.Links.SelectMany(l => l.Value.Ends).Select(e => e.Value.Gateway!.Value.Value)];
+        foreach (Located<string> site in mesh.Sites.Count < 2 ? [] : mesh.Sites.Select(s => s.Value)
+            .Where(s => !s.Gateways.Any(g => linked.Contains(g.Value.Name!.Value.Value))).Select(s => s.Name!.Value))
+        {
+            diagnostics.Warning(DiagnosticCodes.SiteWithoutLink, site.At,
+                $"site {Words.Quote(site.Value)} has no link: no other site reaches it",
+                "add one of its gateways to the ends of a link");
+        }
+    }
+
+    private static void CheckEachServiceMayBeCalled(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        HashSet<string> allowed = [.. mesh.Policies.Where(p => p.Value.Action!.Value.Value == PolicyAction.Allow)
+            .SelectMany(p => p.Value.To).Select(t => t.Value)];
+        foreach ((string name, AskedService service) in mesh.ServicesByName.All)
+        {
+            if (!allowed.Contains(name) && !allowed.Contains("*." + service.Namespace!.Value.Value))
+            {
+                diagnostics.Warning(DiagnosticCodes.NobodyMayCall, service.Name!.Value.At,
+                    $"no policy allows anyone to call service {Words.Quote(name)}",
+                    "nothing is allowed that no policy allows: add one with action: allow");
+            }
+        }
+    }
+
+    /// <summary>Only a warning: workloads may also prove who they are with certificates of their own.</summary>
+    private static void CheckWorkloadIsDeclared(AskedMesh mesh, Located<string> from, DiagnosticBag diagnostics)
+    {
+        if (from.Value.Split('/') is not ["site", { } site, "workload", { } name] || name == "*"
+            || mesh.DeclaredWorkloads.Contains($"{site}/{name}"))
+        {
+            return;
+        }
+
+        string prefix = site + "/";
+        diagnostics.Warning(DiagnosticCodes.UndeclaredWorkload, from.At,
+            $"no workload {Words.Quote(name)} is declared in site {Words.Quote(site)}",
+            Words.DidYouMean(name, mesh.DeclaredWorkloads.Where(k => k.StartsWith(prefix, StringComparison.Ordinal))
+                .Select(k => k[prefix.Length..])));
+    }
+}

@@ -1,0 +1,62 @@
+using System.Net;
+using Fabric.Gateway.Dns;
+using Fabric.Protocol.Dns;
+
+namespace Fabric.Gateway.Tests.Dns;
+
+/// <summary>One zone with every kind of service, and how to ask it.</summary>
+internal static class DnsFixtures
+{
+    public const string Domain = "svc.clusterset.local";
+
+    public static readonly DnsRecord Opt = new(DnsName.Root, (DnsClass)1232, 0, new DnsOpt([]));
+
+    public static readonly DnsService[] Services =
+    [
+        new(
+            "web", "shop", IPAddress.Parse("127.64.3.9"),
+            [new("http", 80, true), new("https", 443, true), new("dns", 53, false)], true),
+        new("db", "shop", IPAddress.Parse("fd00::7"), [new(null, 5432, true)], true),
+        new("idle", "shop", IPAddress.Parse("127.64.3.10"), [new("http", 80, true)], false),
+    ];
+
+    public static DnsZone Zone(IEnumerable<DnsService>? services = null, DnsZoneOptions? options = null) => DnsZone.Build(
+        Domain, services ?? Services, 42,
+        options ?? new DnsZoneOptions
+        {
+            ReverseRanges = [IPNetwork.Parse("127.64.0.0/16")],
+            ServerAddresses = [IPAddress.Parse("127.0.0.5")],
+        });
+
+    public static DnsMessage Query(string name, DnsType type) => new()
+    {
+        Id = 0xABCD,
+        Flags = DnsFlags.RecursionDesired,
+        Questions = [new DnsQuestion(DnsName.Parse(name), type, DnsClass.Internet)],
+    };
+
+    public static byte[] Bytes(this DnsMessage message)
+    {
+        var buffer = new byte[DnsLimits.Tcp];
+        return buffer[..message.Write(buffer)];
+    }
+
+    public static DnsMessage Read(ReadOnlySpan<byte> bytes)
+    {
+        Assert.True(DnsMessage.TryRead(bytes, out var message), Convert.ToHexString(bytes));
+        return message;
+    }
+
+    public static DnsMessage Ask(this DnsZone zone, string name, DnsType type) => zone.Ask(Query(name, type));
+
+    public static DnsMessage Ask(this DnsZone zone, DnsMessage query, DnsTransport transport = DnsTransport.Udp)
+    {
+        var response = new byte[transport == DnsTransport.Udp ? DnsResponder.UdpBuffer : DnsLimits.Tcp];
+        var length = DnsResponder.Respond(zone, query.Bytes(), response, transport, out var rcode);
+        var message = Read(response.AsSpan(0, length));
+        Assert.Equal((query.Id, query.Opcode, rcode), (message.Id, message.Opcode, message.Rcode));
+        Assert.True((message.Flags & DnsFlags.Response) != 0);
+        Assert.Equal(query.Opt is not null, message.Opt is not null);
+        return message;
+    }
+}

@@ -1,0 +1,93 @@
+using System.Security.Cryptography.X509Certificates;
+using System.Threading.Channels;
+using Fabric.Testing;
+
+namespace Fabric.Identity.Tests;
+
+public class RenewalLoopTests
+{
+    private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    [Theory]
+    [InlineData(0, 12.0)]
+    [InlineData(-1, 10.8)]
+    [InlineData(1, 13.2)]
+    [InlineData(5, 13.2)]
+    public void Renews_at_half_life(double jitter, double hours) =>
+        Assert.Equal(hours, (RenewalLoop.RenewAt(Start, Start.AddHours(24), jitter) - Start).TotalHours, 6);
+
+    [Theory]
+    [InlineData(1, 0, 5)]
+    [InlineData(2, 0, 10)]
+    [InlineData(6, 0, 160)]
+    [InlineData(7, 0, 300)]
+    [InlineData(1_000_000, 0, 300)]
+    [InlineData(1, 1, 6)]
+    [InlineData(1, -1, 4)]
+    public void Backs_off(int failures, double jitter, double seconds) =>
+        Assert.Equal(seconds, RenewalLoop.RetryAfter(failures, jitter).TotalSeconds, 6);
+
+    /// <summary>A week with an authority that is away for its second day: renewed in time before and after, retried in between.</summary>
+    [Fact]
+    public Task Renews_through_a_week() => Task.Run(async () =>
+    {
+        // Without a synchronization context, the loop runs on within Advance, up to its next wait: nothing is left to chance.
+        using var mesh = new Mesh();
+        var identity = mesh.Join("paris", "paris-a");
+        var attempts = Channel.CreateUnbounded<RenewalAttempt>();
+        var awayFrom = mesh.Time.GetUtcNow().AddHours(20);
+        var loop = new RenewalLoop(
+            ct => identity.RenewAsync((csr, _) => mesh.Time.GetUtcNow() is var now && now > awayFrom && now < awayFrom.AddHours(6)
+                ? throw new JoinException(JoinFailure.Unreachable, "away")
+                : Task.FromResult(mesh.Ca.Issue(identity.Id, csr)), ct),
+            () => identity.Validity, mesh.Time, new Random(1), a => Assert.True(attempts.Writer.TryWrite(a)));
+        using var stop = new CancellationTokenSource();
+        var running = loop.RunAsync(stop.Token);
+
+        var seen = new List<RenewalAttempt>();
+        var serials = new HashSet<string> { Serial() };
+        while (mesh.Time.GetUtcNow() < Start.AddDays(7))
+        {
+            mesh.Time.Advance(TimeSpan.FromMinutes(1));
+            while (attempts.Reader.TryRead(out var attempt))
+            {
+                seen.Add(attempt);
+                serials.Add(Serial());
+            }
+
+            Assert.InRange(mesh.Time.GetUtcNow(), identity.Validity.NotBefore, identity.Validity.NotAfter);
+        }
+
+        stop.Cancel();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running.WaitAsync(TimeSpan.FromSeconds(10)));
+        var failed = seen.Where(a => a.Error is not null).ToList();
+        var renewed = seen.Where(a => a.Error is null).ToList();
+        Assert.InRange(renewed.Count, 12, 17);
+        Assert.Equal(renewed.Count + 1, serials.Count);
+        Assert.InRange(failed.Count, 6, 90);
+        Assert.Equal(Enumerable.Range(1, failed.Count), failed.Select(f => f.FailuresInARow));
+        Assert.All(failed.Zip(failed.Skip(1)), p => Assert.True(p.Second.At - p.First.At <= RenewalLoop.LongestRetry * 1.2));
+
+        string Serial() => identity.Certificate.TargetCertificate.SerialNumber;
+    });
+
+    [Fact]
+    public async Task A_failed_renewal_leaves_the_present_certificate()
+    {
+        using var mesh = new Mesh();
+        var identity = mesh.Join("paris", "paris-a");
+        var before = identity.Certificate;
+        using var other = new Mesh("other.example");
+
+        await Assert.ThrowsAsync<JoinException>(() => identity.RenewAsync((csr, _) =>
+            Task.FromResult(other.Ca.Issue(new GatewayId("other.example", "paris", "paris-a"), csr)), default));
+        Assert.Same(before, identity.Certificate);
+
+        await identity.RenewAsync((csr, _) => Task.FromResult(mesh.Ca.Issue(identity.Id, csr)), default);
+        Assert.NotEqual(Key(before.TargetCertificate), Key(identity.Certificate.TargetCertificate));
+        var reloaded = GatewayIdentity.Load(new GatewayKeyStore(mesh.Folder["paris-paris-a"]), mesh.Time);
+        Assert.Equal(identity.Certificate.TargetCertificate.Thumbprint, reloaded.Certificate.TargetCertificate.Thumbprint);
+
+        static string Key(X509Certificate2 c) => Convert.ToHexString(c.PublicKey.ExportSubjectPublicKeyInfo());
+    }
+}

@@ -1,0 +1,186 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Fabric.Identity.Svid;
+
+namespace Fabric.Identity.Tests.Svid;
+
+/// <summary>One certificate per rule, each good but for the one thing, signed by an issuer that the bundle trusts.</summary>
+public sealed class SvidVerifierTests : IDisposable
+{
+    private const string Good = "spiffe://acme.example/site/paris/gateway/a";
+    private static readonly DateTimeOffset Now = new(2026, 6, 1, 12, 0, 0, TimeSpan.Zero);
+
+    private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    private readonly X509Certificate2 _root = Root();
+
+    public void Dispose()
+    {
+        _key.Dispose();
+        _root.Dispose();
+    }
+
+    [Fact]
+    public void Accepts_what_keeps_every_rule()
+    {
+        var verdict = Verify(Leaf(_ => { }));
+        Assert.Equal((new GatewayId("acme.example", "paris", "a"), SvidRejection.None, ""),
+            (verdict.Id!.Value, verdict.Rejection, verdict.Reason));
+    }
+
+    [Theory]
+    [InlineData(SvidRejection.NoUriName, "has no URI name")]
+    [InlineData(SvidRejection.ManyUriNames, "has 2 URI names")]
+    [InlineData(SvidRejection.NotASpiffeId, "does not begin with spiffe://")]
+    [InlineData(SvidRejection.ForeignTrustDomain, "is not of trust domain acme.example")]
+    [InlineData(SvidRejection.NotAGateway, "names no gateway")]
+    [InlineData(SvidRejection.SubjectNameNotCritical, "must be critical")]
+    [InlineData(SvidRejection.IsAuthority, "cA=true")]
+    [InlineData(SvidRejection.KeyUsage, "digitalSignature")]
+    [InlineData(SvidRejection.ExtendedKeyUsage, "serverAuth and clientAuth")]
+    [InlineData(SvidRejection.KeyType, "P-256")]
+    [InlineData(SvidRejection.NotYetValid, "compare the clocks")]
+    [InlineData(SvidRejection.Expired, "expired at")]
+    [InlineData(SvidRejection.UntrustedChain, "does not chain")]
+    [InlineData(SvidRejection.Malformed, "malformed")]
+    public void Rejects(SvidRejection rejection, string because)
+    {
+        foreach (var leaf in Bad(rejection))
+        {
+            var verdict = Verify(leaf);
+            Assert.Null(verdict.Id);
+            Assert.Equal(rejection, verdict.Rejection);
+            Assert.Contains(because, verdict.Reason);
+        }
+    }
+
+    /// <summary>Every code has a certificate that earns it, so the theory above covers the closed set.</summary>
+    [Fact]
+    public void Every_code_is_reachable()
+    {
+        var tested = typeof(SvidVerifierTests).GetMethod(nameof(Rejects))!.GetCustomAttributes(false).OfType<InlineDataAttribute>()
+            .Select(d => (SvidRejection)d.GetData(null!).Single()[0]);
+        Assert.Equal(Enum.GetValues<SvidRejection>().Where(r => r != SvidRejection.None).Order(), tested.Order());
+    }
+
+    /// <summary>Random bytes changed anywhere in a good certificate: no exception, and never another name than its own.</summary>
+    [Fact]
+    public void Fuzz()
+    {
+        var random = new Random(3);
+        var good = Leaf(_ => { }).RawData;
+        for (var i = 0; i < 5000; i++)
+        {
+            var der = (byte[])good.Clone();
+            for (var edits = random.Next(1, 4); edits > 0; edits--)
+            {
+                der[random.Next(der.Length)] ^= (byte)random.Next(1, 256);
+            }
+
+            X509Certificate2 leaf;
+            try
+            {
+                leaf = X509CertificateLoader.LoadCertificate(der);
+            }
+            catch (CryptographicException)
+            {
+                continue;
+            }
+
+            using (leaf)
+            {
+                Assert.Null(Verify(leaf).Id);
+            }
+        }
+    }
+
+    private IEnumerable<X509Certificate2> Bad(SvidRejection rejection) => rejection switch
+    {
+        SvidRejection.NoUriName => [Leaf(e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.17")))), Leaf(Replace("2.5.29.17", Dns()))],
+        SvidRejection.ManyUriNames => [Leaf(Replace("2.5.29.17", TwoNames()))],
+        SvidRejection.NotASpiffeId => [Named("https://acme.example/x")],
+        SvidRejection.ForeignTrustDomain => [Named(Good.Replace("acme", "evil")), Named(Good.Replace("acme.example", "acme.example.evil"))],
+        SvidRejection.NotAGateway => [Named("spiffe://acme.example"), Named("spiffe://acme.example/site/paris/workload/a")],
+        SvidRejection.SubjectNameNotCritical => [Leaf(Replace("2.5.29.17", UriNames.Write(Good, critical: false)))],
+        SvidRejection.IsAuthority => [Leaf(Replace("2.5.29.19", new X509BasicConstraintsExtension(true, false, 0, true)))],
+        SvidRejection.KeyUsage =>
+        [
+            Leaf(e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.15")))),
+            Usage(X509KeyUsageFlags.KeyAgreement, true),
+            Usage(X509KeyUsageFlags.DigitalSignature, critical: false),
+            Usage(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyCertSign, true),
+            Usage(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.CrlSign, true),
+        ],
+        SvidRejection.ExtendedKeyUsage =>
+        [
+            Leaf(e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.37")))),
+            Leaf(Replace("2.5.29.37", new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], false))),
+            Leaf(Replace("2.5.29.37", new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], false))),
+        ],
+        SvidRejection.KeyType => [Leaf(_ => { }, over: ECDsa.Create(ECCurve.NamedCurves.nistP384))],
+        SvidRejection.NotYetValid => [Leaf(_ => { }, from: Now.AddMinutes(1))],
+        SvidRejection.Expired => [Leaf(_ => { }, from: Now.AddHours(-25), until: Now.AddSeconds(-1))],
+        SvidRejection.UntrustedChain => [Leaf(_ => { }, issuer: Root()), Leaf(_ => { }, issuer: UntrustedIssuing())],
+        SvidRejection.Malformed => [Leaf(Replace("2.5.29.17", new X509Extension("2.5.29.17", [0x30, 0x05, 0x86, 0x10, 1], true)))],
+        _ => throw new ArgumentOutOfRangeException(nameof(rejection)),
+    };
+
+    private SvidVerdict Verify(X509Certificate2 leaf) =>
+        SvidVerifier.Verify(leaf, [], "acme.example", TrustBundle.Of([_root]), [], Now);
+
+    private X509Certificate2 Named(string uri) => Leaf(Replace("2.5.29.17", UriNames.Write(uri, true)));
+
+    private X509Certificate2 Usage(X509KeyUsageFlags flags, bool critical) =>
+        Leaf(Replace("2.5.29.15", new X509KeyUsageExtension(flags, critical)));
+
+    private X509Certificate2 Leaf(Action<System.Collections.ObjectModel.Collection<X509Extension>> change,
+        ECDsa? over = null, X509Certificate2? issuer = null, DateTimeOffset? from = null, DateTimeOffset? until = null)
+    {
+        var request = new CertificateRequest("", over ?? _key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
+        request.CertificateExtensions.Add(
+            new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], false));
+        request.CertificateExtensions.Add(UriNames.Write(Good, true));
+        change(request.CertificateExtensions);
+        var by = issuer ?? _root;
+        using var signer = by.GetECDsaPrivateKey()!;
+        return request.Create(by.SubjectName, X509SignatureGenerator.CreateForECDsa(signer), from ?? Now.AddMinutes(-5),
+            until ?? Now.AddHours(24), [1, 2, 3, 4]);
+    }
+
+    private static X509Certificate2 Root()
+    {
+        var request = new CertificateRequest("CN=root", ECDsa.Create(ECCurve.NamedCurves.nistP256), HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+        return request.CreateSelfSigned(Now.AddYears(-1), Now.AddYears(9));
+    }
+
+    /// <summary>An issuer without cA=true: a leaf that signs leaves.</summary>
+    private X509Certificate2 UntrustedIssuing()
+    {
+        var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=leaf that signs", key, HashAlgorithmName.SHA256);
+        return request.Create(_root, Now.AddDays(-1), Now.AddDays(2), [9]).CopyWithPrivateKey(key);
+    }
+
+    private static X509Extension Dns()
+    {
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("acme.example");
+        return names.Build(critical: true);
+    }
+
+    private static X509Extension TwoNames()
+    {
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddUri(new Uri(Good));
+        names.AddUri(new Uri(Good + "b"));
+        return names.Build(critical: true);
+    }
+
+    private static Action<System.Collections.ObjectModel.Collection<X509Extension>> Replace(string oid, X509Extension by) =>
+        e => e[e.IndexOf(Find(e, oid))] = by;
+
+    private static X509Extension Find(IEnumerable<X509Extension> all, string oid) => all.Single(e => e.Oid!.Value == oid);
+}

@@ -1,0 +1,70 @@
+using Fabric.Topology.Model;
+
+namespace Fabric.Topology.Tests;
+
+public class DiffTests
+{
+    private static readonly FabricTopology Before = Samples.Accept(Samples.TwoSites);
+
+    [Fact]
+    public void The_same_is_no_change_even_in_another_layout() =>
+        Assert.Empty(TopologyDiff.Between(Before, Samples.Accept("# comment\n" + Samples.TwoSites)));
+
+    [Fact]
+    public void Changes_name_object_and_values()
+    {
+        FabricTopology after = Samples.Accept(Samples.TwoSites
+            .Replace("type: interconnect\n", "type: interconnect\n    cost: 20\n    mtu: 9000\n")
+            .Replace("name: web", "name: api")
+            .Replace("{ name: virginia-1 }", "{ name: virginia-1, dashboard: off }")
+            .Replace("sites:\n", "probes: { misses: 5 }\nsites:\n")
+            + "workloads:\n  - { name: shop, site: paris, addresses: [ 10.1.0.0/24 ] }\n");
+
+        Assert.Equal(
+            [
+                "~ mesh acme.example: misses: 3 → 5",
+                "~ gateway virginia-1: dashboard: 127.0.0.1:8700 → off",
+                "~ link dx (paris-1, virginia-1): cost: 0 → 20; mtu: 1500 → 9000",
+                "+ service api.shop: address: derived; ports: 80 tcp; health: tcp / every 1s within 500ms, down after 2, "
+                    + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
+                "- service web.shop: address: derived; ports: 80 tcp; health: tcp / every 1s within 500ms, down after 2, "
+                    + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
+                "+ workload paris/shop: addresses: 10.1.0.0/24",
+            ],
+            TopologyDiff.Between(Before, after).Select(c => c.ToString()));
+    }
+
+    [Fact]
+    public void Backwards_added_is_removed()
+    {
+        FabricTopology after = Golden.Load(Path.Combine(Golden.Topologies, "cluster-and-vm.yaml")).Topology!;
+        static ChangeKind Back(ChangeKind kind) => kind switch
+        {
+            ChangeKind.Added => ChangeKind.Removed,
+            ChangeKind.Removed => ChangeKind.Added,
+            _ => kind,
+        };
+
+        Assert.Equal(
+            TopologyDiff.Between(Before, after).Select(c => $"{c.Kind} {c.ObjectKind} {c.Name}"),
+            TopologyDiff.Between(after, Before).Select(c => $"{Back(c.Kind)} {c.ObjectKind} {c.Name}"));
+    }
+
+    /// <summary>A property of the model that the diff does not know would make a change invisible.</summary>
+    [Theory]
+    [InlineData(typeof(FabricTopology), 9)]
+    [InlineData(typeof(Site), 3)]
+    [InlineData(typeof(SiteGateway), 8)]
+    [InlineData(typeof(Link), 7)]
+    [InlineData(typeof(LinkEnd), 3)]
+    [InlineData(typeof(Service), 7)]
+    [InlineData(typeof(ServicePort), 3)]
+    [InlineData(typeof(ServiceExport), 2)]
+    [InlineData(typeof(ServiceEndpoint), 3)]
+    [InlineData(typeof(HealthCheck), 6)]
+    [InlineData(typeof(Workload), 3)]
+    [InlineData(typeof(Policy), 5)]
+    [InlineData(typeof(ProbeSettings), 4)]
+    public void The_diff_was_written_for_as_many_properties_as_there_are(Type type, int known) =>
+        Assert.Equal(known, type.GetProperties().Length);
+}
