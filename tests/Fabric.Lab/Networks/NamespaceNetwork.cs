@@ -44,6 +44,7 @@ public sealed class NamespaceNetwork : LabNetwork
     public override LabSite Factory { get; } = Site("factory");
 
     public override string SecondLink => "vpn";
+    public override string Authority => "203.0.113.2:7443";
     public override int WebPort => 80;
 
     public override string Topology => """
