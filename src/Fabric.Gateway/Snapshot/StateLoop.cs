@@ -102,7 +102,7 @@ internal sealed class StateLoop : IDisposable
             _thread.Join();
         }
 
-        _signal.Dispose();
+        // Not the signal: checks, probes and sessions that stop after the loop may still say that something changed.
         _firstTurn.Dispose();
     }
 
