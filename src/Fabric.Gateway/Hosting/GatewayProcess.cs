@@ -144,6 +144,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
+                // Whatever is there next is new: also what ran before.
+                _seen = "";
                 _loop.Refuse(e.Message);
                 return !force ? (_topology.Revision, false) : throw new TopologyRefusedException(e.Message);
             }
