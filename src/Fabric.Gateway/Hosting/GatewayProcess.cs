@@ -47,6 +47,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private readonly StateFolder _state;
     private readonly GatewayIdentity _identity;
     private readonly TopologySource _source;
+    private readonly string? _fallback;
     private FabricTopology _topology;
     private string _seen = "";
     private StateLoop _loop = null!;
@@ -69,15 +70,15 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        var (topology, files, fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
-        (_topology, _seen) = (topology, _source.Fingerprint);
-        if (fallback is null)
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
+        _seen = _source.Fingerprint;
+        if (_fallback is null)
         {
             _source.Keep(files);
         }
         else
         {
-            Log.TopologyFromLastGood(_log, options.Topology, fallback);
+            Log.TopologyFromLastGood(_log, options.Topology, _fallback);
         }
     }
 
@@ -241,6 +242,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Services(publisher), _time, logs));
 
         _loop.Accept(_topology);
+        if (_fallback is not null)
+        {
+            _loop.Refuse(_fallback);
+        }
+
         _loop.Start();
         _overlay?.Start();
         if (!_loop.WaitForFirst(_startLimit))
