@@ -36,7 +36,7 @@ internal sealed class EgressDecider(
             return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
         }
 
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal))
+        if (IsReserved(open))
         {
             return new(peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
@@ -51,7 +51,7 @@ internal sealed class EgressDecider(
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
         // A refusal was written when it was decided; what no endpoint took was never a session.
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal)
+        if (IsReserved(open)
             || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
         {
             return;
@@ -68,6 +68,9 @@ internal sealed class EgressDecider(
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
         });
     }
+
+    /// <summary>A declared service may be called fabric, but has a port.</summary>
+    private static bool IsReserved(StreamOpen open) => open.Port == 0 && open.Service.StartsWith("fabric.", StringComparison.Ordinal);
 
     private EgressVerdict Decide(FabricSnapshot now, string? peer, StreamOpen open)
     {
