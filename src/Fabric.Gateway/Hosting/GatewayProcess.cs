@@ -34,6 +34,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan _introductionLimit = TimeSpan.FromSeconds(5);
 
     private readonly DaemonOptions _options;
     private readonly TimeProvider _time;
@@ -285,7 +286,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
             {
                 if (_overlay is { } overlay && connection.Peer is { } peer)
                 {
-                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), _stop.Token);
+                    using var limit = new CancellationTokenSource(_introductionLimit, _time);
+                    using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, _stop.Token);
+                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), either.Token);
                 }
             },
         };
