@@ -57,7 +57,9 @@ internal sealed class EgressDecider(
             return;
         }
 
-        var rule = snapshot() is { } now ? now.Policies.Evaluate(SiteOf(now, peer) ?? "", open.Caller, open.Service, open.Port).RuleName : null;
+        // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
+        var rule = snapshot() is { } now && SiteOf(now, peer) is { } site
+            && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
         audit.Add(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             Endpoint = summary.Endpoint?.ToString(),
