@@ -34,6 +34,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan _introductionLimit = TimeSpan.FromSeconds(5);
 
     private readonly DaemonOptions _options;
     private readonly TimeProvider _time;
@@ -47,6 +48,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private readonly StateFolder _state;
     private readonly GatewayIdentity _identity;
     private readonly TopologySource _source;
+    private readonly string? _fallback;
     private FabricTopology _topology;
     private string _seen = "";
     private StateLoop _loop = null!;
@@ -69,15 +71,15 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        var (topology, files, fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
-        (_topology, _seen) = (topology, _source.Fingerprint);
-        if (fallback is null)
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
+        _seen = _source.Fingerprint;
+        if (_fallback is null)
         {
             _source.Keep(files);
         }
         else
         {
-            Log.TopologyFromLastGood(_log, options.Topology, fallback);
+            Log.TopologyFromLastGood(_log, options.Topology, _fallback);
         }
     }
 
@@ -144,6 +146,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
+                // Whatever is there next is new: also what ran before.
+                _seen = "";
                 _loop.Refuse(e.Message);
                 return !force ? (_topology.Revision, false) : throw new TopologyRefusedException(e.Message);
             }
@@ -239,6 +243,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Services(publisher), _time, logs));
 
         _loop.Accept(_topology);
+        if (_fallback is not null)
+        {
+            _loop.Refuse(_fallback);
+        }
+
         _loop.Start();
         _overlay?.Start();
         if (!_loop.WaitForFirst(_startLimit))
@@ -277,7 +286,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
             {
                 if (_overlay is { } overlay && connection.Peer is { } peer)
                 {
-                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), _stop.Token);
+                    using var limit = new CancellationTokenSource(_introductionLimit, _time);
+                    using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, _stop.Token);
+                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), either.Token);
                 }
             },
         };

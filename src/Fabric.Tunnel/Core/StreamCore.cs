@@ -293,10 +293,19 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
             }
         }
 
-        // Whichever lane it went out on: the peer may have acknowledged it on the one that died, and have forgotten the stream.
+        AnswersMayBeLost(now);
+        NeedAck(AckNeed.Now, now);
+        session.Schedule(this, now);
+    }
+
+    /// <summary>
+    /// The peer may have acknowledged FIN or RESET on a lane that died, whichever lane they went out on, and have forgotten the
+    /// stream since: say them again.
+    /// </summary>
+    public void AnswersMayBeLost(TimeSpan now)
+    {
         _resetSent = false;
         _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
-        NeedAck(AckNeed.Now, now);
         session.Schedule(this, now);
     }
 
@@ -329,7 +338,7 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
         WriteAck(batch);
     }
 
-    /// <summary>Writes data, at most <paramref name="quantum"/> bytes of it, and FIN after the last.</summary>
+    /// <summary>Writes data, in frames of at most <paramref name="quantum"/> bytes together, and FIN after the last.</summary>
     public void WriteData(FrameBatch batch, int slot, int quantum)
     {
         Touch(slot);
@@ -342,14 +351,14 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
         {
             var offset = Send.Next;
             var known = Send.MaxSent - offset;
-            if (!Send.TryTake(Math.Min(quantum, FrameHeader.MaxData), out var piece))
+            if (!Send.TryTake(Math.Min(quantum - FrameHeader.Size, FrameHeader.MaxData), out var piece))
             {
                 break;
             }
 
             session.CountSent(piece.Length, known);
             batch.Add(new FrameHeader(FrameType.Data, piece.Length, Id, offset), piece);
-            quantum -= piece.Length;
+            quantum -= FrameHeader.Size + piece.Length;
         }
 
         if (Send.Unsent == 0 && _finQueued && !_finSent && !batch.IsFull)
