@@ -88,8 +88,7 @@ say "building"
 if [ "${#wanted[@]}" -eq 0 ]; then
   dotnet build Fabric.sln -c Release -v q --nologo
 else
-  # The lab runs the programs, which its project does not reference.
-  for target in src/Fabric.Gateway src/Fabric.Cli "${projects[@]/#/tests/}"; do
+  for target in "${projects[@]/#/tests/}"; do
     dotnet build "$target" -c Release -v q --nologo
   done
 fi

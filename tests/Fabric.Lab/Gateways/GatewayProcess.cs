@@ -44,7 +44,10 @@ public sealed class GatewayProcess : IAsyncDisposable
     public LabSite Site { get; }
 
     public string State => _work.Of(Site.Name, "state");
-    public string TopologyFolder => _work.Of(Site.Name, "topology");
+
+    /// <summary>On the authority's host the folder that <c>fabric init</c> made; elsewhere joining fills it.</summary>
+    public string TopologyFolder => Ca is null ? _work.Of(Site.Name, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
+
     public string Socket => _work.Of(Site.Name, "fabricd.sock");
     public string AuditLog => Path.Combine(State, "audit.log");
 
