@@ -1,0 +1,50 @@
+using Fabric.Lab.Gateways;
+using Fabric.Lab.Networks;
+using Fabric.Lab.Processes;
+using Fabric.Lab.Workloads;
+using Fabric.Protocol.Proto;
+
+namespace Fabric.Lab.Demo;
+
+/// <summary>A download during which dx went dark: where it was cut, how it ended, and how long the fall took to be noticed.</summary>
+public sealed record SilentCut(long CutAt, DownloadResult Download, double DetectedMs);
+
+/// <summary>Fetches the payload from virginia, and cuts dx on the way. Leaves it cut.</summary>
+public static class SilentCuts
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
+
+    /// <param name="at">When to cut: the part of the payload that has come.</param>
+    public static async Task<SilentCut> Run(LabFabric fabric, Action<string> now, double at = 0.25)
+    {
+        var virginia = fabric.Network.Virginia.Gateway;
+        Expect("dx", await fabric.Paris.Status(), virginia);
+        await using var download = await Download.Start(fabric.Work, fabric.Network, fabric.Payload);
+        await download.Reach((long)(fabric.Payload.Length * at), Limit);
+        await fabric.Network.CutDx();
+        var cutAt = download.Received;
+        if (cutAt == fabric.Payload.Length)
+        {
+            throw new LabException("the download had ended before the line was cut: it needs a larger payload");
+        }
+
+        now($"dx is dark after {cutAt:N0} bytes");
+        await fabric.Paris.Until("dx down", TimeSpan.FromSeconds(10), s => Dx(s).State == "down");
+        var result = await download.Finish(Limit);
+        var status = await fabric.Paris.Status();
+        Expect(fabric.Network.SecondLink, status, virginia);
+        // Either end notices by itself; the later one counts.
+        return new SilentCut(cutAt, result, Math.Max(Dx(status).DetectedMs, Dx(await fabric.Virginia.Status()).DetectedMs));
+    }
+
+    private static LinkStatus Dx(Status status) => status.Links.Single(l => l.Name == "dx");
+
+    private static void Expect(string link, Status status, string peer)
+    {
+        var gateway = status.Sites.SelectMany(s => s.Gateways).Single(g => g.Name == peer);
+        if (gateway.ActiveLink != link)
+        {
+            throw new LabException($"the active link to {peer} must be {link}; it is '{gateway.ActiveLink}' ({gateway.ActiveReason})");
+        }
+    }
+}

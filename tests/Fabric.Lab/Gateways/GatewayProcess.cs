@@ -1,0 +1,124 @@
+using System.Net.Sockets;
+
+using Fabric.Lab.Networks;
+using Fabric.Lab.Processes;
+using Fabric.Protocol.Grpc;
+using Fabric.Protocol.Proto;
+
+namespace Fabric.Lab.Gateways;
+
+/// <summary>
+/// fabricd of a site, which may be started, stopped and killed again and again over the same state. Its status is asked over its
+/// admin socket, as <c>fabric status</c> does, without the cost of starting a program for each question.
+/// </summary>
+public sealed class GatewayProcess : IAsyncDisposable
+{
+    private readonly WorkFolder _work;
+    private readonly LabNetwork _network;
+    private readonly Programs _programs;
+    private readonly HttpMessageInvoker _invoker;
+    private readonly GrpcClient _admin;
+    private Daemon? _daemon;
+
+    public GatewayProcess(WorkFolder work, LabNetwork network, LabSite site, Programs programs)
+    {
+        (_work, _network, Site, _programs) = (work, network, site, programs);
+        work.Folder(site.Name);
+        _invoker = GrpcHandler.OverStreams(async cancel =>
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            try
+            {
+                await socket.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancel);
+                return new NetworkStream(socket, ownsSocket: true);
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        });
+        _admin = new GrpcClient(_invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
+    }
+
+    public LabSite Site { get; }
+
+    public string State => _work.Of(Site.Name, "state");
+    public string TopologyFolder => _work.Of(Site.Name, "topology");
+    public string Socket => _work.Of(Site.Name, "fabricd.sock");
+    public string AuditLog => Path.Combine(State, "audit.log");
+
+    public bool IsAlive => _daemon is { IsAlive: true };
+    public int Pid => _daemon?.Pid ?? 0;
+
+    /// <summary>The folder of the mesh's CA, when this is the gateway that holds it.</summary>
+    public string? Ca { get; init; }
+
+    public void Start() => _daemon = Daemon.Start(_work, $"{Site.Name}/fabricd", _network.Inside(Site,
+        [_programs.Fabricd, "--state", State, "--topology", TopologyFolder, "--socket", Socket, "--drain-seconds", "1",
+            .. Ca is null ? Array.Empty<string>() : ["--ca", Ca], .. _network.GatewayArguments(Site)]), Programs.Environment);
+
+    /// <summary>Waits until it says that it serves: ready, or degraded because a link or service is down.</summary>
+    public async Task<Status> Ready(TimeSpan limit)
+    {
+        Status? last = null;
+        return await Wait.For($"{Site.Gateway} to be ready", limit, async () =>
+        {
+            if (!IsAlive)
+            {
+                throw new LabException($"fabricd of {Site.Name} ended\n{Tail()}");
+            }
+
+            last = await TryStatus();
+            return last is { State: "ready" or "degraded" } ? last : null;
+        }, () => $"last seen: {last?.State ?? "no answer"}\n{Tail()}");
+    }
+
+    /// <summary>Waits until its status is as it must be.</summary>
+    public async Task<Status> Until(string what, TimeSpan limit, Func<Status, bool> holds)
+    {
+        Status? last = null;
+        return await Wait.For($"{Site.Gateway}: {what}", limit, async () =>
+        {
+            last = await TryStatus() ?? last;
+            return last is not null && holds(last) ? last : null;
+        }, () => $"last seen: {last}\n{Tail()}");
+    }
+
+    public Task<Status> Status() => _admin.UnaryAsync(AdminMethods.GetStatus, new GetStatusRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(5) });
+
+    /// <summary>Null while it does not answer.</summary>
+    public async Task<Status?> TryStatus()
+    {
+        try
+        {
+            return File.Exists(Socket) ? await Status() : null;
+        }
+        catch (GrpcException e) when (e.Status is GrpcStatus.Unavailable or GrpcStatus.DeadlineExceeded)
+        {
+            return null;
+        }
+    }
+
+    public void Signal(int signal) => _daemon?.Signal(signal);
+
+    /// <summary>SIGTERM; gives its exit code.</summary>
+    public async Task<int> Stop() => _daemon is null ? 0 : await _daemon.Stop(TimeSpan.FromSeconds(10));
+
+    /// <summary>SIGKILL.</summary>
+    public async Task Kill()
+    {
+        if (_daemon is not null)
+        {
+            await _daemon.Kill();
+        }
+    }
+
+    public string Tail() => _daemon?.Tail() ?? $"fabricd of {Site.Name} was not started\n";
+
+    public async ValueTask DisposeAsync()
+    {
+        await Stop();
+        _invoker.Dispose();
+    }
+}

@@ -1,0 +1,211 @@
+using Fabric.Lab.Networks;
+using Fabric.Lab.Processes;
+using Fabric.Lab.Workloads;
+using Fabric.Protocol.Proto;
+
+namespace Fabric.Lab.Gateways;
+
+/// <summary>The three sites with everything in them: network, gateways, nginx, redis. Disposal removes all of it.</summary>
+public sealed class LabFabric : IAsyncDisposable
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+
+    private readonly WorkFolder _work;
+    private readonly Programs _programs;
+    private readonly List<IAsyncDisposable> _parts = [];
+    private Payload? _payload;
+
+    private LabFabric(WorkFolder work, string mode)
+    {
+        _work = work;
+        _programs = Programs.Find();
+        Network = mode == "namespaces" ? new NamespaceNetwork() : new LoopbackNetwork(
+            arguments => Fabric(["fault", .. arguments, "--socket", Paris!.Socket]));
+        Paris = new GatewayProcess(work, Network, Network.Paris, _programs) { Ca = work.Of("mesh", "ca") };
+        Virginia = new GatewayProcess(work, Network, Network.Virginia, _programs);
+        Factory = new GatewayProcess(work, Network, Network.Factory, _programs);
+    }
+
+    public LabNetwork Network { get; }
+    public GatewayProcess Paris { get; }
+    public GatewayProcess Virginia { get; }
+    public GatewayProcess Factory { get; }
+    public IReadOnlyList<GatewayProcess> Gateways => [Paris, Virginia, Factory];
+    public Nginx VirginiaWeb { get; private set; } = null!;
+    public Nginx FactoryWeb { get; private set; } = null!;
+    public WorkFolder Work => _work;
+    public Payload Payload => _payload ?? throw new InvalidOperationException("the workloads were not started");
+
+    /// <summary>Removes what an earlier run left, and builds the network. Mode: <c>namespaces</c> or <c>loopback</c>.</summary>
+    public static async Task<LabFabric> Build(string mode)
+    {
+        var fabric = new LabFabric(await WorkFolder.Take(), mode);
+        try
+        {
+            await fabric.Network.Build();
+            return fabric;
+        }
+        catch
+        {
+            await fabric.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>A whole fabric: built, joined, its workloads and gateways started, its links up.</summary>
+    public static async Task<LabFabric> Start(string mode, long payloadBytes)
+    {
+        var fabric = await Build(mode);
+        try
+        {
+            await fabric.Init();
+            await fabric.StartWorkloads(payloadBytes);
+            await fabric.Join();
+            await fabric.LinksUp();
+            await fabric.ServicesUp();
+            return fabric;
+        }
+        catch
+        {
+            await fabric.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary><c>fabric init</c>: the mesh's CA and the first topology.</summary>
+    public async Task Init()
+    {
+        var wanted = _work.Of("wanted.yaml");
+        await File.WriteAllTextAsync(wanted, Network.Topology);
+        await Fabric("init", "--dir", _work.Of("mesh"), "--trust-domain", "lab.example", "--topology", wanted);
+    }
+
+    public async Task StartWorkloads(long payloadBytes)
+    {
+        _payload = await Payload.Write(_work.Of("payload"), payloadBytes);
+        VirginiaWeb = Part(new Nginx(_work, Network, Network.Virginia, _payload));
+        FactoryWeb = Part(new Nginx(_work, Network, Network.Factory, _payload));
+        var redis = Part(new RedisServer(_work, Network, Network.Virginia));
+        await Task.WhenAll(VirginiaWeb.Start(), FactoryWeb.Start(), redis.Start());
+    }
+
+    /// <summary>Each gateway joins with a token of its own, and is started.</summary>
+    public async Task Join()
+    {
+        foreach (var gateway in Gateways)
+        {
+            CopyTopology(gateway);
+            var token = await Fabric("token", "create", $"{gateway.Site.Name}/{gateway.Site.Gateway}", "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"));
+            var file = _work.Of(gateway.Site.Name, "token");
+            await File.WriteAllTextAsync(file, token);
+            File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            await Fabric("join", "--token-file", file, "--state", gateway.State, "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"));
+            gateway.Start();
+        }
+
+        foreach (var gateway in Gateways)
+        {
+            await gateway.Ready(Limit);
+        }
+    }
+
+    /// <summary>A token that was used is refused.</summary>
+    public async Task ExpectTokensAreSpent()
+    {
+        var again = await Command.Run(FabricCommand("join", "--token-file", _work.Of(Network.Factory.Name, "token"), "--state", _work.Of("thief"),
+            "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology")));
+        if (again.ExitCode == 0)
+        {
+            throw new LabException($"a token was accepted twice: {again}");
+        }
+    }
+
+    /// <summary>Waits until every gateway sees all its links up and its peers connected.</summary>
+    public async Task LinksUp()
+    {
+        foreach (var gateway in Gateways)
+        {
+            await gateway.Until("all links up", Limit, s => s.Links.Count > 0 && s.Links.All(l => l.State == "up" && l.Lane == "up")
+                && s.Sites.SelectMany(x => x.Gateways).All(g => g.State is "self" or "connected"));
+        }
+    }
+
+    /// <summary>Waits until paris knows web.shop healthy in both sites, and cache.shop in one.</summary>
+    public Task<Status> ServicesUp() => Paris.Until("services healthy", Limit, s => s.Services.Count == 2
+        && s.Services.Single(x => x.Name == "web.shop").Sites.Count(x => x.State == "healthy") == 2
+        && s.Services.Single(x => x.Name == "cache.shop").Sites.Count(x => x.State == "healthy") == 1);
+
+    /// <summary>Waits until paris reaches virginia over that link.</summary>
+    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", Limit,
+        s => s.Sites.Single(x => x.Name == Network.Virginia.Name).Gateways.Single().ActiveLink == link);
+
+    /// <summary>Both gateways of dx end and start again, over their state.</summary>
+    public async Task Restart()
+    {
+        await Task.WhenAll(Paris.Stop(), Virginia.Stop());
+        Paris.Start();
+        Virginia.Start();
+        await LinksUp();
+        await ServicesUp();
+    }
+
+    /// <summary>A redis-cli session from paris to cache.shop.</summary>
+    public async Task<RedisSession> OpenRedis() => await RedisSession.Open(_work,
+        Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
+
+    /// <summary>The command line, checked: its output.</summary>
+    public async Task<string> Fabric(params string[] arguments) => (await Command.Run(FabricCommand(arguments))).Checked().Output;
+
+    /// <summary>curl of a path of web.shop as the shop in paris, or from that source address if one is given.</summary>
+    public async Task<CommandResult> Curl(string path = "/", string? from = null, int seconds = 5)
+    {
+        string[] options = await Network.CurlOptions(LabNetwork.Web, Network.WebPort);
+        return await Command.Run(Network.AtShop(["curl", "-sS", "-f", "-m", $"{seconds}",
+            .. from is null ? Array.Empty<string>() : ["--interface", from], .. options, $"http://{LabNetwork.Web}:{Network.WebPort}{path}"]));
+    }
+
+    /// <summary>What was said by every gateway of late.</summary>
+    public string Tails() => string.Concat(Gateways.Select(g => g.Tail()));
+
+    /// <summary>How a person would call the command line.</summary>
+    public string[] FabricCommand(params string[] arguments) =>
+        ["env", $"DOTNET_ROOT={Programs.Environment["DOTNET_ROOT"]}", _programs.Fabric, .. arguments];
+
+    public async ValueTask DisposeAsync()
+    {
+        // Each on its own: what fails to stop must not keep the rest.
+        var failures = new List<Exception>();
+        foreach (var part in _parts.AsEnumerable().Reverse().Concat([Paris, Virginia, Factory, Network, _work]))
+        {
+            try
+            {
+                await part.DisposeAsync();
+            }
+            catch (Exception e)
+            {
+                failures.Add(e);
+            }
+        }
+
+        if (failures.Count > 0)
+        {
+            throw new AggregateException("the lab could not remove all of itself", failures);
+        }
+    }
+
+    private void CopyTopology(GatewayProcess gateway)
+    {
+        Directory.CreateDirectory(gateway.TopologyFolder);
+        foreach (var file in Directory.GetFiles(_work.Of("mesh", "topology")))
+        {
+            File.Copy(file, Path.Combine(gateway.TopologyFolder, Path.GetFileName(file)), overwrite: true);
+        }
+    }
+
+    private T Part<T>(T part)
+        where T : IAsyncDisposable
+    {
+        _parts.Add(part);
+        return part;
+    }
+}

@@ -1,0 +1,251 @@
+using System.Globalization;
+using System.Net;
+
+using Fabric.Lab.Processes;
+
+namespace Fabric.Lab.Networks;
+
+/// <summary>
+/// Three sites in network namespaces, joined by two underlays. All three have the same LAN, as sites that grew apart do. The
+/// programs that call are on a machine of their own in paris, whose resolver and router is the gateway.
+/// <code>
+///  fabric-shop       fabric-paris                                  fabric-virginia
+///  ┌───────────┐    ┌──────────────────┐  dx: 10.10.0.0/24, a line ┌──────────────────────┐
+///  │ 10.20.0.10│lan0│ lan0 10.20.0.1   │ dx0 .1 ════════════ .2 dx0│ lan0 10.20.0.1 DNS   │
+///  │ 10.20.0.66├────┤      DNS         │                           │      10.20.0.80 nginx│
+///  └───────────┘    │ wan0 203.0.113.2 │                           │      10.20.0.63 redis│
+///   shop, guest     └────────┬─────────┘                           │ wan0 203.0.113.6     │
+///                            │                                     └──────────┬───────────┘
+///                         .1 │                                             .5 │
+///                    ┌───────┴────────────────────────────────────────────────┴─────────┐
+///                    │ fabric-internet: a router. 192.168.77.0/24 leaves it masqueraded, │
+///                    │ and nothing new gets in there                                     │
+///                    └────────────────────────────────┬─────────────────────────────────┘
+///                                        192.168.77.1 │
+///                                        192.168.77.2 │ wan0
+///                                          ┌──────────┴───────────┐
+///                          fabric-factory: │ lan0 10.20.0.80 nginx│ can only dial out
+///                                          └──────────────────────┘
+/// </code>
+/// </summary>
+public sealed class NamespaceNetwork : LabNetwork
+{
+    public const string Prefix = "fabric-";
+
+    private const string Internet = Prefix + "internet";
+    private const string Shop = Prefix + "shop";
+    private const string CutTable = "fabric_cut";
+
+    public override string Mode => "namespaces";
+
+    public override IPAddress Guest { get; } = IPAddress.Parse("10.20.0.66");
+    public override LabSite Paris { get; } = Site("paris");
+    public override LabSite Virginia { get; } = Site("virginia");
+    public override LabSite Factory { get; } = Site("factory");
+
+    public override string SecondLink => "vpn";
+    public override int WebPort => 80;
+
+    public override string Topology => """
+        fabric: 1
+        trustDomain: lab.example
+
+        sites:
+          - name: paris
+            serviceAddresses: 10.81.0.0/16
+            gateways:
+              - {name: paris-1, dns: "10.20.0.1:53"}
+          - name: virginia
+            serviceAddresses: 10.82.0.0/16
+            gateways:
+              - {name: virginia-1, dns: "10.20.0.1:53"}
+          - name: factory
+            serviceAddresses: 10.83.0.0/16
+            gateways:
+              - {name: factory-1, dns: "10.20.0.1:53"}
+
+        links:
+          - name: dx
+            type: interconnect
+            ends:
+              - {gateway: paris-1, address: 10.10.0.1}
+              - {gateway: virginia-1, address: 10.10.0.2}
+          - name: vpn
+            type: vpn
+            cost: 20
+            ends:
+              - {gateway: paris-1, address: 203.0.113.2}
+              - {gateway: virginia-1, address: 203.0.113.6}
+              - {gateway: factory-1}   # behind NAT: it dials out
+
+        services:
+          - name: web
+            namespace: shop
+            ports: [{port: 80, protocol: http}]
+            health: {type: http, path: /healthz}
+            exports:
+              - {site: virginia, endpoints: ["10.20.0.80:80"]}
+              - {site: factory, endpoints: ["10.20.0.80:80"]}
+          - name: cache
+            namespace: shop
+            ports: [{port: 6379}]
+            exports:
+              - {site: virginia, endpoints: ["10.20.0.63:6379"]}
+
+        workloads:
+          - {name: shop, site: paris, addresses: [10.20.0.10/32]}
+          - {name: guest, site: paris, addresses: [10.20.0.66/32]}
+
+        policies:
+          - name: shop-calls-shop
+            action: allow
+            from: [site/paris/workload/shop]
+            to: ["*.shop"]
+
+        """;
+
+    public override string[] GatewayArguments(LabSite site) => ["--wireguard", "auto", "--interface-prefix", InterfacePrefix(site), "--allow-faults"];
+
+    /// <summary>The sockets of userspace WireGuard lie in one folder for all namespaces: names differ by site.</summary>
+    public override string InterfacePrefix(LabSite site) => $"fab-{site.Name[0]}-";
+
+    public static string NamespaceOf(LabSite site) => Prefix + site.Name;
+
+    private static string[] Names => [Shop, Prefix + "paris", Prefix + "virginia", Prefix + "factory", Internet];
+
+    public override async Task Build()
+    {
+        await Remove();
+        foreach (var name in Names)
+        {
+            await Command.Do("ip", "netns", "add", name);
+            await In(name, "link set lo up");
+        }
+
+        // The LAN of paris ends at the machine of the callers, the others at nobody: not every kernel has dummy devices.
+        await Join(NamespaceOf(Paris), "lan0", "10.20.0.1/24", Shop, "lan0", "10.20.0.10/24");
+        await In(Shop, "addr add 10.20.0.66/24 dev lan0", "route add default via 10.20.0.1");
+        foreach (var site in new[] { Virginia, Factory })
+        {
+            await In(NamespaceOf(site), "link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up",
+                "addr add 10.20.0.1/24 dev lan0", "addr add 10.20.0.80/24 dev lan0", "addr add 10.20.0.63/24 dev lan0");
+        }
+
+        // An ordinary program there resolves through the gateway: ip netns exec puts these files over those in /etc.
+        var etc = Directory.CreateDirectory($"/etc/netns/{Shop}").FullName;
+        await File.WriteAllTextAsync(Path.Combine(etc, "resolv.conf"), "nameserver 10.20.0.1\noptions timeout:1 attempts:2\n");
+        await File.WriteAllTextAsync(Path.Combine(etc, "nsswitch.conf"), "hosts: files dns\n");
+
+        await Join(NamespaceOf(Paris), "dx0", "10.10.0.1/24", NamespaceOf(Virginia), "dx0", "10.10.0.2/24");
+        await Join(NamespaceOf(Paris), "wan0", "203.0.113.2/30", Internet, "paris0", "203.0.113.1/30");
+        await Join(NamespaceOf(Virginia), "wan0", "203.0.113.6/30", Internet, "virginia0", "203.0.113.5/30");
+        await Join(NamespaceOf(Factory), "wan0", "192.168.77.2/24", Internet, "factory0", "192.168.77.1/24");
+        await In(NamespaceOf(Paris), "route add default via 203.0.113.1");
+        await In(NamespaceOf(Virginia), "route add default via 203.0.113.5");
+        await In(NamespaceOf(Factory), "route add default via 192.168.77.1");
+        await Command.Do("ip", "netns", "exec", Internet, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward");
+        await Nft(Internet, """
+            table ip fabric_nat {
+              chain forward {
+                type filter hook forward priority 0; policy accept;
+                oifname "factory0" ct state established,related accept
+                oifname "factory0" drop
+              }
+              chain postrouting {
+                type nat hook postrouting priority 100;
+                ip saddr 192.168.77.0/24 masquerade
+              }
+            }
+
+            """);
+    }
+
+    public override string[] Inside(LabSite site, params string[] argv) => ["ip", "netns", "exec", NamespaceOf(site), .. argv];
+
+    /// <summary>Dropped where packets arrive, at both ends. At the sender's own output nft would answer with an error: not silent.</summary>
+    public override async Task CutDx()
+    {
+        var cut = $$"""
+            table inet {{CutTable}} {
+              chain arriving {
+                type filter hook prerouting priority -300; policy accept;
+                iifname "dx0" drop
+              }
+            }
+
+            """;
+        await Task.WhenAll(Nft(NamespaceOf(Paris), cut), Nft(NamespaceOf(Virginia), cut));
+    }
+
+    public override async Task HealDx()
+    {
+        // "add" first, so that healing what is not cut is no error.
+        var heal = $"add table inet {CutTable}\ndelete table inet {CutTable}\n";
+        await Task.WhenAll(Nft(NamespaceOf(Paris), heal), Nft(NamespaceOf(Virginia), heal));
+    }
+
+    public override string[] AtShop(params string[] argv) => ["ip", "netns", "exec", Shop, .. argv];
+
+    public override Task<string[]> CurlOptions(string host, int port) => Task.FromResult<string[]>([]);
+
+    public override Task<string> HostFor(string host) => Task.FromResult(host);
+
+    public override async ValueTask DisposeAsync() => await Remove();
+
+    /// <summary>Removes the namespaces of the lab, by their names, with every process in them.</summary>
+    public static async Task Remove()
+    {
+        var present = (await Command.Do("ip", "netns", "list")).Split('\n').Select(l => l.Split(' ')[0]).ToHashSet();
+        foreach (var name in Names)
+        {
+            if (present.Contains(name))
+            {
+                async Task<int[]> Alive() => [.. (await Command.Do("ip", "netns", "pids", name))
+                    .Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(p => int.Parse(p, CultureInfo.InvariantCulture))];
+                foreach (var pid in await Alive())
+                {
+                    Posix.kill(pid, Posix.SIGKILL);
+                }
+
+                await Wait.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
+                await Command.Do("ip", "netns", "delete", name);
+            }
+
+            if (Directory.Exists($"/etc/netns/{name}"))
+            {
+                Directory.Delete($"/etc/netns/{name}", recursive: true);
+            }
+        }
+
+        // Only if it was ours alone.
+        if (Directory.Exists("/etc/netns") && !Directory.EnumerateFileSystemEntries("/etc/netns").Any())
+        {
+            Directory.Delete("/etc/netns");
+        }
+    }
+
+    private static LabSite Site(string name) => new()
+    {
+        Name = name,
+        Dns = IPEndPoint.Parse("10.20.0.1:53"),
+        Web = IPEndPoint.Parse("10.20.0.80:80"),
+        Cache = IPEndPoint.Parse("10.20.0.63:6379"),
+    };
+
+    private static async Task In(string name, params string[] commands)
+    {
+        foreach (var command in commands)
+        {
+            await Command.Do(["ip", "-n", name, .. command.Split(' ')]);
+        }
+    }
+
+    private static async Task Join(string a, string deviceA, string addressA, string b, string deviceB, string addressB)
+    {
+        await In(a, $"link add {deviceA} type veth peer name {deviceB} netns {b}", $"addr add {addressA} dev {deviceA}", $"link set {deviceA} up");
+        await In(b, $"addr add {addressB} dev {deviceB}", $"link set {deviceB} up");
+    }
+
+    private static async Task Nft(string name, string rules) =>
+        (await Command.Run(["ip", "netns", "exec", name, "nft", "-f", "-"], input: rules)).Checked();
+}

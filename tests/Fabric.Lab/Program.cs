@@ -1,0 +1,1 @@
+return await Fabric.Lab.Demo.DemoProgram.Run(args);

@@ -1,0 +1,192 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+
+using Fabric.Drills.Measurement;
+using Fabric.Lab.Networks;
+using Fabric.Lab.Processes;
+
+namespace Fabric.Lab.Workloads;
+
+/// <summary>How a download went. Bytes and their hash are what came; the expected hash is of as many bytes of the payload.</summary>
+public sealed record DownloadResult(int CurlExitCode, string CurlError, long Bytes, long Expected, string Sha256, string ExpectedSha256, int Connections, TimeSpan LongestPause)
+{
+    public bool Held => CurlExitCode == 0 && Connections == 1 && BytesLost == 0;
+
+    /// <summary>Bytes that did not come; when all came and the hash is wrong, nothing of it can be trusted, and all count.</summary>
+    public long BytesLost => Bytes < Expected ? Expected - Bytes : Sha256 == ExpectedSha256 ? 0 : Expected;
+
+    public override string ToString() => $"curl exit {CurlExitCode} {CurlError}, {Bytes:N0} of {Expected:N0} bytes, sha256 {Sha256[..12]} (expected {ExpectedSha256[..12]}), "
+        + $"{Connections} connections, longest pause {LongestPause.TotalMilliseconds:0} ms";
+}
+
+/// <summary>
+/// The payload, fetched by curl over one connection, and measured as it comes out of curl: how many bytes, their hash, and the
+/// longest time without any. Nothing slows it: the reader takes what there is.
+/// </summary>
+public sealed class Download : IAsyncDisposable
+{
+    private readonly Process _curl;
+    private readonly Payload _payload;
+    private readonly Task<string> _read;
+    private readonly Task<string> _error;
+    private readonly int _times;
+    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly object _lock = new();
+    private StallMeter? _meter;
+    private TimeSpan? _ended;
+    private long _received;
+    private volatile bool _stopped;
+
+    private Download(Process curl, Payload payload, int times)
+    {
+        (_curl, _payload, _times) = (curl, payload, times);
+        _error = curl.StandardError.ReadToEndAsync();
+        // A thread of its own: a pause must be the network's, not the thread pool's.
+        _read = Task.Factory.StartNew(Read, TaskCreationOptions.LongRunning);
+    }
+
+    public long Received => Interlocked.Read(ref _received);
+
+    /// <summary>Longest time without a byte since the first, or since <see cref="ForgetPauses"/>; one that is going on counts.</summary>
+    public TimeSpan LongestPause
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _meter?.Until(_ended ?? Now).LongestPause ?? TimeSpan.Zero;
+            }
+        }
+    }
+
+    private TimeSpan Now => Stopwatch.GetElapsedTime(_started);
+
+    public bool IsRunning => !_read.IsCompleted;
+
+    /// <param name="times">How often the payload is fetched, one after the other, over the same connection.</param>
+    public static async Task<Download> Start(WorkFolder work, LabNetwork network, Payload payload, int times = 1)
+    {
+        string[] options = await network.CurlOptions(LabNetwork.Web, network.WebPort);
+        // The range makes curl fetch it so many times; the query is nothing to nginx.
+        var url = $"http://{LabNetwork.Web}:{network.WebPort}/big?[1-{times}]";
+        var curl = Process.Start(Command.Info(network.AtShop(
+            ["curl", "-sS", "--fail", "--no-buffer", .. options, "-w", "%{stderr}connections=%{num_connects}\\n", url])))!;
+        work.Own(curl.Id);
+        return new Download(curl, payload, times);
+    }
+
+    /// <summary>Waits until so many bytes have come.</summary>
+    public Task Reach(long bytes, TimeSpan limit) => Wait.Until($"{bytes:N0} bytes of the download", limit,
+        async () => Received >= bytes || (_read.IsCompleted ? throw new LabException($"the download ended early: {await Finish(TimeSpan.Zero)}") : false),
+        () => $"{Received:N0} came");
+
+    /// <summary>Counts pauses from now on only.</summary>
+    public void ForgetPauses()
+    {
+        lock (_lock)
+        {
+            _meter = new StallMeter(Now);
+        }
+    }
+
+    /// <summary>Waits until it ends by itself.</summary>
+    public async Task<DownloadResult> Finish(TimeSpan limit)
+    {
+        if (limit > TimeSpan.Zero)
+        {
+            await Wait.Until("the download to end", limit, () => Task.FromResult(!IsRunning), () => $"{Received:N0} bytes came, the last one {LongestPause.TotalSeconds:0.0} s ago");
+        }
+
+        var sha = await _read;
+        await _curl.WaitForExitAsync();
+        return Result(sha, await _error, _curl.ExitCode, _payload.Length * _times, await Expected(_payload.Length * _times));
+    }
+
+    /// <summary>Stops it on the way; what came until then must be right.</summary>
+    public async Task<DownloadResult> StopHere()
+    {
+        _stopped = true;
+        _curl.Kill();
+        var sha = await _read;
+        await _curl.WaitForExitAsync();
+        return Result(sha, await _error, 0, Received, await Expected(Received));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_curl.HasExited)
+        {
+            _curl.Kill();
+        }
+
+        await _read;
+        _curl.Dispose();
+    }
+
+    private DownloadResult Result(string sha, string error, int exitCode, long expected, string expectedSha)
+    {
+        var lines = error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var connections = lines.Where(l => l.StartsWith("connections=", StringComparison.Ordinal))
+            .Sum(l => int.Parse(l["connections=".Length..], CultureInfo.InvariantCulture));
+        return new DownloadResult(exitCode, string.Join(' ', lines.Where(l => !l.StartsWith("connections=", StringComparison.Ordinal))),
+            // curl counts a connection when its transfer ends: of one that was stopped during the first, nothing is known but that it held.
+            Received, expected, sha, expectedSha, _stopped ? Math.Max(1, connections) : connections, LongestPause);
+    }
+
+    private string Read()
+    {
+        var buffer = new byte[256 * 1024];
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var stream = _curl.StandardOutput.BaseStream;
+        while (true)
+        {
+            var count = stream.Read(buffer);
+            lock (_lock)
+            {
+                var now = Now;
+                if (count == 0)
+                {
+                    _ended = now;
+                    break;
+                }
+
+                // How long the first byte takes is the request's time, and no pause.
+                _meter ??= new StallMeter(now);
+                _meter.Arrived(now, count);
+            }
+
+            Interlocked.Add(ref _received, count);
+            hash.AppendData(buffer, 0, count);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Hash of that many bytes of the payload, again and again.</summary>
+    private async Task<string> Expected(long bytes)
+    {
+        if (bytes == _payload.Length)
+        {
+            return _payload.Sha256;
+        }
+
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 20];
+        await using var file = File.OpenRead(_payload.Path);
+        for (long left = bytes; left > 0;)
+        {
+            var count = await file.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, left)));
+            if (count == 0)
+            {
+                file.Position = 0;
+                continue;
+            }
+
+            hash.AppendData(buffer, 0, count);
+            left -= count;
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}
