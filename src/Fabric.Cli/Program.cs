@@ -1,1 +1,3 @@
-return 0;
+using Fabric.Cli;
+
+return await FabricCommand.RunAsync(args, CliHost.OfThisProcess());

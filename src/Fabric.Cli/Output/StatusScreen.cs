@@ -1,0 +1,156 @@
+using System.Globalization;
+using Fabric.Protocol.Proto;
+using Spectre.Console;
+using Status = Fabric.Protocol.Proto.Status;
+
+namespace Fabric.Cli.Output;
+
+/// <summary>
+/// A gateway's status on one screen, top to bottom: who it is, sites and gateways, links, services, and what is wrong. A table
+/// that is empty is not there. Without a terminal nothing is wrapped or coloured, so that columns stay whole for other tools.
+/// </summary>
+internal static class StatusScreen
+{
+    public static string Render(Status status, bool wide, CliHost host)
+    {
+        var text = new StringWriter();
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = host.Colour ? AnsiSupport.Yes : AnsiSupport.No,
+            ColorSystem = host.Colour ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
+            Interactive = InteractionSupport.No,
+            Out = new AnsiConsoleOutput(text),
+        });
+        console.Profile.Width = host.IsTerminal && !wide ? host.Width : 1000;
+        Header(console, status);
+        Gateways(console, status, wide);
+        Links(console, status, wide);
+        Services(console, status);
+        Listeners(console, status, wide);
+        Problems(console, status);
+        return string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
+    }
+
+    private static void Header(IAnsiConsole console, Status s)
+    {
+        console.MarkupLine($"[bold]{Text(s.Gateway)}[/] of site {Text(s.Site)} in {Text(s.TrustDomain)}: {State(s.State)}, "
+            + $"up {Units.Seconds(s.UptimeSeconds)}, version {Text(s.Version)}");
+        console.MarkupLine($"topology {Text(s.TopologyRevision)}, certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}, "
+            + $"streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
+            + (s.OverlayDriver.Length > 0 ? $", overlay {Text(s.OverlayDriver)}" : ""));
+        if (s.TopologyError.Length > 0)
+        {
+            console.MarkupLine($"[red]the newest topology was refused:[/] {Text(s.TopologyError)}");
+        }
+    }
+
+    private static void Gateways(IAnsiConsole console, Status s, bool wide)
+    {
+        var table = Columns(["SITE", "GATEWAY", "STATE", "LINK", "WHY", "CATALOG", "STREAMS"],
+            wide ? ["SENT", "RECEIVED", "RESENT", "MOVES"] : []);
+        foreach (var site in s.Sites)
+        {
+            foreach (var g in site.Gateways)
+            {
+                Row(table, [Text(site.Name) + (site.Local ? " (here)" : ""), Text(g.Name), State(g.State), Text(g.ActiveLink),
+                    Text(g.ActiveReason), g.State == "self" ? "-" : g.CatalogAgeSeconds < 0 ? "none" : Units.Seconds(g.CatalogAgeSeconds),
+                    $"{g.Streams}"],
+                    wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent), $"{g.Moves}"] : []);
+            }
+        }
+
+        Show(console, table);
+    }
+
+    private static void Links(IAnsiConsole console, Status s, bool wide)
+    {
+        var table = Columns(["LINK", "PEER", "KIND", "STATE", "ROLE", "RTT", "JITTER", "LOSS", "SCORE", "WHY"],
+            wide ? ["SITE", "COST", "MTU", "SINCE", "DETECTED", "LANE", "FAULT"] : []);
+        foreach (var l in s.Links)
+        {
+            Row(table, [Text(l.Name), Text(l.Peer), Text(l.Kind), State(l.State), Text(l.Role), Units.Milliseconds(l.RttMs),
+                Units.Milliseconds(l.JitterMs), Units.Percent(l.LossRatio),
+                l.Score > 0 ? l.Score.ToString("0.0", CultureInfo.InvariantCulture) : "-", Text(Why(l))],
+                wide ? [Text(l.PeerSite), $"{l.Cost}", l.Mtu > 0 ? $"{l.Mtu}" : "-", Units.Seconds(l.SinceSeconds),
+                    Units.Milliseconds(l.DetectedMs), Text(l.Lane), Text(l.Fault)] : []);
+        }
+
+        Show(console, table);
+    }
+
+    private static void Services(IAnsiConsole console, Status s)
+    {
+        var table = Columns(["SERVICE", "ADDRESS", "PORTS", "SITES", "GOES TO", "WHY"], []);
+        foreach (var v in s.Services)
+        {
+            Row(table, [Text(v.Name), Text(v.ServiceAddress), Text(string.Join(',', v.Ports)),
+                string.Join(", ", v.Sites.Select(x => $"{Text(x.Site)} {x.Healthy}/{x.Endpoints} {State(x.State)}")),
+                v.ChosenSite.Length > 0 ? Text(v.ChosenSite) : "[red]nowhere[/]", Text(v.ChosenReason)], []);
+        }
+
+        Show(console, table);
+    }
+
+    private static void Listeners(IAnsiConsole console, Status s, bool wide)
+    {
+        var table = Columns(["LISTENER", "ADDRESS", "STATE"], []);
+        foreach (var l in s.Listeners.Where(l => wide || !l.Open))
+        {
+            Row(table, [Text(l.Name), Text(l.Address), l.Open ? "open" : $"[red]closed[/]{Text(l.Error.Length > 0 ? ": " + l.Error : "")}"], []);
+        }
+
+        Show(console, table);
+    }
+
+    private static void Problems(IAnsiConsole console, Status s)
+    {
+        if (s.Problems.Count > 0)
+        {
+            console.MarkupLine("\n[red]PROBLEMS[/]");
+            foreach (var problem in s.Problems)
+            {
+                console.MarkupLine($"  [red]✗[/] {Text(problem)}");
+            }
+        }
+    }
+
+    private static string Why(LinkStatus l) =>
+        string.Join("; ", new[] { l.Fault.Length > 0 ? $"fault {l.Fault}" : "", l.Reason, l.LaneError }.Where(t => t.Length > 0));
+
+    private static Table Columns(string[] always, string[] more)
+    {
+        var table = new Table().NoBorder();
+        foreach (var name in always.Concat(more))
+        {
+            var column = new TableColumn($"[bold]{name}[/]").Padding(0, 0, 2, 0);
+
+            // Only reasons may wrap: a name or a number in two halves is none.
+            table.AddColumn(name is "WHY" or "SITES" ? column : column.NoWrap());
+        }
+
+        return table;
+    }
+
+    private static void Row(Table table, string[] always, string[] more) =>
+        table.AddRow(always.Concat(more).Select(c => c.Length == 0 ? "-" : c).ToArray());
+
+    private static void Show(IAnsiConsole console, Table table)
+    {
+        if (table.Rows.Count > 0)
+        {
+            console.WriteLine();
+            console.Write(table);
+        }
+    }
+
+    private static string State(string state) => state switch
+    {
+        "up" or "ready" or "connected" or "healthy" or "self" => $"[green]{state}[/]",
+        "suspect" or "degraded" or "starting" or "draining" => $"[yellow]{state}[/]",
+        "down" or "unreachable" => $"[red]{state}[/]",
+        _ => Text(state),
+    };
+
+    /// <summary>From the daemon, and in part from its peers: no markup, no control characters.</summary>
+    private static string Text(string text) => Markup.Escape(string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c)));
+}
