@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Overlay.Keys;
+using Fabric.Topology;
 using Fabric.Topology.Model;
 
 namespace Fabric.Overlay;
@@ -38,7 +39,7 @@ public sealed record OverlayPlan(ImmutableArray<OverlayInterface> Interfaces)
                 var (here, there) = (link.EndOf(gateway), link.PeerOf(gateway));
                 if (pinned.TryGetValue(there.Gateway, out var peerKey) || peerKeys.TryGetValue(there.Gateway, out peerKey))
                 {
-                    var address = OverlayAddress.Of(topology.TrustDomain, link.Name, there.Gateway);
+                    var address = OverlayAddresses.Of(topology.TrustDomain, link.Name, there.Gateway);
                     var endpoint = there.Address is null ? null : new IPEndPoint(there.Address, there.WireGuardPort);
                     peers.Add(new(there.Gateway, address, new(peerKey, endpoint, [new IPNetwork(address, 128)],
                         here.Address is null ? _natKeepalive : null)));
@@ -56,7 +57,7 @@ public sealed record OverlayPlan(ImmutableArray<OverlayInterface> Interfaces)
             {
                 PrivateKey = key,
                 ListenPort = links.First().EndOf(gateway).WireGuardPort,
-                Address = OverlayAddress.Of(topology.TrustDomain, links.Key, gateway),
+                Address = OverlayAddresses.Of(topology.TrustDomain, links.Key, gateway),
                 Mtu = links.Min(l => OverlayMtu.For(l.Mtu, l.A.Address ?? l.B.Address)),
                 Peers = [.. peers.Select(p => p.WireGuard)],
             }, peers.ToImmutable()));

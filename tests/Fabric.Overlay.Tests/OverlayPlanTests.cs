@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Overlay.Keys;
+using Fabric.Topology;
 using Fabric.Topology.Model;
 
 namespace Fabric.Overlay.Tests;
@@ -20,7 +21,7 @@ public sealed class OverlayPlanTests
         Assert.Equal("fab-internet", planned.Interface);
         Assert.Equal(1420, planned.Config.Mtu);
         Assert.Equal(51999, planned.Config.ListenPort);
-        Assert.Equal(OverlayAddress.Of("acme.example", "internet", "virginia"), planned.Config.Address);
+        Assert.Equal(OverlayAddresses.Of("acme.example", "internet", "virginia"), planned.Config.Address);
         Assert.Equal(["paris 2001:db8::1 51820", "factory none"],
             planned.Peers.Select(p => $"{p.Gateway} {(p.WireGuard.Endpoint is { } e ? $"{e.Address} {e.Port}" : "none")}"));
         Assert.All(planned.Peers, p => Assert.Equal(new IPNetwork(p.Address, 128), Assert.Single(p.WireGuard.AllowedIps)));
@@ -48,20 +49,6 @@ public sealed class OverlayPlanTests
         var plan = OverlayPlan.For(pinned, "virginia", _key, new Dictionary<string, WireGuardPublicKey> { ["paris"] = _paris },
             new());
         Assert.Equal(_factory, Assert.Single(plan.Interfaces[0].Peers).WireGuard.PublicKey);
-    }
-
-    [Fact]
-    public void Addresses_are_stable_unique_and_local()
-    {
-        // A golden value: it must never change, both ends compute it on their own.
-        Assert.Equal("fd30:6170:7afc:7e13:d047:df7b:fbcd:389f",
-            OverlayAddress.Of("acme.example", "internet", "paris").ToString());
-        var all = (from link in (string[])["internet", "lte", "mpls"]
-                   from gateway in Enumerable.Range(0, 500)
-                   select OverlayAddress.Of("acme.example", link, $"gw-{gateway}")).ToArray();
-        Assert.Equal(all.Length, all.Distinct().Count());
-        Assert.All(all, a => Assert.True(a.IsIPv6UniqueLocal && OverlayAddress.Prefix("acme.example").Contains(a)));
-        Assert.False(OverlayAddress.Prefix("other.example").Contains(all[0]));
     }
 
     [Theory]

@@ -196,6 +196,33 @@ public class LoaderTests
     }
 
     [Fact]
+    public void Warnings_refuse_nothing_however_many()
+    {
+        TopologyResult result = Samples.Load("fabric: 1\ntrustDomain: acme.example\nsites:\n"
+            + string.Concat(Enumerable.Range(0, 300).Select(i => $"  - {{ name: s{i}, gateways: [ {{ name: g{i} }} ] }}\n")));
+
+        Assert.Equal(300, result.Topology!.Sites.Length);
+        Assert.Equal(201, result.Diagnostics.Length);
+        Assert.All(result.Diagnostics, d => Assert.Equal(Severity.Warning, d.Severity));
+    }
+
+    [Theory]
+    [InlineData("[\n      { port: 80 }\n    ]")]
+    [InlineData("[\n      { port: 80 },\n    ]")]
+    [InlineData("[ {\n      port: 80,\n      protocol: tcp\n    } ]")]
+    [InlineData("[ { \"port\": \"80\" } ]")]
+    [InlineData("[ {port: 80}, ]")]
+    [InlineData("\n      - port: 80")]
+    [InlineData("\n    - port: 80")]
+    [InlineData("\n    -\n      port: !!int 80 # comment\n")]
+    public void Every_usual_way_to_write_a_list_is_read(string ports)
+    {
+        FabricTopology topology = Samples.Accept(Samples.TwoSites.Replace("[ { port: 80 } ]", ports));
+
+        Assert.Equal(new ServicePort(null, 80, ServiceProtocol.Tcp), topology.Services[0].Ports.Single());
+    }
+
+    [Fact]
     public void A_large_topology_loads_in_time()
     {
         var text = new StringBuilder(Samples.TwoSites.Split("services:")[0] + "services:\n");

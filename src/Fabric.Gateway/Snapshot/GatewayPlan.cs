@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using Fabric.Gateway.Probing;
 using Fabric.Overlay;
+using Fabric.Topology;
 using Fabric.Topology.Model;
 using Fabric.Tunnel;
 
@@ -66,8 +67,8 @@ internal sealed class GatewayPlan
         var (here, there) = (link.EndOf(self), link.PeerOf(self));
         return link.Kind == LinkKind.Interconnect
             ? (here.Address, there.Address, link.Mtu)
-            : (OverlayAddress.Of(topology.TrustDomain, link.Name, self),
-                OverlayAddress.Of(topology.TrustDomain, link.Name, there.Gateway),
+            : (OverlayAddresses.Of(topology.TrustDomain, link.Name, self),
+                OverlayAddresses.Of(topology.TrustDomain, link.Name, there.Gateway),
                 OverlayMtu.For(link.Mtu, link.A.Address ?? link.B.Address));
     }
 }

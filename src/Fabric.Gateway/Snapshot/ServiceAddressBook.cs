@@ -22,7 +22,7 @@ internal sealed class ServiceAddressBook(StateFolder state)
     {
         var addresses = ServiceAddresses.Assign(topology, self, _kept, out var problems);
         var taken = addresses.Values.ToHashSet();
-        var kept = _kept.Where(k => !taken.Contains(k.Value)).Concat(addresses).ToImmutableDictionary(StringComparer.Ordinal);
+        var kept = _kept.Where(k => !addresses.ContainsKey(k.Key) && !taken.Contains(k.Value)).Concat(addresses).ToImmutableDictionary(StringComparer.Ordinal);
         if (kept.Count != _kept.Count || kept.Any(k => !k.Value.Equals(_kept.GetValueOrDefault(k.Key))))
         {
             _kept = kept;

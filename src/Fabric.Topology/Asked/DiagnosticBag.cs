@@ -37,8 +37,8 @@ internal sealed class DiagnosticBag
 
         if (found.Count == Limit)
         {
-            HasErrors = true;
-            found.Add(new Diagnostic(DiagnosticCodes.LimitExceeded, Severity.Error, at.File, at.Line, at.Column,
+            // Warnings alone refuse nothing, however many. They come last: no error is withheld behind them.
+            found.Add(new Diagnostic(DiagnosticCodes.LimitExceeded, HasErrors ? Severity.Error : Severity.Warning, at.File, at.Line, at.Column,
                 $"more than {Limit} findings: the rest is withheld", "fix these and check again"));
             return;
         }

@@ -109,7 +109,7 @@ internal static partial class Scalars
             var key = new byte[32];
             return text.Length == 44 && Convert.TryFromBase64String(text, key, out int written) && written == 32
                 ? Ok(ImmutableArray.Create(key)) : Bad<ImmutableArray<byte>>("is not a WireGuard public key: 32 bytes in base64",
-                    "fabric join prints it");
+                    "wg pubkey prints it");
         });
 
     public static ScalarShape<string> HttpPath { get; } = new(DiagnosticCodes.BadHttpPath, Pattern(HttpPathPattern), text =>
