@@ -71,7 +71,11 @@ public sealed record ServiceListener(string Service, int Port, IPEndPoint Addres
 /// <param name="Port">Port of the service; 0 for reserved names.</param>
 /// <param name="Caller">SPIFFE ID of the calling workload, as asserted by the importing gateway.</param>
 /// <param name="TraceParent">W3C traceparent, or empty.</param>
-public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "");
+public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "")
+{
+    /// <summary>Between the gateways themselves: not counted among streams, and no drain waits for it.</summary>
+    public bool IsReserved => Service.StartsWith("fabric.", StringComparison.Ordinal);
+}
 
 /// <summary>Decides, for the importing side, where a new connection goes.</summary>
 public interface IIngress

@@ -36,7 +36,7 @@ internal sealed class EgressDecider(
             return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
         }
 
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal))
+        if (open.IsReserved)
         {
             return new(peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
@@ -51,7 +51,7 @@ internal sealed class EgressDecider(
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
         // A refusal was written when it was decided; what no endpoint took was never a session.
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal)
+        if (open.IsReserved
             || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
         {
             return;

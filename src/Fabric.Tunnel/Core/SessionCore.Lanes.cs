@@ -117,9 +117,18 @@ internal sealed partial class SessionCore
         {
             EndLane(lane, "fenced by the peer", now);
         }
-        else if (!_endedEpochs.Contains((uint)epoch))
+        else
         {
-            RememberEnded((uint)epoch);
+            // It may never have come up here, and yet have carried what the peer said.
+            if (!_endedEpochs.Contains((uint)epoch))
+            {
+                RememberEnded((uint)epoch);
+            }
+
+            foreach (var stream in _streams.Values)
+            {
+                stream.AnswersMayBeLost(now);
+            }
         }
     }
 

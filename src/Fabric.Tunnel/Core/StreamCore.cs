@@ -293,10 +293,19 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
             }
         }
 
-        // Whichever lane it went out on: the peer may have acknowledged it on the one that died, and have forgotten the stream.
+        AnswersMayBeLost(now);
+        NeedAck(AckNeed.Now, now);
+        session.Schedule(this, now);
+    }
+
+    /// <summary>
+    /// The peer may have acknowledged FIN or RESET on a lane that died, whichever lane they went out on, and have forgotten the
+    /// stream since: say them again.
+    /// </summary>
+    public void AnswersMayBeLost(TimeSpan now)
+    {
         _resetSent = false;
         _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
-        NeedAck(AckNeed.Now, now);
         session.Schedule(this, now);
     }
 

@@ -37,7 +37,7 @@ internal sealed class EgressDialer(PortableTunnel tunnel)
 
                     endpoint = reached;
                     stream.Accept();
-                    await Splice.RunAsync(socket, stream, tunnel.Pool).ConfigureAwait(false);
+                    await Splice.RunAsync(socket, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
                     break;
             }
         }

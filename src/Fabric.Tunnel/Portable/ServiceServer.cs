@@ -66,7 +66,7 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
     private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, Socket client, TimeSpan began)
     {
         var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, tunnel.Stopping).ConfigureAwait(false);
-        await Splice.RunAsync(client, stream, tunnel.Pool).ConfigureAwait(false);
+        await Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
         return new StreamSummary(
             open.Service, peer, null, stream.Code, stream.Reason, stream.BytesWritten, stream.BytesRead, tunnel.Now - began);
     }

@@ -16,10 +16,10 @@ internal static class Splice
     private const int SegmentsAtOnce = 16;
 
     /// <summary>Carries until both directions are done and acknowledged, or either side reset. The socket is closed then.</summary>
-    public static async Task RunAsync(Socket socket, TunnelStream stream, SlabPool pool)
+    public static async Task RunAsync(Socket socket, TunnelStream stream, SlabPool pool, TimeProvider time)
     {
         socket.NoDelay = true;
-        var up = UpAsync(socket, stream, pool);
+        var up = UpAsync(socket, stream, pool, time);
         var down = DownAsync(socket, stream);
         await Task.WhenAll(up, down).ConfigureAwait(false);
         await stream.Ended.ConfigureAwait(false);
@@ -27,13 +27,14 @@ internal static class Splice
         await stream.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static async Task UpAsync(Socket socket, TunnelStream stream, SlabPool pool)
+    private static async Task UpAsync(Socket socket, TunnelStream stream, SlabPool pool, TimeProvider time)
     {
         Slab? slab = null;
+        await using var watch = new ResetWatch(socket, stream, time);
         try
         {
             var busy = false;
-            while (await stream.WaitRoomAsync().ConfigureAwait(false) is var room && room > 0)
+            while (await watch.WaitRoomAsync().ConfigureAwait(false) is var room && room > 0)
             {
                 if (!busy)
                 {
@@ -73,6 +74,49 @@ internal static class Splice
         {
             slab?.Release();
         }
+    }
+
+    /// <summary>
+    /// A socket that is not read tells nothing of a reset: while the window is closed, it is asked every second.
+    /// </summary>
+    private sealed class ResetWatch(Socket socket, TunnelStream stream, TimeProvider time) : IAsyncDisposable
+    {
+        private static readonly TimeSpan _period = TimeSpan.FromSeconds(1);
+
+        private volatile bool _waits;
+        private ITimer? _timer;
+
+        public async ValueTask<int> WaitRoomAsync()
+        {
+            var waiting = stream.WaitRoomAsync();
+            if (waiting.IsCompleted)
+            {
+                return await waiting.ConfigureAwait(false);
+            }
+
+            _waits = true;
+            _timer ??= time.CreateTimer(static s => ((ResetWatch)s!).Look(), this, _period, _period);
+            var room = await waiting.ConfigureAwait(false);
+            _waits = false;
+            return room;
+        }
+
+        private void Look()
+        {
+            try
+            {
+                if (_waits && socket.Poll(0, SelectMode.SelectError))
+                {
+                    stream.Reset(StreamCode.ApplicationReset, "reset while it could not be read");
+                }
+            }
+            catch (Exception error) when (error is SocketException or ObjectDisposedException)
+            {
+                // It ended by itself.
+            }
+        }
+
+        public ValueTask DisposeAsync() => _timer?.DisposeAsync() ?? ValueTask.CompletedTask;
     }
 
     private static async Task DownAsync(Socket socket, TunnelStream stream)

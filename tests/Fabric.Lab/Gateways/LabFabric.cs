@@ -135,8 +135,11 @@ public sealed class LabFabric : IAsyncDisposable
         && s.Services.Single(x => x.Name == "web.shop").Sites.Count(x => x.State == "healthy") == 2
         && s.Services.Single(x => x.Name == "cache.shop").Sites.Count(x => x.State == "healthy") == 1);
 
-    /// <summary>Waits until paris reaches virginia over that link.</summary>
-    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", Limit,
+    /// <summary>
+    /// Waits until paris reaches virginia over that link. The limit leaves room for the longest hold of flap damping: a machine
+    /// that is busy with something else makes links fall by itself.
+    /// </summary>
+    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", TimeSpan.FromSeconds(75),
         s => s.Sites.Single(x => x.Name == Network.Virginia.Name).Gateways.Single().ActiveLink == link);
 
     /// <summary>Both gateways of dx end and start again, over their state.</summary>

@@ -125,6 +125,7 @@ public class DnsMessageTests
     [Theory]
     [InlineData("\xC0\xC")]                 // to itself
     [InlineData("\xC0\x20")]                // forward
+    [InlineData("\xC0\u000E\0")]           // forward, to a name
     [InlineData("\xC0\x00")]                // into the header
     [InlineData("\x1\x61\xC0\xC")]          // to its own beginning: a loop
     [InlineData("\xC0")]                    // cut off
