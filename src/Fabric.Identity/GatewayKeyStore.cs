@@ -25,7 +25,7 @@ public sealed class GatewayKeyStore(string dir)
     public bool Exists => File.Exists(KeyPairFiles.CertificatePath(dir, Name));
 
     /// <summary>
-    /// Writes what was granted, after checking that it is a valid certificate of <paramref name="id"/> over 
+    /// Writes what was granted, after checking that it is a valid certificate of <paramref name="id"/> over
     /// <paramref name="key"/>. Throws <see cref="JoinException"/> otherwise, with nothing written.
     /// </summary>
     public void Save(GatewayId id, ECDsa key, Grant grant, AuthorityContact? authority, DateTimeOffset now)
