@@ -1,45 +1,53 @@
 #!/usr/bin/env bash
-# Provisions one machine of the Vagrantfile: installs the published build, joins the site's gateway, starts the daemon.
-# Usage (as root, inside the machine): scripts/vagrant.sh paris|virginia|factory
+# Provisions one machine of the Vagrantfile. Run by Vagrant as root, inside the machine. See scripts/README.md.
 set -euo pipefail
 
-site=$1
-build=/vagrant/artifacts/linux-x64
-shared=/vagrant/artifacts/vagrant
+shared=${FABRIC_VAGRANT_FOLDER:-/vagrant}
+build=$shared/artifacts/linux-x64
 
+case ${1:-} in
+  paris | virginia | factory) site=$1 ;;
+  *)
+    echo "usage: scripts/vagrant.sh paris|virginia|factory" >&2
+    exit 2
+    ;;
+esac
 if [ ! -x "$build/fabricd" ]; then
-  echo "no build at $build: run scripts/publish.sh on the host first" >&2
+  echo "no build at $build: run scripts/publish.sh on the host, then vagrant rsync $site" >&2
   exit 1
 fi
 
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends wireguard-tools ca-certificates libssl3
+# What the published build needs: the TLS library of .NET on Linux, and a WireGuard for kernels without one.
+packages=(ca-certificates libssl3 wireguard-go wireguard-tools)
+if ! dpkg-query -W "${packages[@]}" >/dev/null 2>&1; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
 
 install -d /usr/local/lib/fabric
 cp -r "$build/." /usr/local/lib/fabric/
-ln -sf /usr/local/lib/fabric/fabricd /usr/local/lib/fabric/fabric /usr/local/bin/
-install -m 0644 /vagrant/scripts/systemd/fabricd.service /etc/systemd/system/
+ln -sf ../lib/fabric/fabricd ../lib/fabric/fabric /usr/local/bin/
+install -m 0644 "$build/fabricd.service" /etc/systemd/system/
+systemctl daemon-reload
 
-if [ "$site" = paris ] && [ ! -e /etc/fabric/ca ]; then
-  fabric init --dir /etc/fabric --trust-domain fabric.example --topology /vagrant/topologies/vagrant.yaml
-fi
-
-# Tokens are made on paris and fetched over its ssh by the operator; `vagrant ssh paris -c "sudo fabric token create …"`.
-if [ "$site" = paris ]; then
-  if [ ! -e /var/lib/fabric/identity ]; then
-    fabric token create paris/paris-1 --ca /etc/fabric/ca --topology /etc/fabric/topology |
-      fabric join - --state /var/lib/fabric --ca /etc/fabric/ca
-  fi
+# paris keeps the CA. The others join with a token that is made there and put into the shared folder.
+token=$shared/artifacts/vagrant/$site.token
+if [ -e /var/lib/fabric/identity/gateway.crt ]; then
+  systemctl enable fabricd
+  systemctl restart fabricd
+elif [ "$site" = paris ]; then
+  [ -e /etc/fabric/ca/root.crt ] || fabric init --dir /etc/fabric --topology "$shared/topologies/vagrant.yaml"
+  fabric token create paris/paris-1 | fabric join -
   systemctl enable --now fabricd
-elif [ -e "$shared/$site.token" ]; then
-  fabric join --token-file "$shared/$site.token" --state /var/lib/fabric --topology /etc/fabric/topology
+elif [ -e "$token" ]; then
+  fabric join --token-file "$token"
   systemctl enable --now fabricd
 else
-  cat <<EOF
-To join $site:
+  cat <<TEXT
+$site has not joined yet. On the host:
+
   mkdir -p artifacts/vagrant
   vagrant ssh paris -c "sudo fabric token create $site/$site-1" > artifacts/vagrant/$site.token
   vagrant rsync $site && vagrant provision $site
-EOF
+TEXT
 fi

@@ -36,7 +36,7 @@ internal sealed class EgressDecider(
             return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
         }
 
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal))
+        if (open.IsReserved)
         {
             return new(peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
@@ -51,13 +51,15 @@ internal sealed class EgressDecider(
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
         // A refusal was written when it was decided; what no endpoint took was never a session.
-        if (open.Service.StartsWith("fabric.", StringComparison.Ordinal)
+        if (open.IsReserved
             || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
         {
             return;
         }
 
-        var rule = snapshot() is { } now ? now.Policies.Evaluate(SiteOf(now, peer) ?? "", open.Caller, open.Service, open.Port).RuleName : null;
+        // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
+        var rule = snapshot() is { } now && SiteOf(now, peer) is { } site
+            && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
         audit.Add(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             Endpoint = summary.Endpoint?.ToString(),

@@ -57,6 +57,9 @@ internal sealed partial class SessionCore(
 
     public int StreamCount => _streams.Count;
 
+    /// <summary>Streams of services: those that a drain waits for.</summary>
+    public int ServiceStreams => _streams.Values.Count(s => !s.Request.IsReserved);
+
     public IEnumerable<StreamCore> Streams => _streams.Values;
 
     /// <summary>Whether applications may be read: half of the memory is for what they send, the other for what they get.</summary>

@@ -292,7 +292,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         {
             lock (Gate)
             {
-                return _core?.StreamCount ?? 0;
+                return _core?.ServiceStreams ?? 0;
             }
         }
     }
@@ -304,10 +304,10 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             var core = _core;
             var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
                 ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null,
-                    lane == core.Active ? core.StreamCount : 0)
+                    lane == core.Active ? core.ServiceStreams : 0)
                 : p);
             return new SessionStatus(
-                Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.StreamCount ?? 0,
+                Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
                 _before.Sent + (core?.BytesSent ?? 0), _before.Received + (core?.BytesReceived ?? 0),
                 _before.Resent + (core?.BytesResent ?? 0), _before.Moves + (core?.Moves ?? 0), _keyToPeer, _keyFromPeer);
         }
