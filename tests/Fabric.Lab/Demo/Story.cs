@@ -228,7 +228,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         Expect("the answer to shop", Nginx.Greeting(Network.Factory), allowed.Checked().Output.Trim());
 
         JsonElement entry = default;
-        await Wait.Until("the refusal in an audit log", TimeSpan.FromSeconds(5), async () =>
+        await Poll.Until("the refusal in an audit log", TimeSpan.FromSeconds(5), async () =>
         {
             var found = await NewestRefusal();
             entry = found ?? default;

@@ -65,7 +65,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     public async Task<Status> Ready(TimeSpan limit)
     {
         Status? last = null;
-        return await Wait.For($"{Site.Gateway} to be ready", limit, async () =>
+        return await Poll.For($"{Site.Gateway} to be ready", limit, async () =>
         {
             if (!IsAlive)
             {
@@ -81,7 +81,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     public async Task<Status> Until(string what, TimeSpan limit, Func<Status, bool> holds)
     {
         Status? last = null;
-        return await Wait.For($"{Site.Gateway}: {what}", limit, async () =>
+        return await Poll.For($"{Site.Gateway}: {what}", limit, async () =>
         {
             last = await TryStatus() ?? last;
             return last is not null && holds(last) ? last : null;

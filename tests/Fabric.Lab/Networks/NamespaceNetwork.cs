@@ -208,7 +208,7 @@ public sealed class NamespaceNetwork : LabNetwork
                     Posix.kill(pid, Posix.SIGKILL);
                 }
 
-                await Wait.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
+                await Poll.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
                 await Command.Do("ip", "netns", "delete", name);
             }
 
