@@ -71,7 +71,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id);
         _seen = _source.Fingerprint;
         if (_fallback is null)
         {
@@ -131,7 +131,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 }
 
                 _seen = _source.Fingerprint;
-                var next = TopologyReader.Accept(files, _identity.Id.Gateway, _identity.Id.Site);
+                var next = TopologyReader.Accept(files, _identity.Id);
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;

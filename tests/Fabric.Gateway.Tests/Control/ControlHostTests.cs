@@ -127,7 +127,7 @@ public sealed class ControlHostTests : IAsyncLifetime
     [Fact]
     public async Task Peers_reach_the_catalog_and_no_admin_method()
     {
-        using var invoker = GrpcHandler.OverStreams(_ =>
+        using var invoker = GrpcHandler.OverStreams(cancellationToken =>
         {
             var (near, far) = DuplexStream.Pair();
             _ = _streams.ServeAsync(far, "virginia-1");

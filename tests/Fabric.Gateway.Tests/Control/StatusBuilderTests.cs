@@ -83,7 +83,7 @@ public sealed class StatusBuilderTests
     {
         var status = Build(Healthy() with { Choices = Choices(2, 0) });
 
-        Assert.Contains(status.Problems, p => p.StartsWith("no site can serve web.shop: none of 2 endpoints", StringComparison.Ordinal));
+        Assert.Contains(status.Problems, p => p.StartsWith("no site can serve web.shop: virginia: none of 2 endpoints", StringComparison.Ordinal));
         Assert.Contains(status.Problems, p => p.StartsWith("web.shop in virginia is down", StringComparison.Ordinal));
     }
 

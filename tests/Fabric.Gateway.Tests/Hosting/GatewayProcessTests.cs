@@ -194,6 +194,17 @@ public sealed class GatewayProcessTests
     }
 
     [Fact]
+    public async Task Start_that_fails_leaves_the_state_to_the_next()
+    {
+        await using var fabric = LoopbackFabric.Joined();
+        File.Delete(fabric.TopologyPath);
+        await Assert.ThrowsAsync<IOException>(() => fabric.LaunchAsync(Paris));
+        fabric.Write(fabric.Topology());
+
+        await fabric.StartAsync(Paris);
+    }
+
+    [Fact]
     public async Task Check_says_everything_that_keeps_the_daemon_from_starting()
     {
         await using var fabric = LoopbackFabric.Joined();

@@ -55,7 +55,7 @@ internal sealed partial class PrometheusText
     [GeneratedRegex("""^(?<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?<labels>([a-z_]+="(\\[\\"n]|[^"\\])*"(,|(?=\})))*)\})? (?<value>NaN|[+-]?[0-9][0-9.]*([eE][+-]?[0-9]+)?)$""")]
     private static partial Regex Sample();
 
-    [GeneratedRegex("""([a-z_]+)="((?:\\.|[^"\\])*)"""")]
+    [GeneratedRegex(@"([a-z_]+)=""((?:\\.|[^""\\])*)""")]
     private static partial Regex Label();
 
     [GeneratedRegex("""\\.""")]
