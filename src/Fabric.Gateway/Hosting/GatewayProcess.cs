@@ -63,11 +63,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private string _renewalProblem = "";
     private long _lastTurn;
 
-    private GatewayProcess(DaemonOptions options, TimeProvider time, ILoggerFactory logs)
+    private GatewayProcess(DaemonOptions options, StateFolder state, TimeProvider time, ILoggerFactory logs)
     {
         (_options, _time, _log) = (options, time, logs.CreateLogger("Fabric.Gateway"));
         _started = _lastTurn = time.GetTimestamp();
-        _state = new StateFolder(options.State);
+        _state = state;
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
@@ -95,15 +95,17 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public static async Task<GatewayProcess> StartAsync(
         DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var gateway = new GatewayProcess(options, time, logs);
+        var state = new StateFolder(options.State);
+        GatewayProcess? gateway = null;
         try
         {
+            gateway = new GatewayProcess(options, state, time, logs);
             await gateway.ComposeAsync(logs, cancellationToken);
             return gateway;
         }
         catch
         {
-            await gateway.DisposeAsync();
+            await (gateway ?? (IAsyncDisposable)state).DisposeAsync();
             throw;
         }
     }
