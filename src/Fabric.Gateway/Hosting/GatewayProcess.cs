@@ -61,15 +61,15 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private CertificateRenewal? _renewal;
     private long _lastTurn;
 
-    private GatewayProcess(DaemonOptions options, TimeProvider time, ILoggerFactory logs)
+    private GatewayProcess(DaemonOptions options, StateFolder state, TimeProvider time, ILoggerFactory logs)
     {
         (_options, _time, _log) = (options, time, logs.CreateLogger("Fabric.Gateway"));
         _started = _lastTurn = time.GetTimestamp();
-        _state = new StateFolder(options.State);
+        _state = state;
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id);
         _seen = _source.Fingerprint;
         if (_fallback is null)
         {
@@ -93,15 +93,17 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public static async Task<GatewayProcess> StartAsync(
         DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var gateway = new GatewayProcess(options, time, logs);
+        var state = new StateFolder(options.State);
+        GatewayProcess? gateway = null;
         try
         {
+            gateway = new GatewayProcess(options, state, time, logs);
             await gateway.ComposeAsync(logs, cancellationToken);
             return gateway;
         }
         catch
         {
-            await gateway.DisposeAsync();
+            await (gateway ?? (IAsyncDisposable)state).DisposeAsync();
             throw;
         }
     }
@@ -129,7 +131,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 }
 
                 _seen = _source.Fingerprint;
-                var next = TopologyReader.Accept(files, _identity.Id.Gateway, _identity.Id.Site);
+                var next = TopologyReader.Accept(files, _identity.Id);
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;

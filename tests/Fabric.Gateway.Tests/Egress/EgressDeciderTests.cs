@@ -46,13 +46,33 @@ public sealed class EgressDeciderTests : IAsyncLifetime
     [Fact]
     public async Task Allowed_caller_is_dialled_to_all_healthy_endpoints_in_turn()
     {
-        var first = (await DialAsync()).Endpoints;
-        var second = (await DialAsync()).Endpoints;
+        var first = await DialAsync();
+        var second = await DialAsync();
 
         Assert.Equal(2, first.Length);
-        Assert.Equal(first.Reverse(), second);
-        Assert.Equal(first, (await DialAsync()).Endpoints);
+        Assert.Equal([first[1], first[0]], second);
+        Assert.Equal(first, await DialAsync());
         Assert.Equal((3, 0), (_egress.Accepted, _egress.Refused));
+    }
+
+    [Fact]
+    public async Task Turns_of_one_service_are_not_taken_by_another()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal).Replace("services:\n", """
+            services:
+              - name: api
+                namespace: shop
+                ports: [ { port: 80 } ]
+                health: { type: none }
+                exports: [ { site: virginia, endpoints: [ "127.0.0.1:9" ] } ]
+
+            """, StringComparison.Ordinal));
+        await Wait.UntilAsync(() => _health.Of("api.shop", 80).Any(e => e.Healthy), () => "the other service is healthy");
+
+        var first = await DialAsync();
+        await DialAsync("api.shop");
+
+        Assert.Equal([first[1], first[0]], await DialAsync());
     }
 
     [Fact]
@@ -122,7 +142,7 @@ public sealed class EgressDeciderTests : IAsyncLifetime
             .Replace("name: web", "name: fabric", StringComparison.Ordinal).Replace("web.shop", "fabric.shop", StringComparison.Ordinal));
         await Wait.UntilAsync(() => _health.Of("fabric.shop", 80).Any(e => e.Healthy), () => "an endpoint is healthy");
 
-        Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open with { Service = "fabric.shop" }, default));
+        Assert.NotEmpty(await DialAsync("fabric.shop"));
     }
 
     [Fact]
@@ -161,8 +181,8 @@ public sealed class EgressDeciderTests : IAsyncLifetime
         _health.Reconcile(_snapshot.Topology, "virginia");
     }
 
-    private async Task<EgressVerdict.Dial> DialAsync() =>
-        Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open, default));
+    private async Task<IPEndPoint[]> DialAsync(string service = "web.shop") =>
+        [.. Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open with { Service = service }, default)).Endpoints];
 
     private async Task<EgressVerdict.Refuse> RefusedAsync(string? peer, StreamOpen open, StreamCode code, string reason)
     {

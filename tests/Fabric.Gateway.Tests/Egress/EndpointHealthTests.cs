@@ -26,9 +26,10 @@ public sealed class EndpointHealthTests : IAsyncLifetime
     {
         _health = new EndpointHealth(_time, () => Interlocked.Increment(ref _changes));
         _listener.Start();
+        ListenerPort = ((IPEndPoint)_listener.LocalEndpoint).Port;
     }
 
-    private int ListenerPort => ((IPEndPoint)_listener.LocalEndpoint).Port;
+    private int ListenerPort { get; }
 
     private EndpointState Only => Assert.Single(_health.Of("web.shop", 80));
 
@@ -54,14 +55,13 @@ public sealed class EndpointHealthTests : IAsyncLifetime
     public async Task Tcp_endpoint_goes_down_at_the_declared_number_of_failures_and_up_at_that_of_successes()
     {
         await CheckAsync(ListenerPort, "type: tcp, failures: 3, successes: 2");
-        var port = ListenerPort;
         _listener.Stop();
 
         Assert.True(await NextAsync());
         Assert.True(await NextAsync());
         Assert.False(await NextAsync());
 
-        using var back = new TcpListener(IPAddress.Loopback, port);
+        using var back = new TcpListener(IPAddress.Loopback, ListenerPort);
         back.Start();
         Assert.False(await NextAsync());
         Assert.True(await NextAsync());

@@ -1,12 +1,15 @@
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Hosting;
 using Fabric.Gateway.Snapshot;
+using Fabric.Identity;
 using Fabric.Topology;
 
 namespace Fabric.Gateway.Tests.Hosting;
 
 public sealed class TopologyReaderTests : IDisposable
 {
+    private static readonly GatewayId Paris = new("acme.example", "paris", "paris-1");
+
     private readonly TemporaryFolder _folder = new();
 
     private TopologySource Source => new(_folder["topology.yaml"], _folder["last"]);
@@ -18,7 +21,7 @@ public sealed class TopologyReaderTests : IDisposable
     {
         _folder.Write("topology.yaml", Samples.TwoSites);
 
-        var (topology, files, fallback) = TopologyReader.Start(Source, "paris-1", "paris");
+        var (topology, files, fallback) = TopologyReader.Start(Source, Paris);
 
         Assert.Null(fallback);
         Assert.Equal("acme.example", topology.TrustDomain);
@@ -37,7 +40,7 @@ public sealed class TopologyReaderTests : IDisposable
             _folder.Write("topology.yaml", text);
         }
 
-        var (topology, _, fallback) = TopologyReader.Start(Source, "paris-1", "paris");
+        var (topology, _, fallback) = TopologyReader.Start(Source, Paris);
 
         Assert.Equal(2, topology.Sites.Length);
         Assert.Contains(reason, fallback, StringComparison.Ordinal);
@@ -46,32 +49,38 @@ public sealed class TopologyReaderTests : IDisposable
     [Fact]
     public void Without_a_last_good_one_the_reason_is_the_source()
     {
-        Assert.Throws<IOException>(() => TopologyReader.Start(Source, "paris-1", "paris"));
+        Assert.Throws<IOException>(() => TopologyReader.Start(Source, Paris));
         _folder.Write("topology.yaml", "fabric: 1");
-        Assert.Throws<TopologyRefusedException>(() => TopologyReader.Start(Source, "paris-1", "paris"));
+        Assert.Throws<TopologyRefusedException>(() => TopologyReader.Start(Source, Paris));
     }
 
     [Fact]
     public void Every_error_is_told()
     {
-        var text = Samples.TwoSites.Replace("site: virginia", "site: oslo", StringComparison.Ordinal)
+        var text = Samples.TwoSites.Replace("cost: 3", "cost: cheap", StringComparison.Ordinal)
             .Replace("192.0.2.1", "192.0.2", StringComparison.Ordinal);
 
-        var refusal = Refused(text, "paris-1", "paris");
+        var lines = Refused(text, Paris).Split('\n');
 
-        Assert.True(refusal.Split('\n').Length >= 1);
-        Assert.Contains("192.0.2", refusal, StringComparison.Ordinal);
+        Assert.Equal(2, lines.Length);
+        Assert.All(lines, l => Assert.Matches("^topology.yaml:[0-9]+:[0-9]+: error FAB[0-9]{4}: ", l));
+        Assert.Contains(lines, l => l.Contains("cheap", StringComparison.Ordinal));
     }
 
     [Fact]
     public void Gateway_that_is_missing_or_elsewhere_is_refused()
     {
         Assert.Contains("gateway oslo-1 is not in the topology, which has paris-1, virginia-1",
-            Refused(Samples.TwoSites, "oslo-1", "oslo"), StringComparison.Ordinal);
+            Refused(Samples.TwoSites, new GatewayId("acme.example", "oslo", "oslo-1")), StringComparison.Ordinal);
         Assert.Contains("gateway paris-1 is in site paris here, and its certificate says virginia",
-            Refused(Samples.TwoSites, "paris-1", "virginia"), StringComparison.Ordinal);
+            Refused(Samples.TwoSites, Paris with { Site = "virginia" }), StringComparison.Ordinal);
     }
 
-    private static string Refused(string text, string gateway, string site) => Assert.Throws<TopologyRefusedException>(
-        () => TopologyReader.Accept([new TopologyFile("topology.yaml", text)], gateway, site)).Message;
+    [Fact]
+    public void Topology_of_another_trust_domain_is_refused() => Assert.Contains(
+        "the topology is of trust domain acme.example, and this gateway's certificate of other.example",
+        Refused(Samples.TwoSites, Paris with { TrustDomain = "other.example" }), StringComparison.Ordinal);
+
+    private static string Refused(string text, GatewayId self) => Assert.Throws<TopologyRefusedException>(
+        () => TopologyReader.Accept([new TopologyFile("topology.yaml", text)], self)).Message;
 }

@@ -59,7 +59,7 @@ public sealed class IngressRouterTests
     public async Task Refusals_say_why()
     {
         Serve(View("virginia-1") with { Health = new PortHealth(2, 0) });
-        await RefusedAsync("none of 2 endpoints behind virginia-1 is healthy");
+        await RefusedAsync("virginia: none of 2 endpoints behind virginia-1 is healthy");
 
         _snapshot = _snapshot! with { Choices = ImmutableDictionary<(string, int), SiteChoice>.Empty };
         await RefusedAsync("no service web.shop:80 is declared");

@@ -104,8 +104,8 @@ public sealed class GatewayPlanTests
 
         Assert.Equal(
             [new ServiceListener("web.shop", 80, new IPEndPoint(address, 80)), new ServiceListener("web.shop", 81, new IPEndPoint(address, 81))],
-            plan.Tunnel.Services);
-        Assert.Equal([new IPEndPoint(IPAddress.Parse("127.0.0.2"), 7444)], plan.Tunnel.Listen);
+            plan.Tunnel.Services.ToArray());
+        Assert.Equal(new IPEndPoint(IPAddress.Parse("127.0.0.2"), 7444), Assert.Single(plan.Tunnel.Listen));
         Assert.Empty(new GatewayPlan(topology, topology.Gateway("virginia-1"), new Dictionary<string, IPAddress>()).Tunnel.Services);
     }
 

@@ -50,7 +50,9 @@ public sealed class ServiceAddressBookTests : IDisposable
     public async Task Exhausted_range_is_a_problem_of_the_service_that_has_none()
     {
         await using var state = new StateFolder(_folder["state"]);
-        var topology = Samples.Accept(Text("web", "api", "db").Replace("127.65.0.0/16", "127.65.0.0/30", StringComparison.Ordinal));
+        // The loader refuses such a topology as a whole; the book does not rely on it.
+        var topology = Samples.Accept(Text("web", "api", "db"));
+        topology = topology with { Sites = [topology.Sites[0] with { ServiceAddresses = IPNetwork.Parse("127.65.0.0/30") }] };
 
         var (addresses, problems) = new ServiceAddressBook(state).Assign(topology, topology.Gateway("paris-1"));
 
