@@ -89,6 +89,8 @@ public sealed class Daemon : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Stop();
+        // Workers that outlived it: the group is the daemon's own.
+        Posix.kill(-Pid, Posix.SIGKILL);
         _process.Dispose();
     }
 }

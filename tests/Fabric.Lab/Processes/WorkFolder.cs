@@ -64,9 +64,11 @@ public sealed class WorkFolder : IAsyncDisposable
         }
 
         var ours = File.Exists(Pids) ? (await File.ReadAllLinesAsync(Pids)).Select(ProcessStamp.Parse).OfType<ProcessStamp>().ToArray() : [];
-        foreach (var stamp in ours.Where(s => s.IsAlive))
+        // Each leads a group of its own, and a worker may outlive the master that started it. A number that went to another
+        // process since is not ours to kill.
+        foreach (var stamp in ours.Where(s => s.IsAlive || ProcessStamp.Of(s.Pid) is null))
         {
-            Posix.kill(stamp.Pid, Posix.SIGKILL);
+            Posix.kill(-stamp.Pid, Posix.SIGKILL);
         }
 
         await Poll.Until("our processes to end", TimeSpan.FromSeconds(5), () => Task.FromResult(!ours.Any(s => s.IsAlive)));
