@@ -36,8 +36,8 @@ internal sealed class AdminApi : IDisposable
     public void Dispose() => _invoker.Dispose();
 
     /// <param name="patience">How long the daemon may take. Default 10 s.</param>
-    public async Task<TReply> CallAsync<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, TRequest request, CancellationToken ct,
-        TimeSpan? patience = null)
+    public async Task<TReply> CallAsync<TRequest, TReply>(
+        GrpcMethod<TRequest, TReply> method, TRequest request, CancellationToken ct, TimeSpan? patience = null)
         where TRequest : class, IMessage<TRequest>, new()
         where TReply : class, IMessage<TReply>, new()
     {
@@ -56,7 +56,8 @@ internal sealed class AdminApi : IDisposable
     {
         GrpcStatus.Unavailable when Refused(e) is { } why => new CliException(ExitCode.Unreachable,
             $"cannot reach the gateway at {_path}: {Words(why)}", why is SocketError.AccessDenied
-                ? "run it as root, or as the user that fabricd runs as" : "is fabricd running? another socket is named by --socket or FABRIC_SOCKET"),
+                ? "run it as root, or as the user that fabricd runs as"
+                : "is fabricd running? another socket is named by --socket or FABRIC_SOCKET"),
         GrpcStatus.Unavailable or GrpcStatus.DeadlineExceeded => new CliException(ExitCode.Unreachable,
             $"the gateway at {_path} does not answer: {e.Detail}"),
         GrpcStatus.InvalidArgument => new CliException(ExitCode.InvalidTopology, e.Detail),

@@ -2,7 +2,9 @@ using System.Collections;
 
 namespace Fabric.Cli;
 
-/// <summary>What a command sees of the world around it: data goes to <see cref="Out"/>, messages go to <see cref="Error"/>.</summary>
+/// <summary>
+/// What a command sees of the world around it: data goes to <see cref="Out"/>, messages go to <see cref="Error"/>.
+/// </summary>
 internal sealed record CliHost
 {
     public required TextReader In { get; init; }

@@ -26,12 +26,15 @@ internal static class CommonOptions
     public const string DefaultTopology = "/etc/fabric/topology";
     public const string DefaultCa = "/etc/fabric/ca";
 
-    public static Option<string> Path(CliHost host, string name, string variable, string otherwise, string description) => new(name)
+    public static Option<string> Path(CliHost host, string name, string variable, string otherwise, string description)
     {
-        Description = $"{description} (environment: {variable})",
-        HelpName = "path",
-        DefaultValueFactory = _ => host.Setting(variable, otherwise),
-    };
+        return new Option<string>(name)
+        {
+            Description = $"{description} (environment: {variable})",
+            HelpName = "path",
+            DefaultValueFactory = _ => host.Setting(variable, otherwise),
+        };
+    }
 
     /// <summary>A span of time written as <c>90s</c>, <c>15m</c>, <c>1h</c>, <c>7d</c> or <c>500ms</c>.</summary>
     public static Option<TimeSpan?> Duration(string name, string description) => new(name)
@@ -57,8 +60,8 @@ internal static class CommonOptions
         foreach (var (unit, seconds) in units)
         {
             if (text.EndsWith(unit, StringComparison.Ordinal)
-                && double.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture,
-                    out var number)
+                && double.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.AllowDecimalPoint,
+                    CultureInfo.InvariantCulture, out var number)
                 && number * seconds is > 0 and < 366 * 86400d)
             {
                 return TimeSpan.FromSeconds(number * seconds);

@@ -6,7 +6,8 @@ internal static class Nearest
     public static string? To(string word, IEnumerable<string> known)
     {
         var best = known.Select(k => (Word: k, Edits: Edits(word, k))).OrderBy(k => k.Edits).FirstOrDefault();
-        return best.Word is not null && best.Edits <= Math.Max(1, Math.Min(word.Length, best.Word.Length) / 3 + 1) ? best.Word : null;
+        return best.Word is not null && best.Edits <= Math.Max(1, Math.Min(word.Length, best.Word.Length) / 3 + 1) ? best.Word
+            : null;
     }
 
     /// <summary>Optimal string alignment distance: insert, delete, replace, or swap neighbours, one each.</summary>

@@ -33,7 +33,8 @@ internal static class TopologyFiles
     {
         var result = TopologyLoader.Load(Read(path));
         return result.Topology ?? throw new CliException(ExitCode.InvalidTopology,
-            $"the topology at {path} is not valid:\n" + string.Join('\n', result.Diagnostics.Where(d => d.Severity == Severity.Error)),
+            $"the topology at {path} is not valid:\n"
+                + string.Join('\n', result.Diagnostics.Where(d => d.Severity == Severity.Error)),
             $"fabric validate {path}");
     }
 
@@ -42,6 +43,7 @@ internal static class TopologyFiles
         // One more than is taken: the loader then names the limit.
         var length = new FileInfo(path).Length;
         return length <= 4L * TopologyLoader.MaxLength ? new TopologyFile(path, File.ReadAllText(path))
-            : throw new CliException(ExitCode.InvalidTopology, $"{path} has {length} bytes; at most {TopologyLoader.MaxLength} are read");
+            : throw new CliException(ExitCode.InvalidTopology,
+                $"{path} has {length} bytes; at most {TopologyLoader.MaxLength} are read");
     }
 }

@@ -7,7 +7,9 @@ using Fabric.Identity.Svid;
 
 namespace Fabric.Identity;
 
-/// <summary>A gateway's identity from its <see cref="GatewayKeyStore"/>: one immutable state that a renewal swaps whole.</summary>
+/// <summary>
+/// A gateway's identity from its <see cref="GatewayKeyStore"/>: one immutable state that a renewal swaps whole.
+/// </summary>
 public sealed class GatewayIdentity : IGatewayIdentity
 {
     /// <summary>Intermediates learned from peers, kept for resumed sessions; the oldest goes first.</summary>
@@ -35,13 +37,14 @@ public sealed class GatewayIdentity : IGatewayIdentity
         (_state.Leaf.NotBefore.ToUniversalTime(), _state.Leaf.NotAfter.ToUniversalTime());
 
     /// <summary>
-    /// Throws <see cref="FileNotFoundException"/> when no gateway has joined, <see cref="InvalidDataException"/> when the store is
-    /// damaged. An expired certificate loads: <see cref="Validity"/> says so, and a local authority can still renew it.
+    /// Throws <see cref="FileNotFoundException"/> when no gateway has joined, <see cref="InvalidDataException"/> when the store
+    /// is damaged. An expired certificate loads: <see cref="Validity"/> says so, and a local authority can still renew it.
     /// </summary>
     public static GatewayIdentity Load(GatewayKeyStore store, TimeProvider time)
     {
         var state = Read(store);
-        return UriNames.Read(state.Leaf).Uris is [var uri] && SpiffeId.TryParse(uri, out var id, out _) && id.AsGateway() is { } gateway
+        return UriNames.Read(state.Leaf).Uris is [var uri] && SpiffeId.TryParse(uri, out var id, out _)
+            && id.AsGateway() is { } gateway
             ? new GatewayIdentity(store, time, state, gateway)
             : throw new InvalidDataException($"the certificate in {store.Folder} names no gateway");
     }
@@ -60,7 +63,8 @@ public sealed class GatewayIdentity : IGatewayIdentity
         foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !_state.Bundle.Intermediates.Contains(v)))
         {
             // A resumed TLS session brings only the leaf: what vouched for it once must be at hand then.
-            ImmutableInterlocked.Update(ref _learned, l => l.Contains(intermediate) ? l : [.. l.TakeLast(MaxLearned - 1), intermediate]);
+            ImmutableInterlocked.Update(ref _learned, l => l.Contains(intermediate) ? l
+                : [.. l.TakeLast(MaxLearned - 1), intermediate]);
         }
 
         return verdict;
@@ -70,7 +74,7 @@ public sealed class GatewayIdentity : IGatewayIdentity
     /// Gets a new certificate over a new key, checks it, writes it and swaps it in; handshakes from then on show it. Throws
     /// <see cref="JoinException"/>, and the present one stays.
     /// </summary>
-    /// <param name="renew">Takes a signing request, returns what was granted: <c>JoinClient.RenewAsync</c> or <c>MeshCa.Issue</c>.</param>
+    /// <param name="renew">From a signing request to what was granted: <c>JoinClient.RenewAsync</c> or <c>MeshCa.Issue</c>.</param>
     public async Task RenewAsync(Func<byte[], CancellationToken, Task<Grant>> renew, CancellationToken ct)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -91,5 +95,6 @@ public sealed class GatewayIdentity : IGatewayIdentity
         return new State(leaf, SslStreamCertificateContext.Create(leaf, intermediates, offline: true), bundle, authority);
     }
 
-    private sealed record State(X509Certificate2 Leaf, SslStreamCertificateContext Context, TrustBundle Bundle, AuthorityContact? Authority);
+    private sealed record State(X509Certificate2 Leaf, SslStreamCertificateContext Context, TrustBundle Bundle,
+        AuthorityContact? Authority);
 }

@@ -11,8 +11,8 @@ public sealed record AuthorityContact(GatewayId Gateway, IReadOnlyList<string> A
 
 /// <summary>
 /// A gateway's identity on disk: <c>gateway.key</c>, <c>gateway.crt</c> (leaf, then intermediates), <c>bundle.pem</c>, and
-/// <c>authority.json</c> (absent when it joined on the authority's own host). Folder 0700, files 0600; a process killed at any moment
-/// leaves a pair that loads.
+/// <c>authority.json</c> (absent when it joined on the authority's own host). Folder 0700, files 0600; a process killed at any
+/// moment leaves a pair that loads.
 /// </summary>
 /// <param name="dir">Usually <c>/var/lib/fabric/identity</c>. Made by the first <see cref="Save"/>.</param>
 public sealed class GatewayKeyStore(string dir)
@@ -25,8 +25,8 @@ public sealed class GatewayKeyStore(string dir)
     public bool Exists => File.Exists(KeyPairFiles.CertificatePath(dir, Name));
 
     /// <summary>
-    /// Writes what was granted, after checking that it is a valid certificate of <paramref name="id"/> over <paramref name="key"/>.
-    /// Throws <see cref="JoinException"/> otherwise, with nothing written.
+    /// Writes what was granted, after checking that it is a valid certificate of <paramref name="id"/> over
+    /// <paramref name="key"/>. Throws <see cref="JoinException"/> otherwise, with nothing written.
     /// </summary>
     public void Save(GatewayId id, ECDsa key, Grant grant, AuthorityContact? authority, DateTimeOffset now)
     {
@@ -49,10 +49,11 @@ public sealed class GatewayKeyStore(string dir)
     }
 
     /// <summary>
-    /// Throws <see cref="FileNotFoundException"/> when no gateway has joined from here, and <see cref="InvalidDataException"/> when what
-    /// is here is damaged.
+    /// Throws <see cref="FileNotFoundException"/> when no gateway has joined from here, and <see cref="InvalidDataException"/>
+    /// when what is here is damaged.
     /// </summary>
-    internal (X509Certificate2 Leaf, X509Certificate2Collection Intermediates, TrustBundle Bundle, AuthorityContact? Authority) Load()
+    internal (X509Certificate2 Leaf, X509Certificate2Collection Intermediates, TrustBundle Bundle,
+        AuthorityContact? Authority) Load()
     {
         if (!Exists)
         {
@@ -72,7 +73,8 @@ public sealed class GatewayKeyStore(string dir)
 
         try
         {
-            return JsonSerializer.Deserialize<AuthorityEntry>(SafeFile.ReadText(AuthorityPath)) is { Addresses: { } addresses } entry
+            var entry = JsonSerializer.Deserialize<AuthorityEntry>(SafeFile.ReadText(AuthorityPath));
+            return entry is { Addresses: { } addresses }
                 && SpiffeId.TryParse(entry.Gateway, out var id, out _) && id.AsGateway() is { } gateway
                 ? new AuthorityContact(gateway, addresses)
                 : throw new InvalidDataException($"{AuthorityPath} names no gateway");

@@ -55,7 +55,9 @@ public enum JoinFailure
     Busy,
     Authority,
 
-    /// <summary>The server is not of the mesh whose root the token pins: a mix-up, or someone in the middle. Nothing was sent.</summary>
+    /// <summary>
+    /// The server is not of the mesh whose root the token pins: a mix-up, or someone in the middle. Nothing was sent.
+    /// </summary>
     WrongRoot,
 
     /// <summary>None of the addresses could be dialled, or TLS failed.</summary>

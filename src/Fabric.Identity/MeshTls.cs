@@ -6,31 +6,32 @@ namespace Fabric.Identity;
 
 /// <summary>
 /// TLS options for both ends between gateways: TLS 1.3 only, ALPN, no revocation fetches. The verdict is
-/// <see cref="IGatewayIdentity.Verify"/>'s alone: the platform's own chain and name checks know neither the bundle nor SPIFFE IDs,
-/// and on a resumed session they see only the leaf.
+/// <see cref="IGatewayIdentity.Verify"/>'s alone: the platform's own chain and name checks know neither the bundle nor SPIFFE
+/// IDs, and on a resumed session they see only the leaf.
 /// </summary>
 public static class MeshTls
 {
-    /// <param name="anonymousAllowed">Whether a client may show no certificate (joining). One that it shows is always verified.</param>
-    public static SslServerAuthenticationOptions Server(IGatewayIdentity self, bool anonymousAllowed, params string[] protocols) => new()
+    /// <param name="anonymous">Whether a client may show no certificate (joining). One that it shows is always
+    /// verified.</param>
+    public static SslServerAuthenticationOptions Server(IGatewayIdentity self, bool anonymous, params string[] alpn) => new()
     {
         ServerCertificateContext = self.Certificate,
         ClientCertificateRequired = true,
         EnabledSslProtocols = SslProtocols.Tls13,
         CertificateChainPolicy = Policy(),
-        ApplicationProtocols = [.. protocols.Select(p => new SslApplicationProtocol(p))],
+        ApplicationProtocols = [.. alpn.Select(p => new SslApplicationProtocol(p))],
         RemoteCertificateValidationCallback = (_, certificate, chain, _) =>
-            certificate is null ? anonymousAllowed : self.Verify((X509Certificate2)certificate, Sent(chain), out _) is not null,
+            certificate is null ? anonymous : self.Verify((X509Certificate2)certificate, Sent(chain), out _) is not null,
     };
 
     /// <param name="expected">The only gateway to accept; null accepts any of the mesh.</param>
-    public static SslClientAuthenticationOptions Client(IGatewayIdentity self, GatewayId? expected, params string[] protocols) => new()
+    public static SslClientAuthenticationOptions Client(IGatewayIdentity self, GatewayId? expected, params string[] alpn) => new()
     {
         TargetHost = expected is { } peer ? $"{peer.Gateway}.{peer.Site}" : "fabric",
         ClientCertificateContext = self.Certificate,
         EnabledSslProtocols = SslProtocols.Tls13,
         CertificateChainPolicy = Policy(),
-        ApplicationProtocols = [.. protocols.Select(p => new SslApplicationProtocol(p))],
+        ApplicationProtocols = [.. alpn.Select(p => new SslApplicationProtocol(p))],
         RemoteCertificateValidationCallback = (_, certificate, chain, _) => certificate is X509Certificate2 leaf
             && self.Verify(leaf, Sent(chain), out _) is { } id && (expected is null || expected == id),
     };

@@ -1,7 +1,8 @@
 namespace Fabric.Identity;
 
 /// <summary>One attempt to renew. <see cref="Error"/> is null when it succeeded.</summary>
-public sealed record RenewalAttempt(DateTimeOffset At, Exception? Error, int FailuresInARow, DateTimeOffset NextAt, DateTimeOffset Expires);
+public sealed record RenewalAttempt(DateTimeOffset At, Exception? Error, int FailuresInARow, DateTimeOffset NextAt,
+    DateTimeOffset Expires);
 
 /// <summary>
 /// Renews a gateway's certificate at half its life, and on failure again and again until it succeeds: first after 5 s, then twice
@@ -27,7 +28,8 @@ public sealed class RenewalLoop(
 
     /// <summary>5 s · 2^(failures − 1), at most 5 min, moved by up to a fifth of itself: jitter from −1 to 1.</summary>
     public static TimeSpan RetryAfter(int failures, double jitter) =>
-        TimeSpan.FromSeconds(Math.Min(FirstRetry.TotalSeconds * Math.Pow(2, Math.Min(failures, 30) - 1), LongestRetry.TotalSeconds))
+        TimeSpan.FromSeconds(Math.Min(FirstRetry.TotalSeconds * Math.Pow(2, Math.Min(failures, 30) - 1),
+            LongestRetry.TotalSeconds))
         * (1 + 0.2 * Math.Clamp(jitter, -1, 1));
 
     /// <summary>Runs until cancelled. Then it throws <see cref="OperationCanceledException"/>.</summary>
@@ -56,7 +58,9 @@ public sealed class RenewalLoop(
         }
     }
 
-    /// <summary>What is overdue waits as a first retry does, so that an authority which issues short lives is not hammered.</summary>
+    /// <summary>
+    /// What is overdue waits as a first retry does, so that an authority which issues short lives is not hammered.
+    /// </summary>
     private DateTimeOffset Planned()
     {
         var (from, until) = validity();

@@ -23,7 +23,9 @@ public sealed record SpiffeId
 
     public override string ToString() => Scheme + TrustDomain + Path;
 
-    /// <summary>False with the reason, which names the value and the rule, when <paramref name="text"/> is no SPIFFE ID.</summary>
+    /// <summary>
+    /// False with the reason, which names the value and the rule, when <paramref name="text"/> is no SPIFFE ID.
+    /// </summary>
     public static bool TryParse(string? text, [NotNullWhen(true)] out SpiffeId? id, out string reason)
     {
         id = null;
@@ -55,7 +57,8 @@ public sealed record SpiffeId
     public static bool IsTrustDomain(string text, out string reason)
     {
         reason = text.Length == 0 ? "the trust domain is empty"
-            : text.Length > MaxTrustDomainBytes ? $"a trust domain of {text.Length} bytes is over the limit of {MaxTrustDomainBytes}"
+            : text.Length > MaxTrustDomainBytes
+                ? $"a trust domain of {text.Length} bytes is over the limit of {MaxTrustDomainBytes}"
             : text.AsSpan().IndexOfAnyExcept(TrustDomainCharacters) is var at && at >= 0
                 ? $"trust domain \"{Shown(text)}\" contains '{Shown(text[at].ToString())}': allowed are a-z 0-9 . - _"
             : "";

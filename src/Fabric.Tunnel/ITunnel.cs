@@ -73,8 +73,11 @@ public sealed record ServiceListener(string Service, int Port, IPEndPoint Addres
 /// <param name="TraceParent">W3C traceparent, or empty.</param>
 public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "")
 {
-    /// <summary>Between the gateways themselves: not counted among streams, and no drain waits for it.</summary>
-    public bool IsReserved => Service.StartsWith("fabric.", StringComparison.Ordinal);
+    /// <summary>
+    /// Between the gateways themselves: not counted among streams, and no drain waits for it. A declared service may be called
+    /// fabric as well, but has a port.
+    /// </summary>
+    public bool IsReserved => Port == 0 && Service.StartsWith("fabric.", StringComparison.Ordinal);
 }
 
 /// <summary>Decides, for the importing side, where a new connection goes.</summary>

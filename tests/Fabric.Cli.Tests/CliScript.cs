@@ -91,7 +91,8 @@ internal sealed partial class CliScript(string dir, ManualTime time)
     private void Compare(string typed, List<string> expected, List<string> actual)
     {
         actual = actual.Select(l => l.Replace(dir, "{dir}")).ToList();
-        var pattern = string.Concat(expected.Select(l => l == "..." ? @"(?:[^\n]*\n)*?" : Regex.Escape(l).Replace("…", "[^\n]*") + "\n"));
+        var pattern = string.Concat(expected.Select(l => l == "..." ? @"(?:[^\n]*\n)*?" : Regex.Escape(l).Replace("…", "[^\n]*")
+            + "\n"));
         var text = string.Concat(actual.Select(l => l + "\n"));
         Assert.True(Regex.IsMatch(text, $@"\A{pattern}\z"),
             $"{typed}\n--- expected\n{string.Join('\n', expected)}\n--- actual\n{text}");

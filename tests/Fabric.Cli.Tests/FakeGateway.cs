@@ -46,12 +46,14 @@ internal sealed class FakeGateway : IAsyncDisposable
         .ServerStreaming(AdminMethods.WatchStatus, (_, _) => Twice())
         .Unary(AdminMethods.Reload, (_, _) => throw new GrpcException(GrpcStatus.InvalidArgument,
             "fabric.yaml:3:1: error FAB0106: there is no key 'stes' (hint: did you mean 'sites'?)"))
-        .Unary(AdminMethods.Drain, (request, _) => Task.FromResult(new DrainReply { Remaining = request.LimitSeconds < 30 ? 2u : 0 }))
+        .Unary(AdminMethods.Drain, (request, _) =>
+            Task.FromResult(new DrainReply { Remaining = request.LimitSeconds < 30 ? 2u : 0 }))
         .Unary(AdminMethods.SetFault, (request, _) =>
         {
             if (request.Link == "guarded")
             {
-                throw new GrpcException(GrpcStatus.PermissionDenied, "faults are not allowed: fabricd was started without --allow-faults");
+                throw new GrpcException(GrpcStatus.PermissionDenied,
+                    "faults are not allowed: fabricd was started without --allow-faults");
             }
 
             Faults.Add((request.Link, request.Peer, request.Fault));

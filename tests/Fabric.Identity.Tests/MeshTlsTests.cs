@@ -51,8 +51,10 @@ public class MeshTlsTests
         using var mesh = new Mesh();
         using var evil = new Mesh();
         var (ours, theirs) = (mesh.Join("paris", "paris-a"), evil.Join("paris", "paris-b"));
-        await Assert.ThrowsAnyAsync<Exception>(() => Handshake(MeshTls.Client(ours, null, Protocol), ours, MeshTls.Server(theirs, true, Protocol), theirs));
-        await Assert.ThrowsAnyAsync<Exception>(() => Handshake(MeshTls.Client(theirs, null, Protocol), theirs, MeshTls.Server(ours, true, Protocol), ours));
+        await Assert.ThrowsAnyAsync<Exception>(() =>
+            Handshake(MeshTls.Client(ours, null, Protocol), ours, MeshTls.Server(theirs, true, Protocol), theirs));
+        await Assert.ThrowsAnyAsync<Exception>(() =>
+            Handshake(MeshTls.Client(theirs, null, Protocol), theirs, MeshTls.Server(ours, true, Protocol), ours));
         Assert.Null(ours.Verify(theirs.Certificate.TargetCertificate, [], out var reason));
         Assert.Contains("does not chain", reason);
     }
@@ -62,7 +64,8 @@ public class MeshTlsTests
     {
         using var mesh = new Mesh();
         var (paris, virginia) = (mesh.Join("paris", "paris-a"), mesh.Join("virginia", "virginia-a"));
-        await Assert.ThrowsAsync<AuthenticationException>(() => Handshake(MeshTls.Client(paris, virginia.Id with { Gateway = "virginia-b" }, Protocol),
+        await Assert.ThrowsAsync<AuthenticationException>(() =>
+            Handshake(MeshTls.Client(paris, virginia.Id with { Gateway = "virginia-b" }, Protocol),
             paris, MeshTls.Server(virginia, false, Protocol), virginia));
     }
 

@@ -27,7 +27,9 @@ public class RenewalLoopTests
     public void Backs_off(int failures, double jitter, double seconds) =>
         Assert.Equal(seconds, RenewalLoop.RetryAfter(failures, jitter).TotalSeconds, 6);
 
-    /// <summary>A week with an authority that is away for its second day: renewed in time before and after, retried in between.</summary>
+    /// <summary>
+    /// A week with an authority that is away for its second day: renewed in time before and after, retried in between.
+    /// </summary>
     [Fact]
     public Task Renews_through_a_week() => Task.Run(async () =>
     {

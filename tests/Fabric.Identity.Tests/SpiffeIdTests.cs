@@ -68,7 +68,9 @@ public class SpiffeIdTests
         Assert.Equal(names ? new GatewayId("d", "paris", "a") : null, id.AsGateway());
     }
 
-    /// <summary>Whatever comes in, no exception, and what is accepted is what an independent reading of the standard accepts.</summary>
+    /// <summary>
+    /// Whatever comes in, no exception, and what is accepted is what an independent reading of the standard accepts.
+    /// </summary>
     [Fact]
     public void Fuzz()
     {

@@ -134,7 +134,9 @@ internal sealed class SimLane
                 return;
             }
 
-            from.Core.Produce(core, _batch, 1 << (8 + _world.Random.Next(10)), _world.Now);
+            var budget = 1 << (8 + _world.Random.Next(10));
+            from.Core.Produce(core, _batch, budget, _world.Now);
+            _world.Check(_batch.Bytes <= budget + FrameBatch.Slack, $"{from.Name}: a turn of {_batch.Bytes} bytes, the budget was {budget}");
             if (_batch.Count == 0)
             {
                 return;

@@ -53,6 +53,15 @@ public sealed class ManualTime : TimeProvider
         }
     }
 
+    /// <summary>Whether some timer falls due in exactly that time: whoever made it waits now.</summary>
+    public bool HasTimerIn(TimeSpan span)
+    {
+        lock (_lock)
+        {
+            return _timers.Any(t => t.Due == _now + span);
+        }
+    }
+
     private sealed class ManualTimer(ManualTime time, Action fire) : ITimer
     {
         private TimeSpan _period;

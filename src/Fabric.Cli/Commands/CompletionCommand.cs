@@ -44,6 +44,7 @@ internal static class CompletionCommand
             found=("${(@f)$(fabric "[suggest:$((CURSOR - ${#BUFFER} + ${#line}))]" "$line" 2>/dev/null)}")
             compadd -- ${found:#}
         }
+        (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -D; }
         compdef _fabric fabric
 
         """;

@@ -94,16 +94,23 @@ internal static class FaultCommand
 
     private static async Task Set(CliHost host, AdminApi admin, string link, string peer, string fault, CancellationToken ct)
     {
-        var reply = await admin.CallAsync(AdminMethods.SetFault, new SetFaultRequest { Link = link, Peer = peer, Fault = fault }, ct);
+        var reply = await admin.CallAsync(AdminMethods.SetFault, new SetFaultRequest { Link = link, Peer = peer, Fault = fault },
+            ct);
         if (reply.Links == 0)
         {
-            throw new CliException(ExitCode.Failure, $"the gateway has no link {link}{(peer.Length > 0 ? $" to {peer}" : "")}", "see fabric status");
+            throw new CliException(ExitCode.Failure, $"the gateway has no link {link}{(peer.Length > 0 ? $" to {peer}" : "")}",
+                "see fabric status");
         }
 
-        host.Error.WriteLine($"{(fault.Length == 0 ? "Cleared" : $"Fault {fault} on")} {link}{(peer.Length > 0 ? $" to {peer}" : "")}.");
+        var done = fault.Length == 0 ? "Cleared" : $"Fault {fault} on";
+        host.Error.WriteLine($"{done} {link}{(peer.Length > 0 ? $" to {peer}" : "")}.");
     }
 
     private static Argument<string> Link() => new("link") { Description = "The link's name" };
 
-    private static Option<string> Peer() => new("--peer") { Description = "Only to this gateway. Default: to all", HelpName = "gateway" };
+    private static Option<string> Peer() => new("--peer")
+    {
+        Description = "Only to this gateway. Default: to all",
+        HelpName = "gateway",
+    };
 }

@@ -6,28 +6,41 @@ using Fabric.Topology;
 namespace Fabric.Cli.Commands;
 
 /// <summary>
-/// <c>fabric init</c>: the mesh's authority in DIR/ca and its first topology in DIR/topology. It overwrites nothing; killed half-way,
-/// the same command again completes it (the authority comes last, and a topology that is the same already is left).
+/// <c>fabric init</c>: the mesh's authority in DIR/ca and its first topology in DIR/topology. It overwrites nothing; killed
+/// half-way, the same command again completes it (the authority comes last, and a topology that is the same already is left).
 /// </summary>
 internal static class InitCommand
 {
     public static Command Create(CliHost host)
     {
-        var dir = new Option<string>("--dir") { Description = "Where to make it", HelpName = "path", DefaultValueFactory = _ => "/etc/fabric" };
-        var trustDomain = new Option<string>("--trust-domain") { Description = "The mesh's name, such as acme.example", HelpName = "name" };
+        var dir = new Option<string>("--dir")
+        {
+            Description = "Where to make it",
+            HelpName = "path",
+            DefaultValueFactory = _ => "/etc/fabric",
+        };
+        var trustDomain = new Option<string>("--trust-domain")
+        {
+            Description = "The mesh's name, such as acme.example",
+            HelpName = "name",
+        };
         var sites = new Option<string[]>("--site")
         {
             Description = "A site of the first topology; repeat it for more",
             HelpName = "name",
             AllowMultipleArgumentsPerToken = true,
         };
-        var topology = new Option<string>("--topology") { Description = "Take this file instead of the template", HelpName = "file" };
+        var topology = new Option<string>("--topology")
+        {
+            Description = "Take this file instead of the template",
+            HelpName = "file",
+        };
         var command = new Command("init", "Make a mesh: its certificate authority and its first topology")
         {
             dir, trustDomain, sites, topology,
         };
-        command.SetAction(result => Run(host, result.GetRequiredValue(dir), result.GetValue(trustDomain), result.GetValue(sites) ?? [],
-            result.GetValue(topology)));
+        command.SetAction(result => Run(host, result.GetRequiredValue(dir), result.GetValue(trustDomain),
+            result.GetValue(sites) ?? [], result.GetValue(topology)));
         return command;
     }
 

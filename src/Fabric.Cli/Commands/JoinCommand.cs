@@ -7,8 +7,8 @@ using Fabric.Identity.Joining;
 namespace Fabric.Cli.Commands;
 
 /// <summary>
-/// <c>fabric join</c>: makes this gateway's key, redeems the token, writes the identity, and the topology when there is none here yet.
-/// A token given by <c>-</c> or <c>--token-file</c> is not in the list of processes.
+/// <c>fabric join</c>: makes this gateway's key, redeems the token, writes the identity, and the topology when there is none
+/// here yet. A token given by <c>-</c> or <c>--token-file</c> is not in the list of processes.
 /// </summary>
 internal static class JoinCommand
 {
@@ -41,7 +41,8 @@ internal static class JoinCommand
             var store = new GatewayKeyStore(Path.Combine(result.GetRequiredValue(state), "identity"));
             if (store.Exists && !result.GetValue(force))
             {
-                throw new CliException(ExitCode.Failure, $"a gateway has joined from {store.Folder} already", "replace it with --force");
+                throw new CliException(ExitCode.Failure, $"a gateway has joined from {store.Folder} already",
+                    "replace it with --force");
             }
 
             var grant = await Redeem(host, read, result.GetValue(ca), store, ct);
@@ -64,7 +65,8 @@ internal static class JoinCommand
         return JoinToken.TryParse(text, out var read, out var reason) ? read : throw new CliException(ExitCode.Usage, reason);
     }
 
-    private static async Task<Grant> Redeem(CliHost host, JoinToken token, string? caDir, GatewayKeyStore store, CancellationToken ct)
+    private static async Task<Grant> Redeem(CliHost host, JoinToken token, string? caDir, GatewayKeyStore store,
+        CancellationToken ct)
     {
         var local = host.Setting("FABRIC_CA", CommonOptions.DefaultCa);
         caDir ??= token.Addresses.Count == 0 && MeshCa.Exists(local) ? local : null;
@@ -80,15 +82,16 @@ internal static class JoinCommand
         }
         catch (JoinException e)
         {
-            throw new CliException(e.Failure is JoinFailure.Unreachable or JoinFailure.Timeout ? ExitCode.Unreachable : ExitCode.Failure,
-                e.Message, e.Failure switch
-                {
-                    JoinFailure.TokenUnknown => "was the token made by this mesh, less than a week ago?",
-                    JoinFailure.WrongRoot => "the token is of another mesh, or someone answers in the authority's place",
-                    JoinFailure.Unreachable => "is fabricd running on the authority's host, and its port open from here?",
-                    JoinFailure.Protocol or JoinFailure.Timeout => "the token may be used up: make a new one with `fabric token create`",
-                    _ => null,
-                });
+            var away = e.Failure is JoinFailure.Unreachable or JoinFailure.Timeout;
+            throw new CliException(away ? ExitCode.Unreachable : ExitCode.Failure, e.Message, e.Failure switch
+            {
+                JoinFailure.TokenUnknown => "was the token made by this mesh, less than a week ago?",
+                JoinFailure.WrongRoot => "the token is of another mesh, or someone answers in the authority's place",
+                JoinFailure.Unreachable => "is fabricd running on the authority's host, and its port open from here?",
+                JoinFailure.Protocol or JoinFailure.Timeout =>
+                    "the token may be used up: make a new one with `fabric token create`",
+                _ => null,
+            });
         }
     }
 
@@ -111,20 +114,24 @@ internal static class JoinCommand
         }
     }
 
-    /// <summary>Named, it must succeed. By default it fills an empty folder, and a failure is only told: the join itself is done.</summary>
+    /// <summary>
+    /// Named, it must succeed. By default it fills an empty folder, and a failure is only told: the join itself is done.
+    /// </summary>
     private static void WriteTopology(CliHost host, Grant grant, string? named)
     {
         var folder = named ?? host.Setting("FABRIC_TOPOLOGY", CommonOptions.DefaultTopology);
         if (grant.Topology.Count == 0
             || (named is null && (File.Exists(folder)
-                || (Directory.Exists(folder) && Directory.EnumerateFiles(folder).Any(f => TopologyFiles.IsName(Path.GetFileName(f)))))))
+                || (Directory.Exists(folder) && Directory.EnumerateFiles(folder).Any(f =>
+                    TopologyFiles.IsName(Path.GetFileName(f)))))))
         {
             return;
         }
 
         if (grant.Topology.FirstOrDefault(f => !TopologyFiles.IsName(f.Name)) is { Name: not null } odd)
         {
-            throw new CliException(ExitCode.Failure, $"the authority sent a topology file with the name '{odd.Name}': none was written");
+            throw new CliException(ExitCode.Failure,
+                $"the authority sent a topology file with the name '{odd.Name}': none was written");
         }
 
         try

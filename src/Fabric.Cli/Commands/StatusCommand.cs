@@ -15,7 +15,10 @@ internal static class StatusCommand
         var output = CommonOptions.Output("table", "wide", "json", "yaml");
         var watch = new Option<bool>("--watch", "-w") { Description = "Print it again whenever it changes, until interrupted" };
         var socket = CommonOptions.Socket(host);
-        var command = new Command("status", "Sites, links, services and problems, as this gateway sees them") { output, watch, socket };
+        var command = new Command("status", "Sites, links, services and problems, as this gateway sees them")
+        {
+            output, watch, socket,
+        };
         command.SetAction(async (result, ct) =>
         {
             var format = result.GetRequiredValue(output);
@@ -25,22 +28,26 @@ internal static class StatusCommand
                 return await Watch(host, admin, format, ct);
             }
 
-            host.Out.WriteLine(Render(await admin.CallAsync(AdminMethods.GetStatus, new GetStatusRequest(), ct), format, host, false));
+            var status = await admin.CallAsync(AdminMethods.GetStatus, new GetStatusRequest(), ct);
+            host.Out.WriteLine(Render(status, format, host, false));
             return ExitCode.Ok;
         });
         return command;
     }
 
-    /// <summary>On a terminal each state takes the last one's place. In a pipe they follow each other: JSON as one line each, YAML as
-    /// documents, tables with an empty line between.</summary>
+    /// <summary>
+    /// On a terminal each state takes the last one's place. In a pipe they follow each other: JSON as one line each, YAML as
+    /// documents, tables with an empty line between.
+    /// </summary>
     private static async Task<int> Watch(CliHost host, AdminApi admin, string format, CancellationToken ct)
     {
         try
         {
-            await foreach (var status in admin.Client.ServerStreamingAsync(AdminMethods.WatchStatus, new GetStatusRequest(), null, ct))
+            var states = admin.Client.ServerStreamingAsync(AdminMethods.WatchStatus, new GetStatusRequest(), null, ct);
+            await foreach (var status in states)
             {
                 var text = Render(status, format, host, true);
-                host.Out.WriteLine(host.IsTerminal && format is "table" or "wide" && host.IsTerminal ? ClearScreen + text
+                host.Out.WriteLine(host.IsTerminal && format is "table" or "wide" ? ClearScreen + text
                     : format == "yaml" ? "---\n" + text
                     : format == "json" ? text : text + "\n");
                 await host.Out.FlushAsync(ct);

@@ -17,15 +17,20 @@ internal static class TokenCommand
         var ttl = CommonOptions.Duration("--ttl", "How long the token is good. Default: 1h");
         var via = new Option<string[]>("--via")
         {
-            Description = "Where the joining gateway reaches the authority; repeat it for more. Default: the addresses that the topology "
+            Description =
+                "Where the joining gateway reaches the authority; repeat it for more. Default: the addresses that the topology "
                 + "gives the gateway of this host",
             HelpName = "host:port",
             AllowMultipleArgumentsPerToken = true,
         };
         var topology = CommonOptions.Topology(host);
         var state = CommonOptions.State(host);
-        var create = new Command("create", "Make a one-time token with which a gateway joins the mesh") { who, ca, ttl, via, topology, state };
-        create.SetAction(result => Run(host, result.GetRequiredValue(who), result.GetRequiredValue(ca), result.GetValue(ttl) ?? JoinTokens.DefaultLife,
+        var create = new Command("create", "Make a one-time token with which a gateway joins the mesh")
+        {
+            who, ca, ttl, via, topology, state,
+        };
+        create.SetAction(result => Run(host, result.GetRequiredValue(who), result.GetRequiredValue(ca),
+            result.GetValue(ttl) ?? JoinTokens.DefaultLife,
             result.GetValue(via) ?? [], result.GetRequiredValue(topology), result.GetRequiredValue(state)));
         return new Command("token", "One-time tokens for joining") { create };
     }
@@ -49,7 +54,8 @@ internal static class TokenCommand
         var ca = MeshCa.Open(caDir, host.Time);
         if (ca.TrustDomain != topology.TrustDomain)
         {
-            throw new CliException(ExitCode.Failure, $"the authority in {caDir} is of {ca.TrustDomain}, the topology of {topology.TrustDomain}");
+            throw new CliException(ExitCode.Failure,
+                $"the authority in {caDir} is of {ca.TrustDomain}, the topology of {topology.TrustDomain}");
         }
 
         try
@@ -57,7 +63,8 @@ internal static class TokenCommand
             var token = ca.CreateToken(site, gateway, ttl, addresses);
             host.Out.WriteLine(token.Format());
             host.Error.WriteLine($"Good once, until {token.Expires:u}, for {who}"
-                + (addresses.Count > 0 ? $" via {string.Join(", ", addresses)}." : "; it holds no address: redeem it on this host."));
+                + (addresses.Count > 0 ? $" via {string.Join(", ", addresses)}."
+                    : "; it holds no address: redeem it on this host."));
             return ExitCode.Ok;
         }
         catch (Exception e) when (e is ArgumentException or InvalidOperationException)
@@ -72,14 +79,15 @@ internal static class TokenCommand
         if (!all.Contains($"{site}/{gateway}"))
         {
             throw new CliException(ExitCode.Failure, $"the topology has no gateway {site}/{gateway}",
-                Nearest.To($"{site}/{gateway}", all) is { } near ? $"did you mean {near}?" : $"there are {string.Join(", ", all.Take(20))}");
+                Nearest.To($"{site}/{gateway}", all) is { } near ? $"did you mean {near}?"
+                    : $"there are {string.Join(", ", all.Take(20))}");
         }
     }
 
     /// <summary>
-    /// How <paramref name="joining"/> reaches the gateway that serves the authority: by the links between the two, then by any other
-    /// address of it. It is the gateway that joined on this host. When none has, any other gateway may be the one: whoever joins
-    /// tries them in turn. None for the gateway of this host itself.
+    /// How <paramref name="joining"/> reaches the gateway that serves the authority: by the links between the two, then by any
+    /// other address of it. It is the gateway that joined on this host. When none has, any other gateway may be the one:
+    /// whoever joins tries them in turn. None for the gateway of this host itself.
     /// </summary>
     private static IReadOnlyList<string> Addresses(FabricTopology topology, string joining, string state, TimeProvider time)
     {

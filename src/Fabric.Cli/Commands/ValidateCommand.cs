@@ -28,7 +28,8 @@ internal static class ValidateCommand
         if (format != "text")
         {
             var findings = diagnostics.Select(d => new Finding(
-                d.Code, d.Severity == Severity.Error ? "error" : "warning", d.File, d.Line, d.Column, d.Message, d.Hint ?? "")).ToList();
+                d.Code, d.Severity == Severity.Error ? "error" : "warning", d.File, d.Line, d.Column, d.Message, d.Hint ?? ""))
+                .ToList();
             host.Out.WriteLine(Documents.Write(Documents.Of(new Report(topology is not null, files.Select(f => f.Path).ToList(),
                 findings, topology is null ? null : Counts.Of(topology))), format));
             return topology is null ? ExitCode.InvalidTopology : ExitCode.Ok;
@@ -56,10 +57,12 @@ internal static class ValidateCommand
     private sealed record Counts(
         string TrustDomain, string Revision, int Sites, int Gateways, int Links, int Services, int Workloads, int Policies)
     {
-        public static Counts Of(FabricTopology t) => new(t.TrustDomain, t.Revision, t.Sites.Length, t.Sites.Sum(s => s.Gateways.Length),
+        public static Counts Of(FabricTopology t) =>
+            new(t.TrustDomain, t.Revision, t.Sites.Length, t.Sites.Sum(s => s.Gateways.Length),
             t.Links.Length, t.Services.Length, t.Workloads.Length, t.Policies.Length);
 
         public override string ToString() => $"{TrustDomain} with {Count(Sites, "site")}, {Count(Gateways, "gateway")}, "
-            + $"{Count(Links, "link")}, {Count(Services, "service")}, {Count(Workloads, "workload")}, {Count(Policies, "policy")}; revision {Revision}";
+            + $"{Count(Links, "link")}, {Count(Services, "service")}, {Count(Workloads, "workload")}, "
+            + $"{Count(Policies, "policy")}; revision {Revision}";
     }
 }

@@ -21,7 +21,9 @@ internal static class Documents
     private static readonly ISerializer Yaml = new SerializerBuilder()
         .WithQuotingNecessaryStrings().WithDefaultScalarStyle(ScalarStyle.Any).DisableAliases().Build();
 
-    /// <summary>The message in the canonical JSON of Protocol Buffers: lowerCamelCase names, 64-bit integers as strings.</summary>
+    /// <summary>
+    /// The message in the canonical JSON of Protocol Buffers: lowerCamelCase names, 64-bit integers as strings.
+    /// </summary>
     public static JsonNode Of(IMessage message) =>
         JsonNode.Parse(new JsonFormatter(JsonFormatter.Settings.Default.WithFormatDefaultValues(true)).Format(message))!;
 

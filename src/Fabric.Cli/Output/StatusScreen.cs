@@ -35,8 +35,8 @@ internal static class StatusScreen
     {
         console.MarkupLine($"[bold]{Text(s.Gateway)}[/] of site {Text(s.Site)} in {Text(s.TrustDomain)}: {State(s.State)}, "
             + $"up {Units.Seconds(s.UptimeSeconds)}, version {Text(s.Version)}");
-        console.MarkupLine($"topology {Text(s.TopologyRevision)}, certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}, "
-            + $"streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
+        console.MarkupLine($"topology {Text(s.TopologyRevision)}, "
+            + $"certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}, streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
             + (s.OverlayDriver.Length > 0 ? $", overlay {Text(s.OverlayDriver)}" : ""));
         if (s.TopologyError.Length > 0)
         {
@@ -53,9 +53,11 @@ internal static class StatusScreen
             foreach (var g in site.Gateways)
             {
                 Row(table, [Text(site.Name) + (site.Local ? " (here)" : ""), Text(g.Name), State(g.State), Text(g.ActiveLink),
-                    Text(g.ActiveReason), g.State == "self" ? "-" : g.CatalogAgeSeconds < 0 ? "none" : Units.Seconds(g.CatalogAgeSeconds),
+                    Text(g.ActiveReason), g.State == "self" ? "-" : g.CatalogAgeSeconds < 0 ? "none"
+                        : Units.Seconds(g.CatalogAgeSeconds),
                     $"{g.Streams}"],
-                    wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent), $"{g.Moves}"] : []);
+                    wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent), $"{g.Moves}"]
+                        : []);
             }
         }
 
@@ -96,7 +98,8 @@ internal static class StatusScreen
         var table = Columns(["LISTENER", "ADDRESS", "STATE"], []);
         foreach (var l in s.Listeners.Where(l => wide || !l.Open))
         {
-            Row(table, [Text(l.Name), Text(l.Address), l.Open ? "open" : $"[red]closed[/]{Text(l.Error.Length > 0 ? ": " + l.Error : "")}"], []);
+            var closed = $"[red]closed[/]{Text(l.Error.Length > 0 ? ": " + l.Error : "")}";
+            Row(table, [Text(l.Name), Text(l.Address), l.Open ? "open" : closed], []);
         }
 
         Show(console, table);

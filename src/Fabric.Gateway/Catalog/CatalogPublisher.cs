@@ -56,11 +56,13 @@ internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
             TopologyRevision = now.Revision,
             Draining = now.Draining,
         };
-        foreach (var service in now.Services.Where(s => sent is null || !sent.Services.Contains(s)))
+        if (ReferenceEquals(sent, now))
         {
-            update.Services.Add(service);
+            return update;
         }
 
+        var known = sent?.Services.ToHashSet() ?? [];
+        update.Services.Add(now.Services.Where(s => !known.Contains(s)));
         if (sent is not null)
         {
             var names = now.Services.Select(s => s.Service).ToHashSet(StringComparer.Ordinal);

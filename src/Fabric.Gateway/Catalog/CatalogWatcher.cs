@@ -19,6 +19,9 @@ internal sealed class CatalogWatcher(
     private static readonly TimeSpan _backoff = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(3);
 
+    /// <summary>Five heartbeats: a dead watch, even where the connection under it seems alive.</summary>
+    private static readonly TimeSpan _silence = CatalogPublisher.Heartbeat * 5;
+
     private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
 
     /// <summary>What the peer said last; null when nothing was heard since it was planned.</summary>
@@ -76,13 +79,12 @@ internal sealed class CatalogWatcher(
                 using var channel = connect(peer);
                 var client = new GrpcClient(channel, new Uri($"http://{peer}"), time);
                 PeerCatalog? catalog = null;
-                // Silence of five heartbeats is a dead watch, even where the connection under it seems alive.
-                using var silence = CancellationTokenSource.CreateLinkedTokenSource(stop);
-                silence.CancelAfter(CatalogPublisher.Heartbeat * 5);
+                using var silence = new CancellationTokenSource(_silence, time);
+                using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, silence.Token);
                 await foreach (var update in client.ServerStreamingAsync(CatalogMethods.Watch,
-                    new CatalogWatchRequest { Gateway = gateway }, cancellationToken: silence.Token))
+                    new CatalogWatchRequest { Gateway = gateway }, cancellationToken: either.Token))
                 {
-                    silence.CancelAfter(CatalogPublisher.Heartbeat * 5);
+                    silence.CancelAfter(_silence);
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
                     wait = _backoff;

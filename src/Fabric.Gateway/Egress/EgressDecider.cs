@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Gateway.Snapshot;
@@ -22,9 +23,10 @@ internal sealed class EgressDecider(
     /// <summary>An endpoint that has not accepted by then is passed over. Within one site it is a matter of milliseconds.</summary>
     private static readonly TimeSpan _connectTimeout = TimeSpan.FromSeconds(2);
 
+    /// <summary>One for each exported port that was ever called: those of a service are not taken by another.</summary>
+    private readonly ConcurrentDictionary<(string Service, int Port), uint> _turns = new();
     private long _refused;
     private long _accepted;
-    private int _turn;
 
     public long Refused => Interlocked.Read(ref _refused);
     public long Accepted => Interlocked.Read(ref _accepted);
@@ -57,7 +59,9 @@ internal sealed class EgressDecider(
             return;
         }
 
-        var rule = snapshot() is { } now ? now.Policies.Evaluate(SiteOf(now, peer) ?? "", open.Caller, open.Service, open.Port).RuleName : null;
+        // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
+        var rule = snapshot() is { } now && SiteOf(now, peer) is { } site
+            && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
         audit.Add(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             Endpoint = summary.Endpoint?.ToString(),
@@ -94,7 +98,7 @@ internal sealed class EgressDecider(
         }
 
         Interlocked.Increment(ref _accepted);
-        var first = (int)((uint)Interlocked.Increment(ref _turn) % (uint)healthy.Length);
+        var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
         return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout);
     }
 

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Snapshot;
@@ -51,7 +52,7 @@ internal static class Daemon
         {
             return 0;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or TopologyRefusedException
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException or InvalidDataException or TopologyRefusedException
             or JoinException or Overlay.OverlayException)
         {
             await Console.Error.WriteLineAsync($"fabricd cannot start: {e.Message}");

@@ -29,7 +29,7 @@ internal static class DaemonCheck
             var files = new TopologySource(options.Topology, Path.Combine(options.State, Daemon.LastGoodFolder)).Read();
             if (id is { } self)
             {
-                var topology = TopologyReader.Accept(files, self.Gateway, self.Site);
+                var topology = TopologyReader.Accept(files, self);
                 output.WriteLine($"topology: revision {topology.Revision}, {topology.Sites.Length} sites, {topology.Links.Length} links, " +
                     $"{topology.Services.Length} services, {topology.Policies.Length} policies");
             }

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Reflection;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Control;
@@ -34,6 +33,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan _introductionLimit = TimeSpan.FromSeconds(5);
 
     private readonly DaemonOptions _options;
     private readonly TimeProvider _time;
@@ -47,6 +47,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private readonly StateFolder _state;
     private readonly GatewayIdentity _identity;
     private readonly TopologySource _source;
+    private readonly string? _fallback;
     private FabricTopology _topology;
     private string _seen = "";
     private StateLoop _loop = null!;
@@ -56,28 +57,27 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private AuditLog _audit = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
-    private string _overlayProblem = "";
     private string _rangeProblem = "";
-    private string _renewalProblem = "";
+    private CertificateRenewal? _renewal;
     private long _lastTurn;
 
-    private GatewayProcess(DaemonOptions options, TimeProvider time, ILoggerFactory logs)
+    private GatewayProcess(DaemonOptions options, StateFolder state, TimeProvider time, ILoggerFactory logs)
     {
         (_options, _time, _log) = (options, time, logs.CreateLogger("Fabric.Gateway"));
         _started = _lastTurn = time.GetTimestamp();
-        _state = new StateFolder(options.State);
+        _state = state;
         _owned.Push(_state);
         _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        var (topology, files, fallback) = TopologyReader.Start(_source, _identity.Id.Gateway, _identity.Id.Site);
-        (_topology, _seen) = (topology, _source.Fingerprint);
-        if (fallback is null)
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id);
+        _seen = _source.Fingerprint;
+        if (_fallback is null)
         {
             _source.Keep(files);
         }
         else
         {
-            Log.TopologyFromLastGood(_log, options.Topology, fallback);
+            Log.TopologyFromLastGood(_log, options.Topology, _fallback);
         }
     }
 
@@ -93,15 +93,17 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public static async Task<GatewayProcess> StartAsync(
         DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var gateway = new GatewayProcess(options, time, logs);
+        var state = new StateFolder(options.State);
+        GatewayProcess? gateway = null;
         try
         {
+            gateway = new GatewayProcess(options, state, time, logs);
             await gateway.ComposeAsync(logs, cancellationToken);
             return gateway;
         }
         catch
         {
-            await gateway.DisposeAsync();
+            await (gateway ?? (IAsyncDisposable)state).DisposeAsync();
             throw;
         }
     }
@@ -129,7 +131,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 }
 
                 _seen = _source.Fingerprint;
-                var next = TopologyReader.Accept(files, _identity.Id.Gateway, _identity.Id.Site);
+                var next = TopologyReader.Accept(files, _identity.Id);
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;
@@ -144,6 +146,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
+                // Whatever is there next is new: also what ran before.
+                _seen = "";
                 _loop.Refuse(e.Message);
                 return !force ? (_topology.Revision, false) : throw new TopologyRefusedException(e.Message);
             }
@@ -239,6 +243,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Services(publisher), _time, logs));
 
         _loop.Accept(_topology);
+        if (_fallback is not null)
+        {
+            _loop.Refuse(_fallback);
+        }
+
         _loop.Start();
         _overlay?.Start();
         if (!_loop.WaitForFirst(_startLimit))
@@ -249,7 +258,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         // Its address may be a service address, which the first turn has made local.
         _dns.Start();
         await control.StartAsync(cancellationToken);
-        StartRenewal();
+        _renewal = Own(new CertificateRenewal(_identity, _options.Ca, _time, _log));
     }
 
     private void Signal() => _loop?.Signal();
@@ -277,7 +286,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
             {
                 if (_overlay is { } overlay && connection.Peer is { } peer)
                 {
-                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), _stop.Token);
+                    using var limit = new CancellationTokenSource(_introductionLimit, _time);
+                    using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, _stop.Token);
+                    await IntroductionExchange.AnswerAsync(connection.Stream, theirs => overlay.Answer(peer.Gateway, theirs), either.Token);
                 }
             },
         };
@@ -345,7 +356,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _overlayProblem, _rangeProblem, _renewalProblem }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal?.Problem ?? "" }.Where(p => p.Length > 0)),
     };
 
     private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
@@ -377,65 +388,12 @@ internal sealed class GatewayProcess : IAsyncDisposable
         return touched.Count;
     }
 
-    private void StartRenewal()
-    {
-        Func<CancellationToken, Task> renew = _identity.Authority is null
-            ? cancellationToken => _identity.RenewAsync((csr, _) => Task.FromResult(LocalAuthority().Issue(_identity.Id, csr)), cancellationToken)
-            : cancellationToken => _identity.RenewAsync((csr, ct) => JoinClient.RenewAsync(_identity, csr, ConnectAsync, _time, ct), cancellationToken);
-        var loop = new RenewalLoop(renew, () => _identity.Validity, _time, new Random(Environment.ProcessId), attempt =>
-        {
-            _renewalProblem = attempt.Error is null ? "" : $"the certificate could not be renewed: {attempt.Error.Message}";
-            if (attempt.Error is null)
-            {
-                Log.Renewed(_log, attempt.Expires);
-            }
-            else
-            {
-                Log.NotRenewed(_log, attempt.Error.Message);
-            }
-        });
-        Own(new Background(Task.Run(() => loop.RunAsync(_stop.Token)), _stop));
-    }
-
-    private MeshCa LocalAuthority() => _options.Ca is { } folder ? MeshCa.Open(folder, _time)
-        : throw new JoinException(JoinFailure.Authority, "this gateway joined on the CA's own host, and no --ca folder is set");
-
-    private static async Task<Stream> ConnectAsync(string address, CancellationToken cancellationToken)
-    {
-        if (!JoinToken.TrySplit(address, out var host, out var port))
-        {
-            throw new IOException($"'{address}' is not host:port");
-        }
-
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            await socket.ConnectAsync(host, port, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
-
     private sealed class AsyncDisposal(IDisposable part) : IAsyncDisposable
     {
         public ValueTask DisposeAsync()
         {
             part.Dispose();
             return ValueTask.CompletedTask;
-        }
-    }
-
-    /// <summary>A loop that ends by cancellation.</summary>
-    private sealed class Background(Task running, CancellationTokenSource stop) : IAsyncDisposable
-    {
-        public async ValueTask DisposeAsync()
-        {
-            await stop.CancelAsync();
-            await running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 }

@@ -35,18 +35,21 @@ internal sealed class SystemdNotifier : IDisposable
     /// <summary>How often <see cref="Watchdog"/> must be called; null when systemd does not watch.</summary>
     public TimeSpan? WatchdogInterval { get; }
 
-    public void Ready(string status) => Send($"READY=1\nSTATUS={status}");
+    public void Ready(string status) => Send($"READY=1\n{StatusLine(status)}");
 
-    public void Status(string status) => Send($"STATUS={status}");
+    public void Status(string status) => Send(StatusLine(status));
 
     public void Reloading() =>
         Send(string.Create(CultureInfo.InvariantCulture, $"RELOADING=1\nMONOTONIC_USEC={MonotonicMicroseconds()}"));
 
-    public void Stopping(string status) => Send($"STOPPING=1\nSTATUS={status}");
+    public void Stopping(string status) => Send($"STOPPING=1\n{StatusLine(status)}");
 
     public void Watchdog() => Send("WATCHDOG=1");
 
     public void Dispose() => _socket?.Dispose();
+
+    // A refused topology has many lines; to systemd each further one would be an assignment of its own.
+    private static string StatusLine(string status) => $"STATUS={status.ReplaceLineEndings(" ")}";
 
     private void Send(string message)
     {

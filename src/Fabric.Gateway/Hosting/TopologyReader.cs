@@ -1,5 +1,6 @@
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Snapshot;
+using Fabric.Identity;
 using Fabric.Topology;
 using Fabric.Topology.Model;
 
@@ -9,7 +10,7 @@ namespace Fabric.Gateway.Hosting;
 internal static class TopologyReader
 {
     /// <summary>Throws <see cref="TopologyRefusedException"/> with every error, one a line.</summary>
-    public static FabricTopology Accept(IReadOnlyList<TopologyFile> files, string gateway, string site)
+    public static FabricTopology Accept(IReadOnlyList<TopologyFile> files, GatewayId id)
     {
         var result = TopologyLoader.Load(files);
         if (result.Topology is not { } topology)
@@ -17,12 +18,18 @@ internal static class TopologyReader
             throw new TopologyRefusedException(string.Join(Environment.NewLine, result.Diagnostics));
         }
 
-        var self = topology.Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == gateway);
+        if (topology.TrustDomain != id.TrustDomain)
+        {
+            throw new TopologyRefusedException(
+                $"the topology is of trust domain {topology.TrustDomain}, and this gateway's certificate of {id.TrustDomain}");
+        }
+
+        var self = topology.Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == id.Gateway);
         return self is null
             ? throw new TopologyRefusedException(
-                $"gateway {gateway} is not in the topology, which has {Names(topology)}: this gateway joined under another name")
-            : self.Site != site
-                ? throw new TopologyRefusedException($"gateway {gateway} is in site {self.Site} here, and its certificate says {site}")
+                $"gateway {id.Gateway} is not in the topology, which has {Names(topology)}: this gateway joined under another name")
+            : self.Site != id.Site
+                ? throw new TopologyRefusedException($"gateway {id.Gateway} is in site {self.Site} here, and its certificate says {id.Site}")
                 : topology;
     }
 
@@ -30,12 +37,12 @@ internal static class TopologyReader
     /// The topology to start with: from the source, or where that is missing or bad, the last good one; then the reason is told.
     /// </summary>
     public static (FabricTopology Topology, IReadOnlyList<TopologyFile> Files, string? Fallback) Start(
-        TopologySource source, string gateway, string site)
+        TopologySource source, GatewayId id)
     {
         try
         {
             var files = source.Read();
-            return (Accept(files, gateway, site), files, null);
+            return (Accept(files, id), files, null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or TopologyRefusedException)
         {
@@ -45,7 +52,7 @@ internal static class TopologyReader
                 throw;
             }
 
-            return (Accept(kept, gateway, site), kept, e.Message);
+            return (Accept(kept, id), kept, e.Message);
         }
     }
 

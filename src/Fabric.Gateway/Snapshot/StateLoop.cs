@@ -102,7 +102,7 @@ internal sealed class StateLoop : IDisposable
             _thread.Join();
         }
 
-        _signal.Dispose();
+        // Not the signal: checks, probes and sessions that stop after the loop may still say that something changed.
         _firstTurn.Dispose();
     }
 
@@ -127,7 +127,7 @@ internal sealed class StateLoop : IDisposable
 
     private void Turn()
     {
-        var topology = Interlocked.Exchange(ref _next, null);
+        var topology = Volatile.Read(ref _next);
         var before = Current;
         if (topology is null && before is null)
         {
@@ -156,6 +156,8 @@ internal sealed class StateLoop : IDisposable
             Draining = _draining,
             TopologyError = Volatile.Read(ref _topologyError),
         });
+        // Taken only now: a turn that failed half-way does all of it again.
+        Interlocked.CompareExchange(ref _next, null, topology);
         _firstTurn.Set();
     }
 

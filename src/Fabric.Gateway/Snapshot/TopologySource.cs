@@ -12,6 +12,8 @@ namespace Fabric.Gateway.Snapshot;
 /// </summary>
 internal sealed class TopologySource(string path, string lastGood)
 {
+    private const string Old = ".old";
+
     /// <summary>Hash of what <see cref="Read"/> last saw; a change of it means that there is something to load.</summary>
     public string Fingerprint { get; private set; } = "";
 
@@ -29,26 +31,27 @@ internal sealed class TopologySource(string path, string lastGood)
     }
 
     /// <summary>The revision that ran last, kept by <see cref="Keep"/>; empty when there is none.</summary>
-    public IReadOnlyList<TopologyFile> ReadLastGood() => Directory.Exists(lastGood) ? ReadAll(lastGood) : [];
+    public IReadOnlyList<TopologyFile> ReadLastGood() => ReadAll(Directory.Exists(lastGood) ? lastGood : lastGood + Old);
 
     /// <summary>
     /// Keeps an accepted revision, so that the gateway can start when the source is gone. The folder is replaced whole: a new
-    /// one is filled beside it and takes its name.
+    /// one is filled beside it and takes its name. Killed at any moment, the last good one or its predecessor is there whole.
     /// </summary>
     public void Keep(IReadOnlyList<TopologyFile> files)
     {
         var next = lastGood + ".next";
-        var old = lastGood + ".old";
+        var old = lastGood + Old;
         DeleteFolder(next);
         Directory.CreateDirectory(next);
         foreach (var file in files)
         {
-            File.WriteAllText(Path.Combine(next, Path.GetFileName(file.Path)), file.Text);
+            File.WriteAllText(Path.Combine(next, KeptName(file.Path)), file.Text);
         }
 
-        DeleteFolder(old);
         if (Directory.Exists(lastGood))
         {
+            // Only now: after a kill between the two moves, the old one is all there is.
+            DeleteFolder(old);
             Directory.Move(lastGood, old);
         }
 
@@ -69,7 +72,7 @@ internal sealed class TopologySource(string path, string lastGood)
         }
 
         var names = Directory.EnumerateFiles(path)
-            .Where(f => Path.GetExtension(f) is ".yaml" or ".yml" && !Path.GetFileName(f).StartsWith('.'))
+            .Where(f => IsTopology(Path.GetFileName(f)))
             .Order(StringComparer.Ordinal)
             .Take(TopologyLoader.MaxFiles + 1)
             .ToImmutableArray();
@@ -77,6 +80,12 @@ internal sealed class TopologySource(string path, string lastGood)
             ? throw new IOException($"{path} holds more than {TopologyLoader.MaxFiles} YAML files: merge some of them")
             : [.. names.Select(f => new TopologyFile(f, ReadText(f)))];
     }
+
+    private static bool IsTopology(string name) => Path.GetExtension(name) is ".yaml" or ".yml" && !name.StartsWith('.');
+
+    /// <summary>A single file may have any name; a file of a folder is found by its.</summary>
+    private static string KeptName(string path) =>
+        Path.GetFileName(path) is var name && IsTopology(name) ? name : "topology.yaml";
 
     private static string ReadText(string file)
     {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Threading.Channels;
@@ -81,40 +82,41 @@ internal sealed class AuditLog : IAsyncDisposable
     private async Task WriteAsync()
     {
         FileStream? file = null;
-        try
+        var lines = new ArrayBufferWriter<byte>();
+        while (await _queue.Reader.WaitToReadAsync())
         {
-            while (await _queue.Reader.WaitToReadAsync())
+            lines.ResetWrittenCount();
+            var taken = 0;
+            for (; taken < Waiting && _queue.Reader.TryRead(out var entry); taken++)
             {
-                try
-                {
-                    file ??= Open();
-                    while (_queue.Reader.TryRead(out var entry))
-                    {
-                        file.Write(JsonSerializer.SerializeToUtf8Bytes(entry, AuditJson.Default.AuditEntry));
-                        file.WriteByte((byte)'\n');
-                        Interlocked.Increment(ref _written);
-                    }
+                lines.Write(JsonSerializer.SerializeToUtf8Bytes(entry, AuditJson.Default.AuditEntry));
+                lines.Write("\n"u8);
+            }
 
-                    file.Flush();
-                    if (file.Length >= _rotateAt)
-                    {
-                        file.Dispose();
-                        file = null;
-                        Rotate();
-                    }
-                }
-                catch (IOException)
+            var lost = taken;
+            try
+            {
+                file ??= Open();
+                file.Write(lines.WrittenSpan);
+                Interlocked.Add(ref _written, taken);
+                lost = 0;
+                if (file.Length >= _rotateAt)
                 {
-                    Interlocked.Increment(ref _dropped);
-                    file?.Dispose();
+                    file.Dispose();
                     file = null;
+                    Rotate();
                 }
             }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // What the disk refuses is lost; the next entries try again.
+                Interlocked.Add(ref _dropped, lost);
+                file?.Dispose();
+                file = null;
+            }
         }
-        finally
-        {
-            file?.Dispose();
-        }
+
+        file?.Dispose();
     }
 
     private FileStream Open()
@@ -124,6 +126,8 @@ internal sealed class AuditLog : IAsyncDisposable
             Mode = FileMode.Append,
             Access = FileAccess.Write,
             Share = FileShare.ReadWrite | FileShare.Delete,
+            // Lines are gathered already: what Write does not refuse is with the kernel.
+            BufferSize = 0,
         };
         if (!OperatingSystem.IsWindows())
         {

@@ -54,7 +54,9 @@ internal static class CertificateProfile
     public static byte[] Request(ECDsa key) =>
         new CertificateRequest("CN=fabric gateway", key, HashAlgorithmName.SHA256).CreateSigningRequest();
 
-    /// <summary>Throws <see cref="JoinException"/>: BadRequest, when the request is malformed, not signed by its key, or not P-256.</summary>
+    /// <summary>
+    /// Throws <see cref="JoinException"/>: BadRequest, when the request is malformed, not signed by its key, or not P-256.
+    /// </summary>
     public static CertificateRequest Parse(byte[] csr)
     {
         if (csr.Length is 0 or > MaxRequestBytes)

@@ -8,9 +8,9 @@ namespace Fabric.Identity.Authority;
 
 /// <summary>
 /// The mesh's own certificate authority, in one folder: <c>root.crt</c> and <c>root.key</c> (10 years), <c>issuing.crt</c> and
-/// <c>issuing.key</c> (1 year), <c>tokens/</c>. The folder is 0700, its files 0600. Issuing needs only the issuing key: the root's
-/// may be taken away, and is needed again once a year to replace the issuing certificate, which happens by itself at half its
-/// life when the root's key is there. The folder is the state: several processes may use it at once.
+/// <c>issuing.key</c> (1 year), <c>tokens/</c>. The folder is 0700, its files 0600. Issuing needs only the issuing key: the
+/// root's may be taken away, and is needed again once a year to replace the issuing certificate, which happens by itself at
+/// half its life when the root's key is there. The folder is the state: several processes may use it at once.
 /// </summary>
 public sealed class MeshCa
 {
@@ -103,7 +103,8 @@ public sealed class MeshCa
     public JoinToken CreateToken(string site, string gateway, TimeSpan? ttl = null, IReadOnlyList<string>? addresses = null)
     {
         Check(new GatewayId(TrustDomain, site, gateway));
-        return Tokens.Create(new GatewayId(TrustDomain, site, gateway), ttl ?? JoinTokens.DefaultLife, RootFingerprint, addresses ?? []);
+        return Tokens.Create(new GatewayId(TrustDomain, site, gateway), ttl ?? JoinTokens.DefaultLife, RootFingerprint,
+            addresses ?? []);
     }
 
     /// <summary>
@@ -129,7 +130,9 @@ public sealed class MeshCa
         return Redeem(token.Id, token.Secret, csr, out _);
     }
 
-    /// <summary>Issues a leaf of 24 h for <paramref name="id"/>. The caller has established that the asker is that gateway.</summary>
+    /// <summary>
+    /// Issues a leaf of 24 h for <paramref name="id"/>. The caller has established that the asker is that gateway.
+    /// </summary>
     public Grant Issue(GatewayId id, byte[] csr)
     {
         if (id.TrustDomain != TrustDomain)

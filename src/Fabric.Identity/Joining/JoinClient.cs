@@ -11,8 +11,8 @@ namespace Fabric.Identity.Joining;
 
 /// <summary>
 /// The gateway's side of joining and renewing. <c>dial</c> opens a plain connection to a <c>host:port</c>; TLS is made here.
-/// Joining trusts nothing but the token: the server's certificate is checked against the root whose fingerprint the token holds, and
-/// only then is the secret sent. Each attempt takes at most 15 s. All failures are <see cref="JoinException"/>.
+/// Joining trusts nothing but the token: the server's certificate is checked against the root whose fingerprint the token
+/// holds, and only then is the secret sent. Each attempt takes at most 15 s. All failures are <see cref="JoinException"/>.
 /// </summary>
 public static class JoinClient
 {
@@ -100,7 +100,9 @@ public static class JoinClient
         return (grant, server);
     }
 
-    /// <summary>Asks the authority that this gateway joined at for a new certificate, with the present one as the ticket.</summary>
+    /// <summary>
+    /// Asks the authority that this gateway joined at for a new certificate, with the present one as the ticket.
+    /// </summary>
     public static async Task<Grant> RenewAsync(GatewayIdentity self, byte[] csr,
         Func<string, CancellationToken, Task<Stream>> dial, TimeProvider time, CancellationToken ct)
     {
@@ -125,7 +127,8 @@ public static class JoinClient
     }
 
     /// <summary>Connect, TLS, hello, request, reply: the whole conversation, in order.</summary>
-    private static async Task<Grant> Converse(Func<CancellationToken, Task<Stream>> connect, SslClientAuthenticationOptions options,
+    private static async Task<Grant> Converse(Func<CancellationToken, Task<Stream>> connect,
+        SslClientAuthenticationOptions options,
         Action<JoinHello> judge, JoinRequest request, TimeProvider time, CancellationToken ct)
     {
         using var limit = new CancellationTokenSource(Limit, time);
@@ -142,7 +145,8 @@ public static class JoinClient
                 ? new Grant(reply.Chain.Select(c => c.ToByteArray()).ToList(), reply.Bundle.Select(c => c.ToByteArray()).ToList(),
                     reply.Topology.Select(f => (f.Name, f.Text)).ToList())
                 : throw new JoinException(
-                    reply.Refusal <= JoinRefusal.Authority ? (JoinFailure)(int)reply.Refusal : JoinFailure.Protocol, reply.Message);
+                    reply.Refusal <= JoinRefusal.Authority ? (JoinFailure)(int)reply.Refusal : JoinFailure.Protocol,
+                        reply.Message);
         }
         catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
         {
@@ -197,6 +201,7 @@ public static class JoinClient
             reason = verdict.Reason;
         }
 
-        throw new JoinException(JoinFailure.WrongRoot, $"the server is not of {token.TrustDomain}: {reason}; the secret was not sent");
+        throw new JoinException(JoinFailure.WrongRoot,
+            $"the server is not of {token.TrustDomain}: {reason}; the secret was not sent");
     }
 }

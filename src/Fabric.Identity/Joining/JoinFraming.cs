@@ -3,7 +3,9 @@ using Google.Protobuf;
 
 namespace Fabric.Identity.Joining;
 
-/// <summary>A message on the join stream: its length in 4 bytes, big-endian, and the message. The reader names its limit.</summary>
+/// <summary>
+/// A message on the join stream: its length in 4 bytes, big-endian, and the message. The reader names its limit.
+/// </summary>
 internal static class JoinFraming
 {
     public const int MaxHello = 64 << 10;

@@ -4,13 +4,15 @@ using Google.Protobuf;
 
 namespace Fabric.Identity.Joining;
 
-/// <summary>How one conversation ended, for the log. <see cref="Failure"/> is <see cref="JoinFailure.None"/> when granted.</summary>
+/// <summary>
+/// How one conversation ended, for the log. <see cref="Failure"/> is <see cref="JoinFailure.None"/> when granted.
+/// </summary>
 public sealed record JoinOutcome(GatewayId? Gateway, bool Renewal, JoinFailure Failure, string Message);
 
 /// <summary>
-/// The authority's side of ALPN <c>fabric-join/1</c>, over a TLS stream that the caller has accepted with a gateway's certificate. One
-/// request per connection: a token's secret (joining), or a client certificate (renewal). At most
-/// <see cref="MaxConcurrent"/> at once, each for at most <see cref="Limit"/>.
+/// The authority's side of ALPN <c>fabric-join/1</c>, over a TLS stream that the caller has accepted with a gateway's
+/// certificate. One request per connection: a token's secret (joining), or a client certificate (renewal). At most <see
+/// cref="MaxConcurrent"/> at once, each for at most <see cref="Limit"/>.
 /// </summary>
 /// <param name="topology">The mesh's topology files now, given to whoever joins or renews. Together under 7 MiB.</param>
 /// <param name="admits">Whether a gateway may renew: one that left the topology may not. Default: all.</param>
@@ -39,7 +41,8 @@ public sealed class JoinServer(
         using var both = CancellationTokenSource.CreateLinkedTokenSource(ct, limit.Token);
         if (!await _places.WaitAsync(0, ct))
         {
-            return await Refuse(stream, new JoinOutcome(peer, false, JoinFailure.Busy, "too many join at once; try again"), both.Token);
+            return await Refuse(stream, new JoinOutcome(peer, false, JoinFailure.Busy, "too many join at once; try again"),
+                both.Token);
         }
 
         try
@@ -111,7 +114,8 @@ public sealed class JoinServer(
         var files = topology().Select(f => new TopologyFile { Name = f.Name, Text = f.Text }).ToList();
         var bytes = files.Sum(f => f.CalculateSize());
         return bytes <= MaxTopologyBytes ? files
-            : throw new JoinException(JoinFailure.Authority, $"the topology has {bytes} bytes; at most {MaxTopologyBytes} can be sent");
+            : throw new JoinException(JoinFailure.Authority,
+                $"the topology has {bytes} bytes; at most {MaxTopologyBytes} can be sent");
     }
 
     private static async Task<JoinOutcome> Refuse(Stream stream, JoinOutcome outcome, CancellationToken ct)

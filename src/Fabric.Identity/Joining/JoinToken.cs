@@ -7,8 +7,8 @@ using Google.Protobuf;
 namespace Fabric.Identity.Joining;
 
 /// <summary>
-/// A one-time permission for one gateway to join. <see cref="Format"/> is its printable form, <c>fab1.…</c>: it holds the secret, so
-/// <see cref="ToString"/> does not show it.
+/// A one-time permission for one gateway to join. <see cref="Format"/> is its printable form, <c>fab1.…</c>: it holds the
+/// secret, so <see cref="ToString"/> does not show it.
 /// </summary>
 public sealed record JoinToken
 {
@@ -99,7 +99,8 @@ public sealed record JoinToken
     {
         (host, port) = ("", 0);
         var colon = text.LastIndexOf(':');
-        if (colon <= 0 || text.Length > 262 || !int.TryParse(text.AsSpan(colon + 1), System.Globalization.NumberStyles.None, null, out port))
+        if (colon <= 0 || text.Length > 262 || !int.TryParse(text.AsSpan(colon + 1), System.Globalization.NumberStyles.None,
+            null, out port))
         {
             return false;
         }

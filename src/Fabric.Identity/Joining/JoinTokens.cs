@@ -7,8 +7,8 @@ namespace Fabric.Identity.Joining;
 
 /// <summary>
 /// Tokens that were handed out, in a folder that processes share: <c>ID.json</c> holds whom a token is for, the SHA-256 of its
-/// secret and its expiry. Using it creates <c>ID.used</c> exclusively (O_EXCL), on disk before a certificate is issued: of any number
-/// of processes that redeem at once, one creates it. Both files go a week after expiry. At most <see cref="MaxTokens"/>.
+/// secret and its expiry. Using it creates <c>ID.used</c> exclusively (O_EXCL), on disk before a certificate is issued: of any
+/// number of processes that redeem at once, one creates it. Both files go a week after expiry. At most <see cref="MaxTokens"/>.
 /// </summary>
 public sealed class JoinTokens
 {
@@ -59,8 +59,8 @@ public sealed class JoinTokens
     }
 
     /// <summary>
-    /// Uses up the token and says whom it is for. Throws <see cref="JoinException"/>: TokenUnknown (also for a wrong secret, compared in
-    /// constant time), TokenUsed, TokenExpired.
+    /// Uses up the token and says whom it is for. Throws <see cref="JoinException"/>: TokenUnknown (also for a wrong secret,
+    /// compared in constant time), TokenUsed, TokenExpired.
     /// </summary>
     internal GatewayId Redeem(ReadOnlySpan<byte> id, ReadOnlySpan<byte> secret)
     {
@@ -126,14 +126,16 @@ public sealed class JoinTokens
         {
             return JsonSerializer.Deserialize<Entry>(SafeFile.ReadText(path)) is { SecretSha256.Length: 64 } entry ? entry : null;
         }
-        catch (Exception e) when (e is JsonException or FileNotFoundException or DirectoryNotFoundException or InvalidDataException)
+        catch (Exception e) when (e is JsonException or InvalidDataException
+            or FileNotFoundException or DirectoryNotFoundException)
         {
             return null;
         }
     }
 
     private static JoinException Used(Entry entry) => new(JoinFailure.TokenUsed,
-        $"the token for {entry.Site}/{entry.Gateway} has been used; each is good once. Make a new one with `fabric token create`");
+        $"the token for {entry.Site}/{entry.Gateway} has been used; each is good once. "
+        + "Make a new one with `fabric token create`");
 
     private string EntryPath(ReadOnlySpan<byte> id) => Path.Combine(_dir, Convert.ToHexStringLower(id) + ".json");
 

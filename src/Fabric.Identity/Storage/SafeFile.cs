@@ -46,7 +46,9 @@ internal static partial class SafeFile
         SyncFolder(dir);
     }
 
-    /// <summary>Throws <see cref="IOException"/> when the file is there already: of several processes, one wins (O_EXCL).</summary>
+    /// <summary>
+    /// Throws <see cref="IOException"/> when the file is there already: of several processes, one wins (O_EXCL).
+    /// </summary>
     public static void CreateNew(string path, ReadOnlySpan<byte> bytes)
     {
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Share = FileShare.Read };

@@ -31,7 +31,8 @@ public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string 
 
 /// <summary>
 /// The rules of X.509-SVID (SPIFFE standards, X509-SVID §2 to §5) and of this mesh: P-256 keys, gateways only, one trust
-/// domain. Nothing is fetched from the network. The order is: what the certificate says of itself, then its dates, then its chain.
+/// domain. Nothing is fetched from the network. The order is: what the certificate says of itself, then its dates, then its
+/// chain.
 /// </summary>
 public static class SvidVerifier
 {
@@ -47,7 +48,8 @@ public static class SvidVerifier
     {
         try
         {
-            return Name(leaf, trustDomain, out var id) ?? Use(leaf) ?? Dates(leaf, now) ?? Chain(leaf, sent, bundle, known, now, id);
+            return Name(leaf, trustDomain, out var id) ?? Use(leaf) ?? Dates(leaf, now)
+                ?? Chain(leaf, sent, bundle, known, now, id);
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException)
         {

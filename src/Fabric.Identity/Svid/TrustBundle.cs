@@ -30,7 +30,8 @@ public sealed class TrustBundle
         var intermediates = new List<X509Certificate2>();
         foreach (var certificate in certificates)
         {
-            if (certificate.Extensions.OfType<X509BasicConstraintsExtension>().SingleOrDefault() is not { CertificateAuthority: true })
+            var constraints = certificate.Extensions.OfType<X509BasicConstraintsExtension>().SingleOrDefault();
+            if (constraints is not { CertificateAuthority: true })
             {
                 throw new InvalidDataException($"a bundle holds CA certificates only; serial {certificate.SerialNumber} is none");
             }

@@ -9,6 +9,9 @@ namespace Fabric.Tunnel.Core;
 /// </summary>
 internal sealed class FrameBatch
 {
+    /// <summary>A turn passes its budget by at most this: one stream's share, with its acknowledgement and FIN.</summary>
+    public const int Slack = FrameHeader.MaxFrame + 64;
+
     private readonly Entry[] _entries = new Entry[512];
 
     private struct Entry

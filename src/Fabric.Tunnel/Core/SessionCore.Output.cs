@@ -80,7 +80,7 @@ internal sealed partial class SessionCore
     /// </summary>
     /// <param name="lane">The lane to send on.</param>
     /// <param name="batch">Empty when called.</param>
-    /// <param name="budget">Bytes of the turn; it may be passed by one frame.</param>
+    /// <param name="budget">Bytes of the turn; it may be passed by <see cref="FrameBatch.Slack"/>.</param>
     /// <param name="now">The instant.</param>
     public void Produce(LaneCore lane, FrameBatch batch, int budget, TimeSpan now)
     {
@@ -117,7 +117,7 @@ internal sealed partial class SessionCore
 
     private void ProduceLane(LaneCore lane, FrameBatch batch, TimeSpan now)
     {
-        while (!batch.IsFull && lane.Fences.TryDequeue(out var epoch))
+        while (batch.Count < 500 && lane.Fences.TryDequeue(out var epoch))
         {
             batch.Add(new FrameHeader(FrameType.Fence, 0, 0, epoch));
         }

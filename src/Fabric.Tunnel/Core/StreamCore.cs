@@ -6,7 +6,7 @@ namespace Fabric.Tunnel.Core;
 /// One stream of a session: both directions, and the events OPEN, OPENED, FIN and RESET, each kept until the peer is known to
 /// have it. Called by the session and, through it, by the driver; never on its own.
 /// </summary>
-internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
+internal sealed partial class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
 {
     private int _slot = -1;
     private uint _oldLanes;
@@ -273,124 +273,6 @@ internal sealed class StreamCore(SessionCore session, uint id, bool isOurs, Stre
 
         session.RemoveIf(IsDone, this, now);
         session.Schedule(this, now);
-    }
-
-    // ---- what lanes do
-
-    /// <summary>What went out on that lane and is not acknowledged may be lost: send it again. And tell the peer where we are.</summary>
-    public void LaneDied(int slot, TimeSpan now)
-    {
-        var used = _slot == slot || (_oldLanes >> slot & 1) != 0;
-        _slot = _slot == slot ? -1 : _slot;
-        if (used)
-        {
-            _oldLanes = 0;
-            _openSent = false;
-            OpenedDue |= !IsOurs && IsAccepted && !_openedConfirmed;
-            if (!IsReset)
-            {
-                Send.Rewind(session.Planted == Mistake.ResumeSkipsAByte ? 1 : 0);
-            }
-        }
-
-        AnswersMayBeLost(now);
-        NeedAck(AckNeed.Now, now);
-        session.Schedule(this, now);
-    }
-
-    /// <summary>
-    /// The peer may have acknowledged FIN or RESET on a lane that died, whichever lane they went out on, and have forgotten the
-    /// stream since: say them again.
-    /// </summary>
-    public void AnswersMayBeLost(TimeSpan now)
-    {
-        _resetSent = false;
-        _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
-        session.Schedule(this, now);
-    }
-
-    public void WriteControl(FrameBatch batch, int slot)
-    {
-        if (OpenDue)
-        {
-            var payload = new OpenFrame(Request.Service, Request.Port, Request.Caller, Request.TraceParent).ToPayload();
-            Touch(slot);
-            _openSent = true;
-            batch.Add(new FrameHeader(FrameType.Open, payload.Length, Id, CreditGiven), payload);
-        }
-
-        if (OpenedDue)
-        {
-            Touch(slot);
-            OpenedDue = false;
-            batch.Add(new FrameHeader(FrameType.Opened, 0, Id, CreditGiven));
-        }
-
-        if (ResetDue)
-        {
-            var payload = new ReasonFrame((byte)Code, Reason).ToPayload();
-            Touch(slot);
-            _resetSent = true;
-            _resetEverSent = true;
-            batch.Add(new FrameHeader(FrameType.Reset, payload.Length, Id, _resetAt), payload);
-        }
-
-        WriteAck(batch);
-    }
-
-    /// <summary>Writes data, at most <paramref name="quantum"/> bytes of it, and FIN after the last.</summary>
-    public void WriteData(FrameBatch batch, int slot, int quantum)
-    {
-        Touch(slot);
-        if (Ack == AckNeed.Later)
-        {
-            WriteAck(batch);
-        }
-
-        while (!batch.IsFull)
-        {
-            var offset = Send.Next;
-            var known = Send.MaxSent - offset;
-            if (!Send.TryTake(Math.Min(quantum, FrameHeader.MaxData), out var piece))
-            {
-                break;
-            }
-
-            session.CountSent(piece.Length, known);
-            batch.Add(new FrameHeader(FrameType.Data, piece.Length, Id, offset), piece);
-            quantum -= piece.Length;
-        }
-
-        if (Send.Unsent == 0 && _finQueued && !_finSent && !batch.IsFull)
-        {
-            _finSent = true;
-            _finEverSent = true;
-            batch.Add(new FrameHeader(FrameType.Fin, 0, Id, Send.End));
-        }
-    }
-
-    private void WriteAck(FrameBatch batch)
-    {
-        if (Ack == AckNeed.None || !IsAccepted || batch.IsFull)
-        {
-            return;
-        }
-
-        Ack = AckNeed.None;
-        _ackedReceived = Receive.Received;
-        var mistake = session.Planted == Mistake.AckIsOneTooMany && Receive.Received > 0 && !Receive.IsComplete ? 1 : 0;
-        batch.AddAck(Id, Receive.Received + mistake, CreditGiven);
-    }
-
-    private void Touch(int slot)
-    {
-        if (_slot != slot && _slot >= 0)
-        {
-            _oldLanes |= 1u << _slot;
-            _oldEnd = Send.MaxSent;
-        }
-
-        _slot = slot;
     }
 
     private void NeedAck(AckNeed need, TimeSpan now)

@@ -1,6 +1,5 @@
 using System.Net.Security;
 using System.Net.Sockets;
-using System.Security.Authentication;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
 
@@ -65,8 +64,7 @@ internal sealed class LaneKeeper
                 await DialAsync().ConfigureAwait(false);
                 wait = limits.RedialMin;
             }
-            catch (Exception error) when (error is IOException or SocketException or AuthenticationException or FrameException
-                or OperationCanceledException or ObjectDisposedException or InvalidOperationException)
+            catch (Exception error)
             {
                 _error = error is OperationCanceledException
                     ? $"no lane within {limits.HandshakeTimeout.TotalSeconds:0.#} s of dialling" : error.Message;

@@ -24,16 +24,9 @@ public static class MutualTls
         Stream transport, IGatewayIdentity identity, IEnumerable<string> protocols, CancellationToken cancellationToken)
     {
         var check = new Check(identity, null);
-        var options = new SslServerAuthenticationOptions
-        {
-            EnabledSslProtocols = SslProtocols.Tls13,
-            ServerCertificateContext = identity.Certificate,
-            ClientCertificateRequired = true,
-            CertificateChainPolicy = Check.NoPolicy(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || check.IsGood(leaf, chain),
-            ApplicationProtocols = protocols.Select(p => new SslApplicationProtocol(p)).ToList(),
-            AllowTlsResume = false,
-        };
+        var options = MeshTls.Server(identity, anonymous: true, [.. protocols]);
+        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || check.IsGood(leaf, chain);
+        options.AllowTlsResume = false;
         var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
         try
         {
@@ -56,16 +49,9 @@ public static class MutualTls
         Stream transport, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken)
     {
         var check = new Check(identity, expectedGateway);
-        var options = new SslClientAuthenticationOptions
-        {
-            EnabledSslProtocols = SslProtocols.Tls13,
-            ClientCertificateContext = identity.Certificate,
-            CertificateChainPolicy = Check.NoPolicy(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => check.IsGood(leaf, chain),
-            ApplicationProtocols = [new SslApplicationProtocol(protocol)],
-            AllowTlsResume = false,
-            TargetHost = "",
-        };
+        var options = MeshTls.Client(identity, expected: null, protocol);
+        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => check.IsGood(leaf, chain);
+        options.AllowTlsResume = false;
         var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
         try
         {
@@ -99,19 +85,12 @@ public static class MutualTls
         }
     }
 
+    /// <summary>The verdict of the identity, with its reason kept for the exception.</summary>
     private sealed class Check(IGatewayIdentity identity, string? expectedGateway)
     {
         private string? _reason;
 
         public GatewayId? Peer { get; private set; }
-
-        /// <summary>The platform's own chain building decides nothing here, so it gets nothing to look up.</summary>
-        public static X509ChainPolicy NoPolicy() => new()
-        {
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            DisableCertificateDownloads = true,
-            RevocationMode = X509RevocationMode.NoCheck,
-        };
 
         public bool IsGood(X509Certificate? certificate, X509Chain? chain)
         {

@@ -163,6 +163,11 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
         {
             reason = error.Message;
         }
+        catch (Exception error)
+        {
+            reason = error.Message;
+            tunnel.Options.Log($"lane to {session.Peer}: unexpected {error}");
+        }
 
         session.EndLane(this, reason);
     }
@@ -204,7 +209,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
     private async Task WriteAsync(PeerSession session)
     {
         var batch = new FrameBatch();
-        var staging = GC.AllocateUninitializedArray<byte>(TurnBytes + FrameHeader.MaxFrame, pinned: true);
+        var staging = GC.AllocateUninitializedArray<byte>(TurnBytes + FrameBatch.Slack, pinned: true);
         try
         {
             while (true)
@@ -240,6 +245,12 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
         }
         catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
+            session.EndLane(this, error.Message);
+        }
+        catch (Exception error)
+        {
+            // Never a lane that only seems to live.
+            tunnel.Options.Log($"lane to {session.Peer}: unexpected {error}");
             session.EndLane(this, error.Message);
         }
         finally

@@ -31,7 +31,8 @@ public class JoinOverTlsTests
 
         var before = identity.Validity.NotAfter;
         mesh.Time.Advance(TimeSpan.FromHours(12));
-        await identity.RenewAsync((csr, ct) => JoinClient.RenewAsync(identity, csr, server.Dial, mesh.Time, ct), default).WaitAsync(Limit);
+        await identity.RenewAsync((csr, ct) => JoinClient.RenewAsync(identity, csr, server.Dial, mesh.Time, ct),
+            default).WaitAsync(Limit);
         Assert.Equal(before.AddHours(12), identity.Validity.NotAfter);
         Assert.Equal(identity.Authority.Addresses, GatewayIdentity.Load(store, mesh.Time).Authority!.Addresses);
 
@@ -50,7 +51,8 @@ public class JoinOverTlsTests
         using var mesh = new Mesh();
         await using var server = new Server(mesh);
         var store = new GatewayKeyStore(mesh.Folder["virginia"]);
-        var token = mesh.Ca.CreateToken("virginia", "virginia-a", null, [failure == JoinFailure.Unreachable ? "away:1" : "ca:7443"]);
+        var token = mesh.Ca.CreateToken("virginia", "virginia-a", null,
+            [failure == JoinFailure.Unreachable ? "away:1" : "ca:7443"]);
         switch (failure)
         {
             case JoinFailure.TokenUsed: mesh.Ca.Redeem(token, Mesh.Csr()); break;
@@ -60,14 +62,17 @@ public class JoinOverTlsTests
 
         // The client's own look at the expiry is taken away, so that the authority's is what answers.
         token = token with { Expires = token.Expires.AddDays(1) };
-        var e = await Assert.ThrowsAsync<JoinException>(() => JoinClient.JoinAsync(token, server.Dial, store, mesh.Time, default).WaitAsync(Limit));
+        var e = await Assert.ThrowsAsync<JoinException>(() =>
+            JoinClient.JoinAsync(token, server.Dial, store, mesh.Time, default).WaitAsync(Limit));
 
         Assert.Equal(failure, e.Failure);
         Assert.Contains(because, e.Message);
         Assert.False(store.Exists);
     }
 
-    /// <summary>Someone in the middle has a mesh of the same name: TLS works, the root is another, and the secret stays here.</summary>
+    /// <summary>
+    /// Someone in the middle has a mesh of the same name: TLS works, the root is another, and the secret stays here.
+    /// </summary>
     [Fact]
     public async Task Another_root_is_refused_before_the_secret_is_sent()
     {
@@ -118,7 +123,9 @@ public class JoinOverTlsTests
         Assert.Empty(reply.Chain);
     }
 
-    /// <summary>Renewal trusts only the gateway that it joined at, or any gateway could hand out a bundle with its own root.</summary>
+    /// <summary>
+    /// Renewal trusts only the gateway that it joined at, or any gateway could hand out a bundle with its own root.
+    /// </summary>
     [Fact]
     public async Task Renewal_refuses_another_gateway_of_the_mesh()
     {
@@ -153,7 +160,8 @@ public class JoinOverTlsTests
         using var mesh = new Mesh();
         using var server = new JoinServer(mesh.Ca, () => Files, mesh.Time);
         using var stop = new CancellationTokenSource();
-        var held = Enumerable.Range(0, JoinServer.MaxConcurrent).Select(_ => server.ServeAsync(DuplexStream.Pair().B, null, stop.Token)).ToList();
+        var held = Enumerable.Range(0, JoinServer.MaxConcurrent).Select(_ =>
+            server.ServeAsync(DuplexStream.Pair().B, null, stop.Token)).ToList();
         Assert.Equal(JoinFailure.Busy, (await server.ServeAsync(DuplexStream.Pair().B, null, default).WaitAsync(Limit)).Failure);
         stop.Cancel();
         foreach (var one in held)
@@ -162,7 +170,9 @@ public class JoinOverTlsTests
         }
     }
 
-    /// <summary>Any bytes for a request: an outcome, never an exception, never a certificate, never more memory than the limit.</summary>
+    /// <summary>
+    /// Any bytes for a request: an outcome, never an exception, never a certificate, never more memory than the limit.
+    /// </summary>
     [Fact]
     public async Task Fuzz_requests()
     {
@@ -185,7 +195,8 @@ public class JoinOverTlsTests
 
             var message = new byte[4 + body.Length];
             body.CopyTo(message.AsSpan(4));
-            BinaryPrimitives.WriteInt32BigEndian(message, random.Next(4) == 0 ? random.Next(int.MinValue, int.MaxValue) : body.Length);
+            BinaryPrimitives.WriteInt32BigEndian(message, random.Next(4) == 0 ? random.Next(int.MinValue, int.MaxValue)
+                : body.Length);
             var (client, far) = DuplexStream.Pair();
             await client.WriteAsync(message.AsMemory(0, random.Next(4) == 0 ? random.Next(message.Length) : message.Length));
             var serving = server.ServeAsync(far, null, default);
@@ -218,7 +229,8 @@ public class JoinOverTlsTests
             {
                 await using var tls = new SslStream(far);
                 await tls.AuthenticateAsServerAsync(MeshTls.Server(identity, true, JoinServer.Protocol));
-                await JoinFraming.WriteAsync(tls, new JoinHello { Roots = { mesh.Ca.Roots.Select(ByteString.CopyFrom) } }, default);
+                await JoinFraming.WriteAsync(tls, new JoinHello { Roots = { mesh.Ca.Roots.Select(ByteString.CopyFrom) } },
+                    default);
                 await JoinFraming.ReadAsync(tls, JoinRequest.Parser, JoinFraming.MaxRequest, default);
                 var message = new byte[4 + good.Length];
                 good.CopyTo(message, 4);
@@ -282,7 +294,7 @@ public class JoinOverTlsTests
         private async Task<JoinOutcome> Serve(Stream far)
         {
             await using var tls = new SslStream(far);
-            await tls.AuthenticateAsServerAsync(MeshTls.Server(Identity, anonymousAllowed: true, JoinServer.Protocol));
+            await tls.AuthenticateAsServerAsync(MeshTls.Server(Identity, anonymous: true, JoinServer.Protocol));
             return await _server.ServeAsync(tls, MeshTls.PeerOf(tls, Identity), default);
         }
     }

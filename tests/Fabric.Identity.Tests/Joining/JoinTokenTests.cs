@@ -12,7 +12,8 @@ public class JoinTokenTests
     public void Round_trip()
     {
         using var mesh = new Mesh();
-        var token = mesh.Ca.CreateToken("paris", "paris-a", TimeSpan.FromMinutes(5), ["10.0.0.1:7443", "[fd00::1]:7443", "gw.acme.example:443"]);
+        var token = mesh.Ca.CreateToken("paris", "paris-a", TimeSpan.FromMinutes(5),
+            ["10.0.0.1:7443", "[fd00::1]:7443", "gw.acme.example:443"]);
         var text = token.Format();
         Assert.Matches("^fab1\\.[A-Za-z0-9_-]+$", text);
         Assert.True(JoinToken.TryParse($" {text}\n", out var read, out var reason), reason);

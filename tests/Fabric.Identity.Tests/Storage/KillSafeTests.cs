@@ -28,7 +28,9 @@ public class KillSafeTests
         Assert.Throws<InvalidDataException>(() => SafeFile.ReadText(folder["x"]));
     }
 
-    /// <summary>Every state that a kill during the three steps of a replacement can leave loads, with the old pair or the new.</summary>
+    /// <summary>
+    /// Every state that a kill during the three steps of a replacement can leave loads, with the old pair or the new.
+    /// </summary>
     [Theory]
     [InlineData(0, false)]
     [InlineData(1, false)]
@@ -95,7 +97,8 @@ public class KillSafeTests
         using var mesh = new Mesh();
         var store = new GatewayKeyStore(mesh.Folder["identity"]);
         Assert.False(store.Exists);
-        Assert.Contains("fabric join", Assert.Throws<FileNotFoundException>(() => GatewayIdentity.Load(store, mesh.Time)).Message);
+        Assert.Contains("fabric join", Assert.Throws<FileNotFoundException>(() =>
+            GatewayIdentity.Load(store, mesh.Time)).Message);
 
         JoinClient.JoinLocally(mesh.Ca.CreateToken("paris", "paris-a"), mesh.Ca, store, mesh.Time);
         Assert.Equal(new GatewayId(Mesh.Domain, "paris", "paris-a"), GatewayIdentity.Load(store, mesh.Time).Id);

@@ -57,7 +57,8 @@ public sealed class SvidVerifierTests : IDisposable
     [Fact]
     public void Every_code_is_reachable()
     {
-        var tested = typeof(SvidVerifierTests).GetMethod(nameof(Rejects))!.GetCustomAttributes(false).OfType<InlineDataAttribute>()
+        var tested =
+            typeof(SvidVerifierTests).GetMethod(nameof(Rejects))!.GetCustomAttributes(false).OfType<InlineDataAttribute>()
             .Select(d => (SvidRejection)d.GetData(null!).Single()[0]);
         Assert.Equal(Enum.GetValues<SvidRejection>().Where(r => r != SvidRejection.None).Order(), tested.Order());
     }
@@ -98,7 +99,8 @@ public sealed class SvidVerifierTests : IDisposable
         SvidRejection.NoUriName => [Leaf(e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.17")))), Leaf(Replace("2.5.29.17", Dns()))],
         SvidRejection.ManyUriNames => [Leaf(Replace("2.5.29.17", TwoNames()))],
         SvidRejection.NotASpiffeId => [Named("https://acme.example/x")],
-        SvidRejection.ForeignTrustDomain => [Named(Good.Replace("acme", "evil")), Named(Good.Replace("acme.example", "acme.example.evil"))],
+        SvidRejection.ForeignTrustDomain => [Named(Good.Replace("acme", "evil")),
+            Named(Good.Replace("acme.example", "acme.example.evil"))],
         SvidRejection.NotAGateway => [Named("spiffe://acme.example"), Named("spiffe://acme.example/site/paris/workload/a")],
         SvidRejection.SubjectNameNotCritical => [Leaf(Replace("2.5.29.17", UriNames.Write(Good, critical: false)))],
         SvidRejection.IsAuthority => [Leaf(Replace("2.5.29.19", new X509BasicConstraintsExtension(true, false, 0, true)))],
@@ -120,7 +122,8 @@ public sealed class SvidVerifierTests : IDisposable
         SvidRejection.NotYetValid => [Leaf(_ => { }, from: Now.AddMinutes(1))],
         SvidRejection.Expired => [Leaf(_ => { }, from: Now.AddHours(-25), until: Now.AddSeconds(-1))],
         SvidRejection.UntrustedChain => [Leaf(_ => { }, issuer: Root()), Leaf(_ => { }, issuer: UntrustedIssuing())],
-        SvidRejection.Malformed => [Leaf(Replace("2.5.29.17", new X509Extension("2.5.29.17", [0x30, 0x05, 0x86, 0x10, 1], true)))],
+        SvidRejection.Malformed => [Leaf(Replace("2.5.29.17",
+            new X509Extension("2.5.29.17", [0x30, 0x05, 0x86, 0x10, 1], true)))],
         _ => throw new ArgumentOutOfRangeException(nameof(rejection)),
     };
 

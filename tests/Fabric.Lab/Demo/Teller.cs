@@ -103,5 +103,16 @@ public sealed class Teller(IAnsiConsole console)
         Line(report.Ok ? "Every step held." : "Not every step held.");
     }
 
-    public void Line(string text) => console.WriteLine(text);
+    /// <summary>A whole line: the terminal may fold it, and what is copied from it is one line still.</summary>
+    public void Line(string text)
+    {
+        if (_status is null)
+        {
+            Console.WriteLine(text);
+        }
+        else
+        {
+            console.WriteLine(text);
+        }
+    }
 }

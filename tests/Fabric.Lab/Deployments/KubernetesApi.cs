@@ -69,6 +69,8 @@ internal sealed class KubernetesApi : IAsyncDisposable
     private static JsonObject? Discovery(string path) => path switch
     {
         "/version" => new JsonObject { ["major"] = "1", ["minor"] = "32", ["gitVersion"] = "v1.32.0" },
+        // No schemas: kubectl then merges by the types that it was built with.
+        "/openapi/v3" => new JsonObject { ["paths"] = new JsonObject() },
         "/api" => new JsonObject { ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1") },
         "/apis" => new JsonObject
         {
@@ -88,7 +90,7 @@ internal sealed class KubernetesApi : IAsyncDisposable
 
     private static Task OpenApi(HttpContext context)
     {
-        context.Response.ContentType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        context.Response.ContentType = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         return context.Response.Body.WriteAsync(KubernetesOpenApi.Document(Kinds.Select(k => (k.Group, k.Kind)))).AsTask();
     }
 

@@ -37,7 +37,7 @@ internal sealed class Machine : IAsyncDisposable
         var machine = new Machine(name, root, nspawn, groups);
         try
         {
-            await Wait.Until($"{name} to boot", BootLimit, machine.HasBooted, () => nspawn.Tail());
+            await Poll.Until($"{name} to boot", BootLimit, machine.HasBooted, () => nspawn.Tail());
             return machine;
         }
         catch

@@ -137,7 +137,7 @@ public sealed class SystemdMachineTests
         var pid = await Show(machine, "MainPID");
         File.Delete(machine.Of("/etc/fabric/topology/more.yaml"));
         await Signal(machine, "HUP");
-        await Wait.Until("the service to go", Limit, async () => Items(await Status(machine), "services").All(s => Text(s, "name") != "more.ops"));
+        await Poll.Until("the service to go", Limit, async () => Items(await Status(machine), "services").All(s => Text(s, "name") != "more.ops"));
         Assert.Equal(pid, await Show(machine, "MainPID"));
         await Active(machine);
     }
@@ -159,7 +159,7 @@ public sealed class SystemdMachineTests
 
         // Stopped in its tracks, it is not fed.
         await Signal(machine, "STOP");
-        await Wait.Until("the watchdog to start it again", Limit, async () => await Restarts(machine) > restarts && await Active(machine) != pid);
+        await Poll.Until("the watchdog to start it again", Limit, async () => await Restarts(machine) > restarts && await Active(machine) != pid);
         Assert.Contains("Watchdog timeout", await machine.Do("journalctl", "-u", "fabricd", "--no-pager"));
         File.Delete(machine.Of("/etc/systemd/system/fabricd.service.d/watchdog.conf"));
         await machine.Do("systemctl", "daemon-reload");
@@ -174,7 +174,7 @@ public sealed class SystemdMachineTests
         {
             var pid = await Active(machine);
             await Signal(machine, "KILL");
-            await Wait.Until("systemd to start it again", Limit, async () => await Active(machine) != pid);
+            await Poll.Until("systemd to start it again", Limit, async () => await Active(machine) != pid);
         }
 
         var after = await Status(machine);
@@ -217,7 +217,7 @@ public sealed class SystemdMachineTests
     /// <summary>Waits until it is active; its main process.</summary>
     private static async Task<string> Active(Machine machine)
     {
-        await Wait.Until("fabricd to be active", Limit, async () => await Show(machine, "ActiveState") == "active");
+        await Poll.Until("fabricd to be active", Limit, async () => await Show(machine, "ActiveState") == "active");
         return await Show(machine, "MainPID");
     }
 

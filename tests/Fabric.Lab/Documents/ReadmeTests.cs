@@ -34,7 +34,7 @@ public sealed partial class ReadmeTests
         // The third block is for the other gateway, but for the line that says where it is typed.
         await paris.Type(blocks[2].Where(l => l.Contains("token create", StringComparison.Ordinal)));
         await virginia.Type(blocks[2].Where(l => !l.Contains("token create", StringComparison.Ordinal) && l != "fabric status"));
-        await Wait.Until("the two to be linked", Limit, async () => (await virginia.Output("fabric status")).Contains("connected"),
+        await Poll.Until("the two to be linked", Limit, async () => (await virginia.Output("fabric status")).Contains("connected"),
             () => paris.Tail() + virginia.Tail());
         var status = await virginia.Output("fabric status");
         Assert.Contains("virginia-1 of site virginia in acme.example", status);
@@ -150,7 +150,7 @@ public sealed partial class ReadmeTests
             }
 
             _fabricd = Daemon.Start(work, $"{name}/fabricd", [Programs.Fabricd], environment);
-            await Wait.Until($"fabricd of {name}", Limit, async () =>
+            await Poll.Until($"fabricd of {name}", Limit, async () =>
             {
                 Assert.True(_fabricd.IsAlive, _fabricd.Tail());
                 return File.Exists(environment["FABRIC_SOCKET"]) && (await Output("fabric status")).Length > 0;

@@ -44,7 +44,10 @@ public sealed class GatewayProcess : IAsyncDisposable
     public LabSite Site { get; }
 
     public string State => _work.Of(Site.Name, "state");
-    public string TopologyFolder => _work.Of(Site.Name, "topology");
+
+    /// <summary>On the authority's host the folder that <c>fabric init</c> made; elsewhere joining fills it.</summary>
+    public string TopologyFolder => Ca is null ? _work.Of(Site.Name, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
+
     public string Socket => _work.Of(Site.Name, "fabricd.sock");
     public string AuditLog => Path.Combine(State, "audit.log");
 
@@ -62,7 +65,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     public async Task<Status> Ready(TimeSpan limit)
     {
         Status? last = null;
-        return await Wait.For($"{Site.Gateway} to be ready", limit, async () =>
+        return await Poll.For($"{Site.Gateway} to be ready", limit, async () =>
         {
             if (!IsAlive)
             {
@@ -78,7 +81,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     public async Task<Status> Until(string what, TimeSpan limit, Func<Status, bool> holds)
     {
         Status? last = null;
-        return await Wait.For($"{Site.Gateway}: {what}", limit, async () =>
+        return await Poll.For($"{Site.Gateway}: {what}", limit, async () =>
         {
             last = await TryStatus() ?? last;
             return last is not null && holds(last) ? last : null;

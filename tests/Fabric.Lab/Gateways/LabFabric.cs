@@ -89,22 +89,20 @@ public sealed class LabFabric : IAsyncDisposable
         await Task.WhenAll(VirginiaWeb.Start(), FactoryWeb.Start(), redis.Start());
     }
 
-    /// <summary>Each gateway joins with a token of its own, and is started.</summary>
+    /// <summary>
+    /// Each gateway joins with a token of its own: paris on the authority's host, then, through the gateway of paris, the others.
+    /// </summary>
     public async Task Join()
     {
         foreach (var gateway in Gateways)
         {
-            CopyTopology(gateway);
-            var token = await Fabric("token", "create", $"{gateway.Site.Name}/{gateway.Site.Gateway}", "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"));
-            var file = _work.Of(gateway.Site.Name, "token");
+            var token = await Fabric("token", "create", $"{gateway.Site.Name}/{gateway.Site.Gateway}",
+                "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"), "--via", Network.Authority);
+            var file = TokenFile(gateway);
             await File.WriteAllTextAsync(file, token);
             File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-            await Fabric("join", "--token-file", file, "--state", gateway.State, "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"));
+            (await JoinWith(file, gateway, gateway.State, gateway.TopologyFolder)).Checked();
             gateway.Start();
-        }
-
-        foreach (var gateway in Gateways)
-        {
             await gateway.Ready(Limit);
         }
     }
@@ -112,8 +110,7 @@ public sealed class LabFabric : IAsyncDisposable
     /// <summary>A token that was used is refused.</summary>
     public async Task ExpectTokensAreSpent()
     {
-        var again = await Command.Run(FabricCommand("join", "--token-file", _work.Of(Network.Factory.Name, "token"), "--state", _work.Of("thief"),
-            "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology")));
+        var again = await JoinWith(TokenFile(Factory), Factory, _work.Of("again", "state"), _work.Of("again", "topology"));
         if (again.ExitCode == 0)
         {
             throw new LabException($"a token was accepted twice: {again}");
@@ -196,14 +193,10 @@ public sealed class LabFabric : IAsyncDisposable
         }
     }
 
-    private void CopyTopology(GatewayProcess gateway)
-    {
-        Directory.CreateDirectory(gateway.TopologyFolder);
-        foreach (var file in Directory.GetFiles(_work.Of("mesh", "topology")))
-        {
-            File.Copy(file, Path.Combine(gateway.TopologyFolder, Path.GetFileName(file)), overwrite: true);
-        }
-    }
+    private string TokenFile(GatewayProcess gateway) => _work.Of(gateway.Site.Name, "token");
+
+    private Task<CommandResult> JoinWith(string tokenFile, GatewayProcess gateway, string state, string topology) => Command.Run(Network.Inside(gateway.Site,
+        FabricCommand(["join", "--token-file", tokenFile, "--state", state, "--topology", topology, .. gateway.Ca is null ? Array.Empty<string>() : ["--ca", gateway.Ca]])));
 
     private T Part<T>(T part)
         where T : IAsyncDisposable

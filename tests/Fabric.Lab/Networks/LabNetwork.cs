@@ -48,6 +48,9 @@ public abstract class LabNetwork : IAsyncDisposable
     /// <summary>Port of <c>cache.shop</c>.</summary>
     public int CachePort => 6379;
 
+    /// <summary><c>address:port</c> at which every site reaches the gateway of paris, which holds the mesh's authority.</summary>
+    public abstract string Authority { get; }
+
     /// <summary>The topology of the three sites, in YAML.</summary>
     public abstract string Topology { get; }
 

@@ -23,6 +23,7 @@ public sealed class LoopbackNetwork(Func<string[], Task> fault) : LabNetwork
     public override LabSite Factory { get; } = Site("factory", 73);
 
     public override string SecondLink => "wan";
+    public override string Authority => "127.71.0.2:7443";
     public override int WebPort => 8080;
 
     public override string Topology => """

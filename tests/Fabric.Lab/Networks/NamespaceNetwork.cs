@@ -44,6 +44,7 @@ public sealed class NamespaceNetwork : LabNetwork
     public override LabSite Factory { get; } = Site("factory");
 
     public override string SecondLink => "vpn";
+    public override string Authority => "203.0.113.2:7443";
     public override int WebPort => 80;
 
     public override string Topology => """
@@ -207,7 +208,7 @@ public sealed class NamespaceNetwork : LabNetwork
                     Posix.kill(pid, Posix.SIGKILL);
                 }
 
-                await Wait.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
+                await Poll.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
                 await Command.Do("ip", "netns", "delete", name);
             }
 

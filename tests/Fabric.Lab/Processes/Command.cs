@@ -65,7 +65,7 @@ public static class Command
 }
 
 /// <summary>Waiting for what must come, with a limit.</summary>
-public static class Wait
+public static class Poll
 {
     /// <summary>Asks every 20 ms until the answer is not null; past the limit throws, saying what was awaited and what was seen last.</summary>
     public static async Task<T> For<T>(string what, TimeSpan limit, Func<Task<T?>> ask, Func<string>? seen = null)

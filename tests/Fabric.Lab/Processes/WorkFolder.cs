@@ -69,7 +69,7 @@ public sealed class WorkFolder : IAsyncDisposable
             Posix.kill(stamp.Pid, Posix.SIGKILL);
         }
 
-        await Wait.Until("our processes to end", TimeSpan.FromSeconds(5), () => Task.FromResult(!ours.Any(s => s.IsAlive)));
+        await Poll.Until("our processes to end", TimeSpan.FromSeconds(5), () => Task.FromResult(!ours.Any(s => s.IsAlive)));
         Directory.Delete(Path, recursive: true);
     }
 }

@@ -77,7 +77,7 @@ public sealed class Download : IAsyncDisposable
     }
 
     /// <summary>Waits until so many bytes have come.</summary>
-    public Task Reach(long bytes, TimeSpan limit) => Wait.Until($"{bytes:N0} bytes of the download", limit,
+    public Task Reach(long bytes, TimeSpan limit) => Poll.Until($"{bytes:N0} bytes of the download", limit,
         async () => Received >= bytes || (_read.IsCompleted ? throw new LabException($"the download ended early: {await Finish(TimeSpan.Zero)}") : false),
         () => $"{Received:N0} came");
 
@@ -95,7 +95,7 @@ public sealed class Download : IAsyncDisposable
     {
         if (limit > TimeSpan.Zero)
         {
-            await Wait.Until("the download to end", limit, () => Task.FromResult(!IsRunning), () => $"{Received:N0} bytes came, the last one {LongestPause.TotalSeconds:0.0} s ago");
+            await Poll.Until("the download to end", limit, () => Task.FromResult(!IsRunning), () => $"{Received:N0} bytes came, the last one {LongestPause.TotalSeconds:0.0} s ago");
         }
 
         var sha = await _read;

@@ -51,7 +51,7 @@ public sealed class Nginx(WorkFolder work, LabNetwork network, LabSite site, Pay
 
             """);
         _daemon = Daemon.Start(work, $"{site.Name}/nginx", network.Inside(site, "nginx", "-p", folder, "-c", configuration, "-e", "stderr"));
-        await Wait.Until($"nginx in {site.Name}", TimeSpan.FromSeconds(10), async () =>
+        await Poll.Until($"nginx in {site.Name}", TimeSpan.FromSeconds(10), async () =>
             (await Command.Run(network.Inside(site, "curl", "-sf", "-m", "1", $"http://{site.Web}/healthz"))).ExitCode == 0, () => _daemon.Tail());
     }
 

@@ -16,7 +16,7 @@ public sealed class RedisServer(WorkFolder work, LabNetwork network, LabSite sit
         _daemon = Daemon.Start(work, $"{site.Name}/redis", network.Inside(site, "redis-server",
             "--bind", $"{site.Cache.Address}", "--port", $"{site.Cache.Port}", "--save", "", "--appendonly", "no",
             "--protected-mode", "no", "--daemonize", "no", "--dir", work.Folder(site.Name)));
-        await Wait.Until($"redis in {site.Name}", TimeSpan.FromSeconds(10), async () =>
+        await Poll.Until($"redis in {site.Name}", TimeSpan.FromSeconds(10), async () =>
             (await Command.Run(network.Inside(site, "redis-cli", "-h", $"{site.Cache.Address}", "-p", $"{site.Cache.Port}", "PING"))).Output.Trim() == "PONG",
             () => _daemon.Tail());
     }

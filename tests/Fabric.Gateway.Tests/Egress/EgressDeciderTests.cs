@@ -1,0 +1,201 @@
+using System.Net;
+using Fabric.Gateway.Egress;
+using Fabric.Gateway.Snapshot;
+using Fabric.Gateway.Telemetry;
+using Fabric.Testing;
+using Fabric.Tunnel;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Fabric.Gateway.Tests.Egress;
+
+public sealed class EgressDeciderTests : IAsyncLifetime
+{
+    private const string Unchecked = "    health: { type: none }\n    exports:";
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly ManualTime _time = new();
+    private readonly AuditLog _audit;
+    private readonly EndpointHealth _health;
+    private readonly EgressDecider _egress;
+    private FabricSnapshot? _snapshot;
+
+    public EgressDeciderTests()
+    {
+        _audit = new AuditLog(_folder["audit.log"]);
+        _health = new EndpointHealth(_time, () => { });
+        _egress = new EgressDecider(() => _snapshot, _health, _audit,
+            name => name == "fabric.control" ? (_, peer) => Task.FromException(new InvalidOperationException(peer)) : null,
+            _time, NullLogger.Instance);
+    }
+
+    private static StreamOpen Open { get; } = new("web.shop", 80, Samples.Shop);
+
+    public async Task InitializeAsync()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal));
+        await Wait.UntilAsync(() => _health.Of("web.shop", 80).Count(e => e.Healthy) == 2, () => "both endpoints are healthy");
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _health.DisposeAsync();
+        await _audit.DisposeAsync();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public async Task Allowed_caller_is_dialled_to_all_healthy_endpoints_in_turn()
+    {
+        var first = await DialAsync();
+        var second = await DialAsync();
+
+        Assert.Equal(2, first.Length);
+        Assert.Equal([first[1], first[0]], second);
+        Assert.Equal(first, await DialAsync());
+        Assert.Equal((3, 0), (_egress.Accepted, _egress.Refused));
+    }
+
+    [Fact]
+    public async Task Turns_of_one_service_are_not_taken_by_another()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal).Replace("services:\n", """
+            services:
+              - name: api
+                namespace: shop
+                ports: [ { port: 80 } ]
+                health: { type: none }
+                exports: [ { site: virginia, endpoints: [ "127.0.0.1:9" ] } ]
+
+            """, StringComparison.Ordinal));
+        await Wait.UntilAsync(() => _health.Of("api.shop", 80).Any(e => e.Healthy), () => "the other service is healthy");
+
+        var first = await DialAsync();
+        await DialAsync("api.shop");
+
+        Assert.Equal([first[1], first[0]], await DialAsync());
+    }
+
+    [Fact]
+    public async Task Caller_that_no_policy_allows_is_refused_and_audited()
+    {
+        await RefusedAsync("virginia-1", Open with { Caller = "spiffe://acme.example/site/virginia/unidentified" },
+            StreamCode.PolicyDenied, "no policy allows spiffe://acme.example/site/virginia/unidentified to call web.shop:80");
+
+        var entry = Assert.Single(await AuditAsync());
+        Assert.Equal(("deny", "virginia-1", "web.shop:80"), (entry["verdict"], entry["assertedBy"], entry["service"]));
+        Assert.DoesNotContain("rule", entry.Keys);
+        Assert.Contains("no policy allows", entry["reason"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Deny_wins_and_is_named()
+    {
+        await RefusedAsync("paris-1", Open with { Port = 81 }, StreamCode.PolicyDenied, "policy not-admin denies");
+
+        Assert.Equal("not-admin", Assert.Single(await AuditAsync())["rule"]);
+    }
+
+    [Fact]
+    public async Task Peer_vouches_for_its_own_site_only()
+    {
+        await RefusedAsync("virginia-1", Open, StreamCode.PolicyDenied, "a gateway of site virginia may not vouch for");
+        await RefusedAsync(null, Open, StreamCode.PolicyDenied, "a gateway of site virginia may not vouch for");
+    }
+
+    [Fact]
+    public async Task Gateway_that_the_topology_does_not_have_is_refused() =>
+        await RefusedAsync("oslo-1", Open, StreamCode.PolicyDenied, "gateway oslo-1 is not in the topology");
+
+    [Fact]
+    public async Task Service_or_port_that_is_not_exported_is_none()
+    {
+        await RefusedAsync("paris-1", Open with { Service = "api.shop" }, StreamCode.NoService, "virginia does not export api.shop:80");
+        await RefusedAsync("paris-1", Open with { Port = 82 }, StreamCode.NoService, "virginia does not export web.shop:82");
+    }
+
+    [Fact]
+    public async Task Without_a_healthy_endpoint_the_reason_names_each()
+    {
+        Use(Samples.TwoSites);
+        await Wait.UntilAsync(() => _health.Of("web.shop", 80).All(e => e.Reason != "not checked yet"), () => "both were checked");
+
+        var refusal = await RefusedAsync("paris-1", Open, StreamCode.NoEndpoint, "127.0.0.1:8080 ");
+        Assert.Contains("127.0.0.2:8080 ", refusal.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Reserved_names_are_for_peers_and_without_a_port()
+    {
+        var control = new StreamOpen("fabric.control", 0, Samples.Shop);
+        var handle = Assert.IsType<EgressVerdict.Handle>(await _egress.DecideAsync("paris-1", control, default));
+        Assert.Equal("paris-1", (await Assert.ThrowsAsync<InvalidOperationException>(() => handle.Handler(Stream.Null))).Message);
+
+        await RefusedAsync(null, control, StreamCode.NoService, "fabric.control is not served here");
+        await RefusedAsync("paris-1", control with { Service = "fabric.other" }, StreamCode.NoService, "fabric.other is not served here");
+        Assert.Empty(await AuditAsync());
+    }
+
+    [Fact]
+    public async Task Service_that_is_called_fabric_is_a_service()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal)
+            .Replace("name: web", "name: fabric", StringComparison.Ordinal).Replace("web.shop", "fabric.shop", StringComparison.Ordinal));
+        await Wait.UntilAsync(() => _health.Of("fabric.shop", 80).Any(e => e.Healthy), () => "an endpoint is healthy");
+
+        Assert.NotEmpty(await DialAsync("fabric.shop"));
+    }
+
+    [Fact]
+    public async Task Before_the_first_snapshot_everything_is_refused()
+    {
+        _snapshot = null;
+
+        await RefusedAsync("paris-1", Open, StreamCode.Draining, "the gateway is starting");
+    }
+
+    [Fact]
+    public async Task Stream_that_ended_is_audited_with_what_it_did()
+    {
+        _egress.Ended("paris-1", Open with { TraceParent = "00-trace" }, new StreamSummary("web.shop", "paris-1",
+            new IPEndPoint(IPAddress.Loopback, 8080), StreamCode.Ok, "", 11, 22, TimeSpan.FromMilliseconds(33.33)));
+
+        var entry = Assert.Single(await AuditAsync());
+        Assert.Equal(
+            ("allow", "shop-may", "127.0.0.1:8080", "11", "22", "33.3", "00-trace", "Ok", Samples.Shop),
+            (entry["verdict"], entry["rule"], entry["endpoint"], entry["bytesToEndpoint"], entry["bytesToClient"], entry["durationMs"],
+                entry["trace"], entry["reason"], entry["caller"]));
+    }
+
+    [Fact]
+    public async Task Stream_that_a_reload_would_deny_is_not_audited_as_allowed_by_the_rule_that_denies()
+    {
+        _egress.Ended("paris-1", Open with { Port = 81 }, new StreamSummary("web.shop", "paris-1",
+            new IPEndPoint(IPAddress.Loopback, 8081), StreamCode.Ok, "", 1, 1, TimeSpan.Zero));
+
+        Assert.DoesNotContain("rule", Assert.Single(await AuditAsync()).Keys);
+    }
+
+    private void Use(string text)
+    {
+        _snapshot = Samples.Snapshot(text, "virginia-1");
+        _health.Reconcile(_snapshot.Topology, "virginia");
+    }
+
+    private async Task<IPEndPoint[]> DialAsync(string service = "web.shop") =>
+        [.. Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open with { Service = service }, default)).Endpoints];
+
+    private async Task<EgressVerdict.Refuse> RefusedAsync(string? peer, StreamOpen open, StreamCode code, string reason)
+    {
+        var refusal = Assert.IsType<EgressVerdict.Refuse>(await _egress.DecideAsync(peer, open, default));
+        Assert.Equal(code, refusal.Code);
+        Assert.Contains(reason, refusal.Reason, StringComparison.Ordinal);
+        return refusal;
+    }
+
+    /// <summary>All that was written; the log is closed for it.</summary>
+    private async Task<List<Dictionary<string, string>>> AuditAsync()
+    {
+        await _audit.DisposeAsync();
+        return AuditLines.Read(_folder["audit.log"]);
+    }
+}

@@ -1,0 +1,203 @@
+using System.Net;
+using System.Net.Sockets;
+using Fabric.Gateway.Hosting;
+using Fabric.Identity;
+using Fabric.Identity.Authority;
+using Fabric.Identity.Joining;
+using Fabric.Protocol.Proto;
+using Fabric.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Fabric.Gateway.Tests.Hosting;
+
+/// <summary>
+/// Three whole gateways in this process: paris, where callers are, and virginia and factory, which export <c>web.shop</c>. They meet on
+/// the loopback by two links, <c>dx</c> and the dearer <c>internet</c>; factory has only the latter.
+/// </summary>
+internal sealed class LoopbackFabric : IAsyncDisposable
+{
+    public const string Paris = "paris-1";
+    public const string Virginia = "virginia-1";
+    public const string Factory = "factory-1";
+
+    private static int _ranges = Environment.ProcessId;
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly int[] _ports = FreePorts.Take(10);
+    private readonly int _range = 128 + (Interlocked.Increment(ref _ranges) % 40 * 3);
+    private readonly Dictionary<string, GatewayProcess> _gateways = [];
+    private readonly Dictionary<string, AdminClient> _admins = [];
+
+    private LoopbackFabric() => Write(Topology());
+
+    public NamedEndpoint InVirginia { get; } = new("virginia");
+    public NamedEndpoint InFactory { get; } = new("factory");
+
+    public string TopologyPath => _folder["topology.yaml"];
+
+    public GatewayProcess this[string gateway] => _gateways[gateway];
+
+    /// <summary>With all three started, and paris connected to both others over all links.</summary>
+    public static async Task<LoopbackFabric> StartAsync()
+    {
+        var fabric = new LoopbackFabric();
+        try
+        {
+            fabric.Join();
+            await Task.WhenAll(new[] { Paris, Virginia, Factory }.Select(fabric.StartAsync));
+            await fabric.Admin(Paris).UntilAsync(s => s.Links.Count == 3 && s.Links.All(l => l is { State: "up", Lane: "up" })
+                && s.Services is [{ Sites: [{ State: "healthy" }, { State: "healthy" }], ChosenSite: "virginia" }]);
+            return fabric;
+        }
+        catch
+        {
+            await fabric.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Nobody started yet; all have an identity.</summary>
+    public static LoopbackFabric Joined()
+    {
+        var fabric = new LoopbackFabric();
+        fabric.Join();
+        return fabric;
+    }
+
+    public AdminClient Admin(string gateway) => _admins[gateway];
+
+    public async Task StartAsync(string gateway)
+    {
+        var started = await LaunchAsync(gateway);
+        lock (_gateways)
+        {
+            _gateways[gateway] = started;
+            _admins[gateway] = new AdminClient(Options(gateway).Socket);
+        }
+    }
+
+    public Task<GatewayProcess> LaunchAsync(string gateway) =>
+        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, NullLoggerFactory.Instance, default);
+
+    public DaemonOptions Options(string gateway) => new()
+    {
+        State = State(gateway),
+        Topology = TopologyPath,
+        Socket = _folder[gateway + ".sock"],
+        WireGuard = "off",
+        AllowFaults = true,
+    };
+
+    public string State(string gateway, params string[] names) => _folder[[gateway, .. names]];
+
+    public void Write(string topology) => _folder.Write("topology.yaml", topology);
+
+    /// <summary>The topology, with more services when wanted.</summary>
+    public string Topology(string moreServices = "") => $$"""
+        fabric: 1
+        trustDomain: acme.example
+        probes: { active: 200ms, idle: 200ms, misses: 5, holdDown: 1s }
+        sites:
+          - name: paris
+            serviceAddresses: 127.{{_range}}.0.0/16
+            gateways: [ { name: paris-1, listen: [ 127.0.0.1 ], port: {{_ports[0]}}, dns: "127.0.0.1:{{_ports[1]}}", metrics: "127.0.0.1:{{_ports[2]}}", dashboard: off } ]
+          - name: virginia
+            serviceAddresses: 127.{{_range + 1}}.0.0/16
+            gateways: [ { name: virginia-1, listen: [ 127.0.0.1 ], port: {{_ports[3]}}, dns: "127.0.0.1:{{_ports[4]}}", metrics: "127.0.0.1:{{_ports[5]}}", dashboard: off } ]
+          - name: factory
+            serviceAddresses: 127.{{_range + 2}}.0.0/16
+            gateways: [ { name: factory-1, listen: [ 127.0.0.1 ], port: {{_ports[6]}}, dns: "127.0.0.1:{{_ports[7]}}", metrics: "127.0.0.1:{{_ports[8]}}", dashboard: off } ]
+        links:
+          - name: dx
+            type: interconnect
+            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 } ]
+          - name: internet
+            type: interconnect
+            cost: 300
+            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 }, { gateway: factory-1 } ]
+        workloads:
+          - { name: shop, site: paris, addresses: [ 127.0.0.1/32 ] }
+        policies:
+          - { name: shop-may, action: allow, from: [ site/paris/workload/shop ], to: [ "*.shop" ] }
+        services:
+          - name: web
+            namespace: shop
+            ports: [ { port: {{_ports[9]}} } ]
+            health: { interval: 1s, timeout: 1s }
+            exports:
+              - { site: virginia, endpoints: [ "127.0.0.1:{{InVirginia.Port}}" ] }
+              - { site: factory, endpoints: [ "127.0.0.1:{{InFactory.Port}}" ] }
+
+        """ + moreServices;
+
+    /// <summary>A connection to the service's address in paris, from an address of the caller.</summary>
+    public async Task<Call> CallAsync(string from = "127.0.0.1")
+    {
+        var service = (await Admin(Paris).StatusAsync()).Services.Single(s => s.Name == "web.shop");
+        var client = new TcpClient(new IPEndPoint(IPAddress.Parse(from), 0));
+        await client.ConnectAsync(IPAddress.Parse(service.ServiceAddress), (int)service.Ports[0]).WaitAsync(Wait.Limit);
+        return new Call(client);
+    }
+
+    /// <summary>Which site answers a new connection now.</summary>
+    public async Task<string?> AnsweredByAsync(string from = "127.0.0.1")
+    {
+        using var call = await CallAsync(from);
+        return await call.ReadLineAsync();
+    }
+
+    public List<Dictionary<string, string>> Audit(string gateway) => AuditLines.Read(State(gateway, "audit.log"));
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var admin in _admins.Values)
+        {
+            admin.Dispose();
+        }
+
+        foreach (var gateway in _gateways.Values)
+        {
+            await gateway.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
+        }
+
+        InVirginia.Dispose();
+        InFactory.Dispose();
+        _folder.Dispose();
+    }
+
+    private void Join()
+    {
+        var ca = MeshCa.Create(_folder["ca"], "acme.example", TimeProvider.System);
+        foreach (var (site, gateway) in new[] { ("paris", Paris), ("virginia", Virginia), ("factory", Factory) })
+        {
+            JoinClient.JoinLocally(ca.CreateToken(site, gateway), ca, new GatewayKeyStore(State(gateway, "identity")), TimeProvider.System);
+        }
+    }
+
+    /// <summary>One application's connection.</summary>
+    internal sealed class Call(TcpClient client) : IDisposable
+    {
+        private readonly StreamReader _reader = new(client.GetStream());
+
+        /// <summary>Null when the other side has ended it, in order or not.</summary>
+        public async Task<string?> ReadLineAsync()
+        {
+            try
+            {
+                return await _reader.ReadLineAsync().WaitAsync(Wait.Limit);
+            }
+            catch (IOException)
+            {
+                return null;
+            }
+        }
+
+        public async Task<string?> EchoAsync(string line)
+        {
+            await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(line + "\n")).AsTask().WaitAsync(Wait.Limit);
+            return await ReadLineAsync();
+        }
+
+        public void Dispose() => client.Dispose();
+    }
+}

@@ -1,0 +1,109 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Gateway.Ingress;
+using Fabric.Gateway.Snapshot;
+using Fabric.Routing.Sites;
+using Fabric.Tunnel;
+
+namespace Fabric.Gateway.Tests.Ingress;
+
+public sealed class IngressRouterTests
+{
+    private static readonly ServiceListener Listener = new("web.shop", 80, new IPEndPoint(IPAddress.Parse("127.65.0.7"), 80));
+    private static readonly IPEndPoint Client = new(IPAddress.Loopback, 50000);
+
+    private readonly IngressRouter _router;
+    private FabricSnapshot? _snapshot = Samples.Snapshot(Samples.TwoSites, "paris-1");
+
+    public IngressRouterTests() => _router = new IngressRouter(() => _snapshot, new Random(1));
+
+    [Fact]
+    public async Task Routes_name_gateway_service_and_caller_by_address()
+    {
+        Serve(View("virginia-1"));
+
+        var route = Assert.Single((await PlanAsync(Client)).Routes);
+        Assert.Equal(("virginia-1", new StreamOpen("web.shop", 80, Samples.Shop)), (route.Peer, route.Open));
+
+        route = Assert.Single((await PlanAsync(new IPEndPoint(IPAddress.Parse("127.0.0.2"), 1))).Routes);
+        Assert.Equal("spiffe://acme.example/site/paris/unidentified", route.Open.Caller);
+
+        route = Assert.Single((await PlanAsync(new IPEndPoint(IPAddress.Loopback.MapToIPv6(), 1))).Routes);
+        Assert.Equal(Samples.Shop, route.Open.Caller);
+    }
+
+    [Fact]
+    public async Task Own_site_comes_first_and_needs_no_peer()
+    {
+        Serve(View("virginia-1"), new PortHealth(1, 1));
+
+        Assert.Equal([null, "virginia-1"], (await PlanAsync(Client)).Routes.Select(r => r.Peer));
+    }
+
+    [Fact]
+    public async Task Less_loaded_gateway_of_two_that_are_as_good_comes_first()
+    {
+        Serve(View("virginia-1"), more: View("virginia-2"));
+        _snapshot = _snapshot! with
+        {
+            Tunnel = new TunnelStatus([Samples.Session("virginia-1", "virginia", streams: 9), Samples.Session("virginia-2", "virginia")], [], 9, 0),
+        };
+
+        for (var i = 0; i < 20; i++)
+        {
+            Assert.Equal(["virginia-2", "virginia-1"], (await PlanAsync(Client)).Routes.Select(r => r.Peer));
+        }
+    }
+
+    [Fact]
+    public async Task Refusals_say_why()
+    {
+        Serve(View("virginia-1") with { Health = new PortHealth(2, 0) });
+        await RefusedAsync("virginia: none of 2 endpoints behind virginia-1 is healthy");
+
+        _snapshot = _snapshot! with { Choices = ImmutableDictionary<(string, int), SiteChoice>.Empty };
+        await RefusedAsync("no service web.shop:80 is declared");
+
+        _snapshot = null;
+        await RefusedAsync("the gateway is starting");
+    }
+
+    [Theory]
+    [InlineData(StreamCode.Ok, 1, 0)]
+    [InlineData(StreamCode.ApplicationReset, 1, 0)]
+    [InlineData(StreamCode.PolicyDenied, 0, 1)]
+    [InlineData(StreamCode.SessionLost, 0, 1)]
+    public void Ends_are_counted(StreamCode code, int accepted, int refused)
+    {
+        _router.Ended(new IngressPlan([]), new StreamSummary("web.shop", null, null, code, "", 0, 0, TimeSpan.Zero));
+
+        Assert.Equal((accepted, refused), (_router.Accepted, _router.Refused));
+    }
+
+    private static GatewayView View(string name) => new(name, "virginia")
+    {
+        Reachable = true,
+        PathScore = 5,
+        CatalogAge = TimeSpan.Zero,
+        Health = new PortHealth(2, 2),
+    };
+
+    private void Serve(GatewayView gateway, PortHealth? local = null, GatewayView? more = null) => _snapshot = _snapshot! with
+    {
+        Choices = _snapshot.Choices.SetItem(("web.shop", 80), SiteChoice.Rank(new SiteQuestion("web.shop", 80, "paris")
+        {
+            Exports = local is null ? ["virginia"] : ["virginia", "paris"],
+            Local = local,
+            Gateways = more is null ? [gateway] : [gateway, more],
+        })),
+    };
+
+    private async Task<IngressPlan> PlanAsync(IPEndPoint client) => await _router.PlanAsync(Listener, client, default);
+
+    private async Task RefusedAsync(string reason)
+    {
+        var plan = await PlanAsync(Client);
+        Assert.Empty(plan.Routes);
+        Assert.Equal(reason, plan.Refusal);
+    }
+}
