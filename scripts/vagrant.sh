@@ -37,7 +37,7 @@ if [ -e /var/lib/fabric/identity/gateway.crt ]; then
   systemctl restart fabricd
 elif [ "$site" = paris ]; then
   [ -e /etc/fabric/ca/root.crt ] || fabric init --dir /etc/fabric --topology "$shared/topologies/vagrant.yaml"
-  fabric token create paris/paris-1 | fabric join -
+  fabric token create paris/paris-1 | fabric join - --ca /etc/fabric/ca
   systemctl enable --now fabricd
 elif [ -e "$token" ]; then
   fabric join --token-file "$token"

@@ -58,6 +58,7 @@ internal sealed class KubernetesApi : IAsyncDisposable
         var path = context.Request.Path.Value!.TrimEnd('/');
         return (context.Request.Method, Discovery(path)) switch
         {
+            ("GET", _) when path == "/openapi/v2" => OpenApi(context),
             ("GET", { } document) => Reply(context, 200, document),
             ("GET", _) when Stored.TryGetValue(path, out var stored) => Reply(context, 200, stored),
             ("POST", _) when Kinds.FirstOrDefault(k => path.EndsWith("/" + k.Plural, StringComparison.Ordinal)) is { Kind: not null } kind => Create(context, path, kind),
@@ -68,6 +69,8 @@ internal sealed class KubernetesApi : IAsyncDisposable
     private static JsonObject? Discovery(string path) => path switch
     {
         "/version" => new JsonObject { ["major"] = "1", ["minor"] = "32", ["gitVersion"] = "v1.32.0" },
+        // No schemas: kubectl then merges by the types that it was built with.
+        "/openapi/v3" => new JsonObject { ["paths"] = new JsonObject() },
         "/api" => new JsonObject { ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1") },
         "/apis" => new JsonObject
         {
@@ -84,6 +87,12 @@ internal sealed class KubernetesApi : IAsyncDisposable
         },
         _ => null,
     };
+
+    private static Task OpenApi(HttpContext context)
+    {
+        context.Response.ContentType = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        return context.Response.Body.WriteAsync(KubernetesOpenApi.Document(Kinds.Select(k => (k.Group, k.Kind)))).AsTask();
+    }
 
     private static string Base(string group) => group == "v1" ? "/api/v1" : $"/apis/{group}";
 
@@ -119,7 +128,7 @@ internal sealed class KubernetesApi : IAsyncDisposable
 
         if (errors.Count > 0)
         {
-            await Fail(context, 422, "Invalid", $"{kind.Kind} is invalid: {string.Join("; ", errors)}");
+            await Fail(context, 400, "BadRequest", $"{kind.Kind} is invalid: {string.Join("; ", errors)}");
             return;
         }
 

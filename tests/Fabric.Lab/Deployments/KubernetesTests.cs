@@ -43,7 +43,7 @@ public sealed class KubernetesTests : IDisposable
         var again = (await Kubectl(api, "apply", "-k", Base)).Checked().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Equal(5, again.Length);
         Assert.All(again, line => Assert.EndsWith("unchanged", line));
-        Assert.DoesNotContain(api.Unknown, asked => !asked.StartsWith("GET /openapi", StringComparison.Ordinal));
+        Assert.Empty(api.Unknown);
     }
 
     [RequiresFact("kubectl")]
@@ -161,7 +161,13 @@ public sealed class KubernetesTests : IDisposable
     {
         // The lines that the comment of kustomization.yaml shows.
         var shown = File.ReadLines(Path.Combine(Base, "kustomization.yaml")).Where(l => l.StartsWith("#   ", StringComparison.Ordinal)).Select(l => l[4..]).ToArray();
-        Assert.Equal(4, shown.Length);
+        Assert.Equal(5, shown.Length);
+        if ((await Command.Run(["kubectl", "version", "--client"])).Output.Contains("Minor:\"20\""))
+        {
+            // Debian 12's kubectl calls bases what has been a resource since 1.21.
+            shown = [.. shown.Select(l => l.Replace("resources:", "bases:"))];
+        }
+
         Copy(text => text);
         var overlay = Directory.CreateDirectory(Path.Combine(_folder, "sites", "acme")).FullName;
         await File.WriteAllLinesAsync(Path.Combine(overlay, "kustomization.yaml"), shown);

@@ -69,8 +69,8 @@ public sealed class SystemdMachineTests
     private static async Task The_script_of_the_Vagrantfile_installs_joins_and_starts_it(Machine machine)
     {
         // The addresses of its two networks, which the Vagrantfile gives.
-        await machine.Do("ip", "address", "add", "10.10.0.11/24", "dev", "lo");
-        await machine.Do("ip", "address", "add", "10.20.0.11/24", "dev", "lo");
+        await machine.Do("ip", "address", "add", "10.10.0.11/32", "dev", "lo");
+        await machine.Do("ip", "address", "add", "10.20.0.11/32", "dev", "lo");
         Assert.False((await machine.Run("sh", "-c", "command -v dotnet")).ExitCode == 0, "the machine has .NET: this proves nothing");
         await machine.Do("/vagrant/scripts/vagrant.sh", "paris");
         Assert.Contains("revision", await machine.Do("fabricd", "--check"));
@@ -136,7 +136,7 @@ public sealed class SystemdMachineTests
     {
         var pid = await Show(machine, "MainPID");
         File.Delete(machine.Of("/etc/fabric/topology/more.yaml"));
-        await machine.Do("systemctl", "kill", "--signal=HUP", "--kill-who=main", "fabricd");
+        await Signal(machine, "HUP");
         await Poll.Until("the service to go", Limit, async () => Items(await Status(machine), "services").All(s => Text(s, "name") != "more.ops"));
         Assert.Equal(pid, await Show(machine, "MainPID"));
         await Active(machine);
@@ -158,7 +158,7 @@ public sealed class SystemdMachineTests
         Assert.Equal("active", await Show(machine, "ActiveState"));
 
         // Stopped in its tracks, it is not fed.
-        await machine.Do("kill", "-STOP", pid);
+        await Signal(machine, "STOP");
         await Poll.Until("the watchdog to start it again", Limit, async () => await Restarts(machine) > restarts && await Active(machine) != pid);
         Assert.Contains("Watchdog timeout", await machine.Do("journalctl", "-u", "fabricd", "--no-pager"));
         File.Delete(machine.Of("/etc/systemd/system/fabricd.service.d/watchdog.conf"));
@@ -173,7 +173,7 @@ public sealed class SystemdMachineTests
         for (var kill = 0; kill < 3; kill++)
         {
             var pid = await Active(machine);
-            await machine.Do("kill", "-KILL", pid);
+            await Signal(machine, "KILL");
             await Poll.Until("systemd to start it again", Limit, async () => await Active(machine) != pid);
         }
 
@@ -208,6 +208,9 @@ public sealed class SystemdMachineTests
     }
 
     private static Task<string> Show(Machine machine, string property) => machine.Do("systemctl", "show", "-P", property, "fabricd");
+
+    private static Task<string> Signal(Machine machine, string signal) =>
+        machine.Do("systemctl", "kill", $"--signal={signal}", "--kill-whom=main", "fabricd");
 
     private static async Task<int> Restarts(Machine machine) => int.Parse(await Show(machine, "NRestarts"), System.Globalization.CultureInfo.InvariantCulture);
 
