@@ -182,6 +182,21 @@ public sealed class GatewayProcessTests
     }
 
     [Fact]
+    public async Task Drain_is_over_when_the_last_stream_has_ended()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync();
+        var call = await fabric.CallAsync();
+        Assert.Equal("virginia", await call.ReadLineAsync());
+        var draining = fabric.Admin(Virginia).DrainAsync(15);
+        await fabric.Admin(Virginia).UntilAsync(s => s.State == "draining");
+        Assert.False(draining.IsCompleted);
+
+        call.Dispose();
+
+        Assert.Equal(0u, (await draining).Remaining);
+    }
+
+    [Fact]
     public async Task Second_daemon_on_the_same_state_is_refused()
     {
         await using var fabric = LoopbackFabric.Joined();
