@@ -187,12 +187,13 @@ internal sealed class StateLoop : IDisposable
     private void Reconcile(FabricSnapshot now)
     {
         var plan = new GatewayPlan(now.Topology, now.Self, now.Addresses);
+        // Before the tunnel: it listens on service addresses, which have to be local by then.
+        _parts.ServiceRange(now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses);
         _parts.Overlay?.Reconcile(now.Topology);
         _parts.Tunnel.Reconcile(plan.Tunnel);
         _parts.Prober.Reconcile(plan.Probes);
         _parts.Health.Reconcile(now.Topology, now.Self.Site);
         _parts.Catalogs.Reconcile(plan.RemotePeers);
-        _parts.ServiceRange(now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses);
         foreach (var gone in _choices.Keys.Where(p => !plan.Peers.Contains(p)).ToList())
         {
             _choices.Remove(gone);
