@@ -15,7 +15,8 @@ namespace Fabric.Gateway.Control;
 
 /// <summary>
 /// The gateway's one Kestrel. Where a request came in says what it may ask: the unix socket the admin API, a stream of the
-/// tunnel the catalog, the metrics address health and metrics, the dashboard address the dashboard. Nothing else is served.
+/// tunnel the catalog, the metrics address health and metrics, the dashboard address the dashboard; both show the status as JSON.
+/// Nothing else is served.
 /// </summary>
 internal sealed class ControlHost : IAsyncDisposable
 {

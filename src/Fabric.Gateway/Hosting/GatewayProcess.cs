@@ -59,6 +59,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private string _overlayDriver = "off";
     private string _rangeProblem = "";
     private CertificateRenewal? _renewal;
+    private SiteGateway _startedAs = null!;
+    private ProbeSettings _startedWith = null!;
     private long _lastTurn;
 
     private GatewayProcess(DaemonOptions options, StateFolder state, TimeProvider time, ILoggerFactory logs)
@@ -175,6 +177,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private async Task ComposeAsync(ILoggerFactory logs, CancellationToken cancellationToken)
     {
         var self = _topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == _identity.Id.Gateway);
+        (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
         _audit = Own(new AuditLog(_state.Of("audit.log")));
@@ -356,8 +359,23 @@ internal sealed class GatewayProcess : IAsyncDisposable
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal?.Problem ?? "" }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal?.Problem ?? "", AtRestart() }.Where(p => p.Length > 0)),
     };
+
+    /// <summary>What a reload asked for and only a restart brings: sockets of the process itself, and how links are probed.</summary>
+    private string AtRestart()
+    {
+        var now = _loop.Current!;
+        var changed = new (string What, bool Differs)[]
+        {
+            ("dns", !now.Self.Dns.Equals(_startedAs.Dns)),
+            ("metrics", !now.Self.Metrics.Equals(_startedAs.Metrics)),
+            ("dashboard", !Equals(now.Self.Dashboard, _startedAs.Dashboard)),
+            ("probes", now.Topology.Probes != _startedWith),
+        };
+        var names = string.Join(", ", changed.Where(c => c.Differs).Select(c => c.What));
+        return names.Length == 0 ? "" : $"the topology changed {names}, which takes effect when this gateway is restarted";
+    }
 
     private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
 

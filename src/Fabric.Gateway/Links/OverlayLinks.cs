@@ -46,7 +46,12 @@ internal sealed class OverlayLinks : IAsyncDisposable
         _key = WireGuardKeyFile.LoadOrCreate(state.Path);
         foreach (var (peer, key) in state.ReadJson<Dictionary<string, string>>(KeysFile, []))
         {
-            _peerKeys[peer] = WireGuardPublicKey.FromBase64(key);
+            // A damaged entry is no reason not to start: the peer is introduced again.
+            if (Convert.TryFromBase64String(key, new byte[IntroductionExchange.KeyLength], out var length)
+                && length == IntroductionExchange.KeyLength)
+            {
+                _peerKeys[peer] = WireGuardPublicKey.FromBase64(key);
+            }
         }
     }
 

@@ -80,6 +80,19 @@ public sealed class GatewayProcessTests
     }
 
     [Fact]
+    public async Task Status_says_what_a_reload_cannot_change()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync();
+        fabric.Write(fabric.Topology().Replace("holdDown: 1s", "holdDown: 2s", StringComparison.Ordinal));
+        Assert.True((await fabric.Admin(Paris).ReloadAsync()).Changed);
+        await fabric.Admin(Paris).UntilAsync(s => s.Problems.Any(p => p.Contains("changed probes", StringComparison.Ordinal)));
+
+        fabric.Write(fabric.Topology());
+        await fabric.Admin(Paris).ReloadAsync();
+        await fabric.Admin(Paris).UntilAsync(s => !s.Problems.Any(p => p.Contains("changed probes", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task Refused_topology_leaves_the_running_one_and_status_says_so_until_it_is_good_again()
     {
         await using var fabric = await LoopbackFabric.StartAsync();
