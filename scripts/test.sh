@@ -103,7 +103,8 @@ skipped_total=0
 for name in "${projects[@]}"; do
   started=$(date +%s)
   status=0
-  dotnet test "tests/$name" -c Release --no-build --nologo -v q \
+  # The console logger at "minimal" is what says why a test failed.
+  dotnet test "tests/$name" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
     --results-directory "$results" --logger "trx;LogFileName=$name.trx" "${filter[@]}" >"$results/$name.log" 2>&1 || status=$?
   trx=$results/$name.trx
   if [ ! -s "$trx" ]; then

@@ -1,3 +1,4 @@
+using Fabric.Drills.Reports;
 using Fabric.Lab.Gateways;
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
@@ -63,7 +64,7 @@ public static class DemoProgram
         }
 
         teller.Line($"Three sites on this machine ({mode}): paris, virginia, factory.");
-        DemoReport? report = null;
+        DrillReport? report = null;
         LabFabric? fabric = null;
         try
         {
@@ -81,7 +82,7 @@ public static class DemoProgram
 
             if (json is not null)
             {
-                await File.WriteAllTextAsync(json, report.ToJson());
+                await File.WriteAllTextAsync(json, report.ToJson() + "\n");
             }
 
             if (keep)

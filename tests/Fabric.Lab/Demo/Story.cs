@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 
+using Fabric.Drills.Reports;
 using Fabric.Lab.Gateways;
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
@@ -24,7 +25,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
     /// </summary>
     private static readonly TimeSpan NoPause = TimeSpan.FromMilliseconds(500);
 
-    private readonly List<DemoStep> _steps = [];
+    private readonly List<DrillStep> _steps = [];
     private RedisSession? _session;
     private double? _detectedMs;
     private double? _stallMs;
@@ -35,7 +36,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
     private LabSite Virginia => Network.Virginia;
 
     /// <summary>Runs all steps. The first two are the ground of the others; after them, one that fails stops no other.</summary>
-    public async Task<DemoReport> Tell()
+    public async Task<DrillReport> Tell()
     {
         if (await Step("the mesh is made, and each gateway joins with a one-time token", Join)
             && await Step("the links come up, and status says which one is active and why", Links))
@@ -49,11 +50,15 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
             await Step("fabric status agrees with all that", Agreement);
         }
 
-        var report = new DemoReport(Network.Mode, _steps, new DemoFailover(_detectedMs, _stallMs, _bytesLost,
-            _session is null ? null : _dropped + (_session.Dropped > 0 ? 1 : 0)));
+        var report = DrillReport.Of(Network.Mode == "namespaces" ? DrillMode.Namespaces : DrillMode.Loopback, _steps, Cost(), budget: null);
         teller.Summary(report);
         return report;
     }
+
+    /// <summary>What the silent cut did; null when the story did not come to it.</summary>
+    private FailoverCost? Cost() => _detectedMs is { } detected && _stallMs is { } stall && _bytesLost is { } lost
+        ? new FailoverCost(detected, stall, lost, _dropped + (_session?.Dropped > 0 ? 1 : 0))
+        : null;
 
     public async ValueTask DisposeAsync()
     {
@@ -66,7 +71,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
     private async Task<bool> Step(string name, Func<Task<string>> run)
     {
         var watch = Stopwatch.StartNew();
-        DemoStep? step = null;
+        DrillStep? step = null;
         await teller.Step(_steps.Count + 1, name, async () =>
         {
             try
@@ -78,11 +83,11 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
                     throw new LabException($"the redis-cli session (client {_session.FirstId}) did not hold");
                 }
 
-                step = new DemoStep(name, true, watch.ElapsedMilliseconds, details);
+                step = new DrillStep(name, true, watch.ElapsedMilliseconds, details);
             }
             catch (Exception e) when (e is not OperationCanceledException || !Interruption.Token.IsCancellationRequested)
             {
-                step = new DemoStep(name, false, watch.ElapsedMilliseconds, e is LabException ? e.Message : e.ToString());
+                step = new DrillStep(name, false, watch.ElapsedMilliseconds, e is LabException ? e.Message : e.ToString());
             }
         });
         _steps.Add(step!);

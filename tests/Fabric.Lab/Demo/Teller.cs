@@ -1,3 +1,4 @@
+using Fabric.Drills.Reports;
 using Spectre.Console;
 
 namespace Fabric.Lab.Demo;
@@ -63,7 +64,7 @@ public sealed class Teller(IAnsiConsole console)
     /// <summary>Where the step is now; on a terminal only, where it replaces what it said before.</summary>
     public void Now(string text) => _status?.Status(Markup.Escape($"{_title}: {text}"));
 
-    public void Outcome(DemoStep step)
+    public void Outcome(DrillStep step)
     {
         if (IsTerminal)
         {
@@ -72,11 +73,11 @@ public sealed class Teller(IAnsiConsole console)
         }
         else
         {
-            Line($"   {(step.Ok ? "ok" : "FAILED")} ({step.Milliseconds} ms): {step.Details.TrimEnd()}");
+            Line($"   {(step.Ok ? "ok" : "FAILED")} ({step.Milliseconds:0} ms): {step.Details.TrimEnd()}");
         }
     }
 
-    public void Summary(DemoReport report)
+    public void Summary(DrillReport report)
     {
         if (IsTerminal)
         {
@@ -93,13 +94,16 @@ public sealed class Teller(IAnsiConsole console)
             Line("");
             foreach (var (step, index) in report.Steps.Select((s, i) => (s, i)))
             {
-                Line($"{index + 1}. {step.Name,-66} {(step.Ok ? "held" : "FAILED"),-6} {step.Milliseconds,8} ms");
+                Line($"{index + 1}. {step.Name,-66} {(step.Ok ? "held" : "FAILED"),-6} {step.Milliseconds,8:0} ms");
             }
         }
 
-        var failover = report.Failover;
-        Line($"silent cut: noticed after {failover.DetectedMs:0} ms, longest pause {failover.StallMs:0} ms, bytes lost {failover.BytesLost}, "
-            + $"connections dropped {failover.ConnectionsDropped}");
+        if (report.Failover is { } cost)
+        {
+            Line($"silent cut: noticed after {cost.DetectedMs:0} ms, longest pause {cost.StallMs:0} ms, bytes lost {cost.BytesLost}, "
+                + $"connections dropped {cost.ConnectionsDropped}");
+        }
+
         Line(report.Ok ? "Every step held." : "Not every step held.");
     }
 

@@ -214,11 +214,17 @@ public sealed class SystemdMachineTests
 
     private static async Task<int> Restarts(Machine machine) => int.Parse(await Show(machine, "NRestarts"), System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>Waits until it is active; its main process.</summary>
+    /// <summary>Waits until it is active; its main process. One look at both: in between, it may be killed.</summary>
     private static async Task<string> Active(Machine machine)
     {
-        await Poll.Until("fabricd to be active", Limit, async () => await Show(machine, "ActiveState") == "active");
-        return await Show(machine, "MainPID");
+        var pid = "0";
+        await Poll.Until("fabricd to be active", Limit, async () =>
+        {
+            var shown = (await machine.Do("systemctl", "show", "-p", "ActiveState", "-p", "MainPID", "fabricd")).Split('\n');
+            pid = shown.Single(l => l.StartsWith("MainPID=", StringComparison.Ordinal))["MainPID=".Length..].Trim();
+            return shown.Any(l => l.Trim() == "ActiveState=active") && pid != "0";
+        });
+        return pid;
     }
 
     private static async Task<JsonObject> Status(Machine machine) => JsonNode.Parse(await machine.Do("fabric", "status", "-o", "json"))!.AsObject();
