@@ -25,6 +25,9 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 {
     private const int Remembered = 256;
 
+    /// <summary>Answers after which the smoothed figures have forgotten the first of them (RFC 6298's 1/8: under 12 % of it is left).</summary>
+    private const int Settling = 16;
+
     private enum Fate : byte
     {
         None,
@@ -61,6 +64,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     private bool _everUp;
     private int _falls;
     private TimeSpan? _answeringSince;
+    private int _settling;
     private bool _fullSizeAnsweredSince;
     private string _cause = "not probed yet";
     private TimeSpan _detected;
@@ -69,8 +73,12 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
     public TimeSpan Since { get; private set; } = now;
 
-    /// <summary>Whether the next probe should go out at the active interval: the verdict is open.</summary>
-    public bool Urgent => State is LinkState.Unknown or LinkState.Suspect || _answeringSince is not null && State == LinkState.Down;
+    /// <summary>
+    /// Whether the next probe should go out at the active interval: the verdict is open, or the link has just come up and its
+    /// figures still rest on the first answers, which a starting process makes late. An idle link would show those for long.
+    /// </summary>
+    public bool Urgent => State is LinkState.Unknown or LinkState.Suspect || _settling > 0 && State == LinkState.Up
+        || _answeringSince is not null && State == LinkState.Down;
 
     /// <summary>Time after which a probe sent now is overdue: max(2·RTT + 4·jitter, floor), at most the maximum.</summary>
     public TimeSpan Timeout => !_rtt.HasSample ? options.FirstTimeout
@@ -158,6 +166,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
         }
 
         _oneWay.Record(sequence, received);
+        _settling = Math.Max(0, _settling - 1);
         (_lastAnswer, _misses, _refusal) = (now, 0, null);
         _newestAnswered = Math.Max(_newestAnswered, sequence);
         if (probe.FullSize)
@@ -317,6 +326,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
             _oneWay.Clear();
         }
 
+        _settling = State == LinkState.Suspect ? _settling : Settling;
         (_everUp, _answeringSince, _laneClosed) = (true, null, null);
         Become(LinkState.Up, "", now);
     }

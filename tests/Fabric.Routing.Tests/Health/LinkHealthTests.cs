@@ -56,6 +56,16 @@ public class LinkHealthTests
     }
 
     [Fact]
+    public void ALinkThatHasJustComeUpIsMeasuredQuicklyUntilItsFiguresSettle()
+    {
+        var drive = new Drive();
+        drive.Run(0.1, _ => true);
+        Assert.Equal((LinkState.Up, true), (drive.Health.State, drive.Health.Urgent));
+        drive.Run(1, _ => true);
+        Assert.Equal((LinkState.Up, false), (drive.Health.State, drive.Health.Urgent));
+    }
+
+    [Fact]
     public void AnOutageIsNotLossOnceTheLinkIsBack()
     {
         var drive = new Drive();
