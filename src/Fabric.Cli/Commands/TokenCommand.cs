@@ -105,5 +105,5 @@ internal static class TokenCommand
     }
 
     private static int Port(FabricTopology topology, string gateway) =>
-        topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == gateway).Port;
+        topology.FindGateway(gateway)!.Port;
 }

@@ -176,7 +176,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private async Task ComposeAsync(ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var self = _topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == _identity.Id.Gateway);
+        var self = _topology.FindGateway(_identity.Id.Gateway)!;
         (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 

@@ -24,7 +24,7 @@ internal static class TopologyReader
                 $"the topology is of trust domain {topology.TrustDomain}, and this gateway's certificate of {id.TrustDomain}");
         }
 
-        var self = topology.Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == id.Gateway);
+        var self = topology.FindGateway(id.Gateway);
         return self is null
             ? throw new TopologyRefusedException(
                 $"gateway {id.Gateway} is not in the topology, which has {Names(topology)}: this gateway joined under another name")

@@ -159,7 +159,7 @@ internal sealed class OverlayLinks : IAsyncDisposable
         _attempts[(there.Gateway, link.Name)] = new Attempt(_time.GetTimestamp(), backoff < _maxBackoff ? backoff : _maxBackoff);
         try
         {
-            var port = topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == there.Gateway).Port;
+            var port = topology.FindGateway(there.Gateway)!.Port;
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             limit.CancelAfter(_dialLimit);
             await using var stream = await Dial(new IPEndPoint(there.Address!, port), there.Gateway, limit.Token);

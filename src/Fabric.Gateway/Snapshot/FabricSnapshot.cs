@@ -46,5 +46,6 @@ internal sealed record FabricSnapshot
     /// <summary>Services without a service address, and why.</summary>
     public ImmutableArray<string> AddressProblems { get; init; } = [];
 
-    public Service? FindService(string fullName) => Topology.Services.FirstOrDefault(s => s.FullName == fullName);
+    /// <summary>The range that service addresses of this site come from.</summary>
+    public IPNetwork ServiceRange => Topology.Sites.First(s => s.Name == Self.Site).ServiceAddresses;
 }

@@ -164,7 +164,7 @@ internal sealed class StateLoop : IDisposable
     /// <summary>1. A topology becomes what readers need of it.</summary>
     private FabricSnapshot Compile(FabricTopology topology, FabricSnapshot? before)
     {
-        var self = topology.Sites.SelectMany(s => s.Gateways).First(g => g.Name == _parts.Gateway);
+        var self = topology.FindGateway(_parts.Gateway)!;
         var (addresses, problems) = _parts.Addresses.Assign(topology, self);
         foreach (var problem in problems)
         {
@@ -188,7 +188,7 @@ internal sealed class StateLoop : IDisposable
     {
         var plan = new GatewayPlan(now.Topology, now.Self, now.Addresses);
         // Before the tunnel: it listens on service addresses, which have to be local by then.
-        _parts.ServiceRange(now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses);
+        _parts.ServiceRange(now.ServiceRange);
         _parts.Overlay?.Reconcile(now.Topology);
         _parts.Tunnel.Reconcile(plan.Tunnel);
         _parts.Prober.Reconcile(plan.Probes);
@@ -322,7 +322,7 @@ internal sealed class StateLoop : IDisposable
         return DnsZone.Build(now.Topology.Domain, services, ++_zoneSerial, new DnsZoneOptions
         {
             ServerAddresses = [now.Self.Dns.Address],
-            ReverseRanges = [now.Topology.Sites.First(s => s.Name == now.Self.Site).ServiceAddresses],
+            ReverseRanges = [now.ServiceRange],
         });
     }
 

@@ -30,6 +30,9 @@ public sealed record FabricTopology
 
     /// <summary>SHA-256 (hex, first 12 digits) over the canonical text of all files: the same files, the same revision.</summary>
     public required string Revision { get; init; }
+
+    /// <summary>The gateway of that name, in whatever site; null when there is none.</summary>
+    public SiteGateway? FindGateway(string name) => Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == name);
 }
 
 /// <summary>One environment: a cluster, a VPC, a data centre, an edge.</summary>
