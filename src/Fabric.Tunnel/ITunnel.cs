@@ -18,11 +18,12 @@ public interface ITunnel : IAsyncDisposable
     void Reconcile(TunnelPlan plan);
 
     /// <summary>
-    /// What routing knows of the links to a peer: best first. Streams move to the first that has a live lane,
-    /// make-before-break. Lanes over links in <paramref name="down"/> are fenced and closed at once, and their streams
+    /// What routing knows of the links to a peer. Streams move to the first preferred link that has a live lane,
+    /// make-before-break. While the lane that carries them is over a suspect link, unacknowledged bytes of interactive streams go
+    /// out on the second-best lane as well. Lanes over links that are down are fenced and closed at once, and their streams
     /// resume elsewhere from the acknowledged offset; a new lane is dialled there until it opens.
     /// </summary>
-    void SetPaths(string peer, ImmutableArray<string> preferred, ImmutableArray<string> down);
+    void SetPaths(string peer, LinkPaths paths);
 
     /// <summary>
     /// Opens a stream to a peer. Completes when the peer has accepted it.
@@ -42,6 +43,18 @@ public interface ITunnel : IAsyncDisposable
 
     /// <summary>A session or a lane came or went; the argument is the peer. Raised outside all locks, never concurrently.</summary>
     event Action<string>? SessionChanged;
+}
+
+/// <summary>The links to one peer, as routing sees them.</summary>
+/// <param name="Preferred">Usable links, best first.</param>
+/// <param name="Suspect">Those of them that owe an answer.</param>
+/// <param name="Down">Links that are known to carry nothing.</param>
+public sealed record LinkPaths(ImmutableArray<string> Preferred, ImmutableArray<string> Suspect, ImmutableArray<string> Down)
+{
+    public static LinkPaths None { get; } = new([], [], []);
+
+    public bool SameAs(LinkPaths other) => Preferred.SequenceEqual(other.Preferred) && Suspect.SequenceEqual(other.Suspect)
+        && Down.SequenceEqual(other.Down);
 }
 
 /// <summary>What the tunnel should be.</summary>
@@ -73,6 +86,12 @@ public sealed record ServiceListener(string Service, int Port, IPEndPoint Addres
 /// <param name="TraceParent">W3C traceparent, or empty.</param>
 public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "")
 {
+    /// <summary>Its frames go out on the two best lanes at once, both ways: a silent cut costs the difference of the two.</summary>
+    public bool Mirrored { get; init; }
+
+    /// <summary>It carries the datagrams of one flow (UDP): unordered, unacknowledged, dropped rather than late.</summary>
+    public bool Datagrams { get; init; }
+
     /// <summary>
     /// Between the gateways themselves: not counted among streams, and no drain waits for it. A declared service may be called
     /// fabric as well, but has a port.

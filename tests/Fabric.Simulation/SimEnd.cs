@@ -68,7 +68,7 @@ internal sealed class SimEnd : ISessionDriver
     public void Prefer(string link)
     {
         _preferred = [link, .. _preferred.Where(l => l != link)];
-        Core.SetPaths([.. _preferred.Where(l => !_down.Contains(l))], [.. _down], _world.Now);
+        Core.SetPaths(new LinkPaths([.. _preferred.Where(l => !_down.Contains(l))], [], [.. _down]), _world.Now);
         Rearm();
     }
 
@@ -77,7 +77,7 @@ internal sealed class SimEnd : ISessionDriver
         if (down ? _down.Add(link) : _down.Remove(link))
         {
             _world.Note(2, Name[0], down ? 1 : 0);
-            Core.SetPaths([.. _preferred.Where(l => !_down.Contains(l))], [.. _down], _world.Now);
+            Core.SetPaths(new LinkPaths([.. _preferred.Where(l => !_down.Contains(l))], [], [.. _down]), _world.Now);
             Rearm();
         }
     }

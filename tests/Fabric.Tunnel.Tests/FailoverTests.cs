@@ -52,7 +52,7 @@ public sealed class FailoverTests : IDisposable
         var atClient = Traffic.ReceiveAsync(client);
         await reached.Task.WaitAsync(Pair.Limit);
         pair.Alpha.Faults.Set("beta", "one", way);
-        pair.Alpha.Tunnel.SetPaths("beta", ["two"], ["one"]);
+        pair.Alpha.Tunnel.SetPaths("beta", new LinkPaths(["two"], [], ["one"]));
         Assert.Equal((await up.WaitAsync(Pair.Limit), 30_000_000), await atServer.WaitAsync(Pair.Limit));
         Assert.Equal((await down.WaitAsync(Pair.Limit), 30_000_000), await atClient.WaitAsync(Pair.Limit));
         await Pair.Until(() => pair.Beta.SessionWith("alpha").ActiveLink == "two", "the fence tells the other end");

@@ -125,8 +125,8 @@ internal sealed class Pair : IAsyncDisposable
 
     public void Paths(ImmutableArray<string> preferred, ImmutableArray<string> down)
     {
-        Alpha.Tunnel.SetPaths("beta", preferred, down);
-        Beta.Tunnel.SetPaths("alpha", preferred, down);
+        Alpha.Tunnel.SetPaths("beta", new LinkPaths(preferred, [], down));
+        Beta.Tunnel.SetPaths("alpha", new LinkPaths(preferred, [], down));
     }
 
     public void Cut(string link, LinkFault fault)

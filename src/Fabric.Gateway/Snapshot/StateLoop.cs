@@ -6,6 +6,7 @@ using Fabric.Gateway.Egress;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Telemetry;
+using Fabric.Routing.Health;
 using Fabric.Routing.Paths;
 using Fabric.Routing.Policies;
 using Fabric.Routing.Sites;
@@ -38,6 +39,7 @@ internal sealed class StateLoop : IDisposable
     private readonly Thread _thread;
     private readonly Dictionary<string, PathChoice> _choices = new(StringComparer.Ordinal);
     private readonly Dictionary<string, PathDecision> _told = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, LinkPaths> _paths = new(StringComparer.Ordinal);
     private FabricTopology? _next;
     private FabricSnapshot? _current;
     private string _topologyError = "";
@@ -198,6 +200,7 @@ internal sealed class StateLoop : IDisposable
         {
             _choices.Remove(gone);
             _told.Remove(gone);
+            _paths.Remove(gone);
         }
 
         foreach (var peer in plan.Peers)
@@ -246,12 +249,14 @@ internal sealed class StateLoop : IDisposable
     private void Tell(string peer, PathDecision decision, List<PathCandidate> candidates)
     {
         var told = _told.GetValueOrDefault(peer);
-        if (told is null || !told.Preferred.SequenceEqual(decision.Preferred) || !told.Down.SequenceEqual(decision.Down))
-        {
-            _parts.Tunnel.SetPaths(peer, decision.Preferred, decision.Down);
-        }
-
         _told[peer] = decision;
+        var paths = new LinkPaths(
+            decision.Preferred, [.. candidates.Where(c => c.State == LinkState.Suspect).Select(c => c.Link)], decision.Down);
+        if (!_paths.TryGetValue(peer, out var before) || !paths.SameAs(before))
+        {
+            _parts.Tunnel.SetPaths(peer, paths);
+            _paths[peer] = paths;
+        }
 
         if (told?.Active != decision.Active)
         {

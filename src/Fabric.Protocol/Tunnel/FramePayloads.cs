@@ -13,12 +13,14 @@ namespace Fabric.Protocol.Tunnel;
 /// <param name="Epoch">Number of the lane, chosen by the dialler: greater than that of any lane the session has had.</param>
 /// <param name="ProbeKey">Key (32 bytes) with which the receiver signs the link probes that it sends to the sender.</param>
 /// <param name="MaxStreams">How many streams the receiver of this frame may have open at once.</param>
+/// <param name="Channel">Which lane of its link it is: 0 is the first, which streams share; further ones are for bulk.</param>
 public sealed record HelloFrame(
     Guid Session,
     uint Epoch,
     string Link,
     ImmutableArray<byte> ProbeKey,
-    int MaxStreams)
+    int MaxStreams,
+    byte Channel = 0)
 {
     public const ushort Version = 1;
     public const int ProbeKeySize = 32;
@@ -35,6 +37,7 @@ public sealed record HelloFrame(
         writer.Text(Link, MaxLinkName);
         writer.Raw(ProbeKey.AsSpan());
         writer.U32((uint)MaxStreams);
+        writer.Raw([Channel]);
         return writer.ToArray();
     }
 
@@ -52,18 +55,34 @@ public sealed record HelloFrame(
         var link = reader.Text(MaxLinkName, "link");
         var key = reader.Raw(ProbeKeySize, "probe key").ToImmutableArray();
         var streams = reader.U32("streams");
+        var channel = reader.Raw(1, "channel")[0];
         reader.End();
         if (epoch == 0 || streams > int.MaxValue || link.Length == 0)
         {
             throw new FrameException("HELLO with epoch 0, an empty link name, or more than 2^31-1 streams");
         }
 
-        return new HelloFrame(session, epoch, link, key, (int)streams);
+        return new HelloFrame(session, epoch, link, key, (int)streams, channel);
     }
 }
 
+/// <summary>What a stream asks for; the numbers are on the wire.</summary>
+[Flags]
+public enum OpenFlags : byte
+{
+    None = 0,
+
+    /// <summary>Its frames go out on the two best lanes at once, both ways.</summary>
+    Mirrored = 1,
+
+    /// <summary>It carries the datagrams of one flow instead of bytes in order.</summary>
+    Datagrams = 2,
+
+    All = Mirrored | Datagrams,
+}
+
 /// <summary>Payload of OPEN; the initial credit is in the header's offset.</summary>
-public sealed record OpenFrame(string Service, int Port, string Caller, string TraceParent)
+public sealed record OpenFrame(string Service, int Port, string Caller, string TraceParent, OpenFlags Flags = OpenFlags.None)
 {
     public const int MaxService = 255;
     public const int MaxCaller = 2_048;
@@ -73,6 +92,7 @@ public sealed record OpenFrame(string Service, int Port, string Caller, string T
     public byte[] ToPayload()
     {
         var writer = new PayloadWriter();
+        writer.Raw([(byte)Flags]);
         writer.U16((ushort)Port);
         writer.Text(Service, MaxService);
         writer.Text(Caller, MaxCaller);
@@ -83,12 +103,15 @@ public sealed record OpenFrame(string Service, int Port, string Caller, string T
     public static OpenFrame Parse(ReadOnlySpan<byte> payload)
     {
         var reader = new PayloadReader(payload, "OPEN");
+        var flags = reader.Raw(1, "flags")[0];
         var port = reader.U16("port");
         var service = reader.Text(MaxService, "service");
         var caller = reader.Text(MaxCaller, "caller");
         var trace = reader.Text(MaxTraceParent, "traceparent");
         reader.End();
-        return new OpenFrame(service, port, caller, trace);
+        return (flags & ~(byte)OpenFlags.All) == 0
+            ? new OpenFrame(service, port, caller, trace, (OpenFlags)flags)
+            : throw new FrameException($"OPEN with flags 0x{flags:x2}: the known ones are 0x{(byte)OpenFlags.All:x2}");
     }
 }
 

@@ -76,6 +76,6 @@ public sealed record PathDecision(
     double? Score,
     bool Changed)
 {
-    /// <summary>Active first, then the standbys: the order for <c>ITunnel.SetPaths</c>.</summary>
+    /// <summary>Active first, then the standbys: the order of <c>LinkPaths.Preferred</c>.</summary>
     public ImmutableArray<string> Preferred => Active is null ? Standbys : Standbys.Insert(0, Active);
 }

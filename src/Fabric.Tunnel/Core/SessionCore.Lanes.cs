@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Fabric.Protocol.Tunnel;
 
 namespace Fabric.Tunnel.Core;
@@ -10,8 +9,7 @@ internal sealed partial class SessionCore
 
     private readonly List<LaneCore> _lanes = [];
     private readonly Queue<uint> _endedEpochs = new();
-    private ImmutableArray<string> _preferred = [];
-    private ImmutableArray<string> _down = [];
+    private LinkPaths _paths = LinkPaths.None;
 
     /// <summary>Lanes that live, in the order in which they came up.</summary>
     public IReadOnlyList<LaneCore> Lanes => _lanes;
@@ -133,15 +131,14 @@ internal sealed partial class SessionCore
     }
 
     /// <summary>
-    /// What routing knows: links to prefer, best first, and links that are down. Lanes over a link that was not down before end
-    /// now; one that comes up over a down link later is kept as the last resort.
+    /// What routing knows. Lanes over a link that was not down before end now; one that comes up over a down link later is kept
+    /// as the last resort.
     /// </summary>
-    public void SetPaths(ImmutableArray<string> preferred, ImmutableArray<string> down, TimeSpan now)
+    public void SetPaths(LinkPaths paths, TimeSpan now)
     {
-        var before = _down;
-        _preferred = preferred;
-        _down = down;
-        foreach (var lane in _lanes.Where(l => down.Contains(l.Link) && !before.Contains(l.Link)).ToArray())
+        var before = _paths;
+        _paths = paths;
+        foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)).ToArray())
         {
             EndLane(lane, "its link is down", now);
         }
@@ -151,8 +148,8 @@ internal sealed partial class SessionCore
 
     private void Choose(TimeSpan now)
     {
-        var best = _preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
-            ?? _lanes.FirstOrDefault(l => !_down.Contains(l.Link))
+        var best = _paths.Preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
+            ?? _lanes.FirstOrDefault(l => !_paths.Down.Contains(l.Link))
             ?? _lanes.FirstOrDefault();
         Alone = best is null ? Alone ?? now : null;
         if (best == Active)

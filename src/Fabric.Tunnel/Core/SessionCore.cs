@@ -178,7 +178,7 @@ internal sealed partial class SessionCore(
             return;
         }
 
-        var stream = new StreamCore(this, header.Stream, false, new StreamOpen(open.Service, open.Port, open.Caller, open.TraceParent));
+        var stream = new StreamCore(this, header.Stream, false, StreamCore.ToRequest(open));
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
         stream.Begin(FirstWindow());

@@ -41,7 +41,7 @@ internal sealed partial class StreamCore
     {
         if (OpenDue)
         {
-            var payload = new OpenFrame(Request.Service, Request.Port, Request.Caller, Request.TraceParent).ToPayload();
+            var payload = ToFrame(Request).ToPayload();
             Touch(slot);
             _openSent = true;
             batch.Add(new FrameHeader(FrameType.Open, payload.Length, Id, CreditGiven), payload);

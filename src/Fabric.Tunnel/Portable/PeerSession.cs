@@ -16,8 +16,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     private readonly ITimer _timer;
     private readonly ImmutableArray<byte> _keyFromPeer = RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize).ToImmutableArray();
     private ImmutableArray<byte> _keyToPeer = [];
-    private ImmutableArray<string> _preferred = [];
-    private ImmutableArray<string> _down = [];
+    private LinkPaths _paths = LinkPaths.None;
     private TimeSpan _armed = TimeSpan.MaxValue;
     private Guid _remote;
     private uint _generation = 1;
@@ -89,7 +88,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
                 Forget(StreamCode.SessionLost, "the peer began a new session");
                 _remote = remote.Session;
                 _core = new SessionCore(IsOdd, this, _tunnel.Options.Limits, _tunnel.Pool, remote.MaxStreams);
-                _core.SetPaths(_preferred, _down, Now);
+                _core.SetPaths(_paths, Now);
                 if (_tunnel.IsDraining)
                 {
                     _core.Drain();
@@ -164,12 +163,12 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public void SetPaths(ImmutableArray<string> preferred, ImmutableArray<string> down)
+    public void SetPaths(LinkPaths paths)
     {
         lock (Gate)
         {
-            (_preferred, _down) = (preferred, down);
-            _core?.SetPaths(preferred, down, Now);
+            _paths = paths;
+            _core?.SetPaths(paths, Now);
             Rearm();
         }
     }

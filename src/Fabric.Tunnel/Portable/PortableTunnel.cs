@@ -144,8 +144,8 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
-    public void SetPaths(string peer, ImmutableArray<string> preferred, ImmutableArray<string> down) =>
-        _sessions.GetOrAdd(peer, name => new PeerSession(this, name)).SetPaths(preferred, down);
+    public void SetPaths(string peer, LinkPaths paths) =>
+        _sessions.GetOrAdd(peer, name => new PeerSession(this, name)).SetPaths(paths);
 
     internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link));
 
