@@ -18,6 +18,10 @@ public sealed record TunnelLimits
     /// <summary>Lanes per session, at most 16. At it, a new lane is refused. Default 16.</summary>
     public int MaxLanes { get; init; } = 16;
 
+    /// <summary>Lanes between other gateways that this one carries at once. At it, asking for one more is refused with
+    /// <see cref="StreamCode.LimitReached"/>. Default 256.</summary>
+    public int MaxRelayed { get; init; } = 256;
+
     /// <summary>TLS handshakes under way at once, each way. At it, accepting and dialling wait. Default 32.</summary>
     public int MaxHandshakes { get; init; } = 32;
 

@@ -11,6 +11,9 @@ internal sealed class LaneCore(int slot, uint epoch, string link, object? owner,
 
     public string Link { get; } = link;
 
+    /// <summary>It is a stream through a third gateway.</summary>
+    public bool IsRelayed { get; } = RelayNames.IsRelayed(link);
+
     /// <summary>The driver's connection.</summary>
     public object? Owner { get; } = owner;
 

@@ -165,6 +165,13 @@ internal sealed partial class SessionCore
         }
 
         Active = best;
+        if (_lanes.All(l => l.IsRelayed))
+        {
+            foreach (var stream in _streams.Values.Where(s => s.Request.IsRelay).ToArray())
+            {
+                stream.Reset(StreamCode.NoLane, "no direct lane is left", now);
+            }
+        }
     }
 
     private bool _chosenBefore;

@@ -87,6 +87,11 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.NoLane, "no lane to the peer is up");
         }
 
+        if (request.IsRelay && _lanes.All(l => l.IsRelayed))
+        {
+            throw new StreamRefusedException(StreamCode.NoLane, "no direct lane to the peer is up");
+        }
+
         if (PeerIsDraining)
         {
             throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");

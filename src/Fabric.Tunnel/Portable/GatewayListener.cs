@@ -97,13 +97,24 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
     }
 }
 
-/// <summary>What the gateway port does with a connection: TLS, then a lane or another protocol, by ALPN.</summary>
+/// <summary>
+/// What the gateway port does with a connection: TLS, then a lane or another protocol, by ALPN. A stream that a relay hands over
+/// is such a connection, for a lane alone.
+/// </summary>
 internal sealed class GatewayPort(PortableTunnel tunnel)
 {
-    public async Task ServeAsync(Socket socket)
+    public Task ServeAsync(Socket socket)
     {
-        var remote = (IPEndPoint)socket.RemoteEndPoint!;
-        var transport = new LaneTransport(socket);
+        Sockets.PrepareLane(socket, 0);
+        return ServeAsync(new LaneTransport(socket), tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), null, null);
+    }
+
+    /// <summary>The relay says who sent it; that gateway's certificate has to say the same.</summary>
+    public Task ServeRelayedAsync(TunnelStream stream, string origin) =>
+        ServeAsync(new LaneTransport(stream), [MutualTls.LaneProtocol], stream.Peer, origin);
+
+    private async Task ServeAsync(LaneTransport transport, IEnumerable<string> protocols, string? relay, string? origin)
+    {
         SslStream? tls = null;
         GatewayId? peer;
         PortableLane? lane = null;
@@ -116,13 +127,15 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
                 await tunnel.AcceptSlots.WaitAsync(limit.Token).ConfigureAwait(false);
                 try
                 {
-                    Sockets.PrepareLane(socket, 0);
-                    (tls, peer) = await MutualTls.AcceptAsync(
-                        transport, tunnel.Options.Identity, tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), limit.Token)
-                        .ConfigureAwait(false);
+                    (tls, peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, limit.Token).ConfigureAwait(false);
+                    if (origin is not null && peer?.Gateway != origin)
+                    {
+                        throw new AuthenticationException($"{relay} handed over a lane of {origin}, and the certificate is that of {peer?.Gateway ?? "nobody"}");
+                    }
+
                     if (tls.NegotiatedApplicationProtocol.ToString() == MutualTls.LaneProtocol)
                     {
-                        lane = await GreetAsync(transport, tls, peer, limit.Token).ConfigureAwait(false);
+                        lane = await GreetAsync(transport, tls, peer, relay, limit.Token).ConfigureAwait(false);
                     }
                 }
                 finally
@@ -137,11 +150,11 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
             }
             else if (tunnel.Options.Protocols.TryGetValue(tls.NegotiatedApplicationProtocol.ToString(), out var handler))
             {
-                await handler(new ProtocolConnection(tls, tls.NegotiatedApplicationProtocol.ToString(), peer, remote)).ConfigureAwait(false);
+                await handler(new ProtocolConnection(tls, tls.NegotiatedApplicationProtocol.ToString(), peer, transport.Remote!)).ConfigureAwait(false);
             }
             else
             {
-                throw new AuthenticationException($"{remote} asked for no protocol that is spoken here");
+                throw new AuthenticationException($"{transport.Remote} asked for no protocol that is spoken here");
             }
         }
         finally
@@ -155,7 +168,8 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         }
     }
 
-    private async Task<PortableLane> GreetAsync(LaneTransport transport, SslStream tls, GatewayId? peer, CancellationToken cancellationToken)
+    private async Task<PortableLane> GreetAsync(
+        LaneTransport transport, SslStream tls, GatewayId? peer, string? relay, CancellationToken cancellationToken)
     {
         if (peer is not { } id)
         {
@@ -167,7 +181,8 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         {
             var hello = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
             var reason = $"no lane between {tunnel.Options.Identity.Id.Gateway} and {id.Gateway} over {hello.Link} is planned here";
-            var session = tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.Session(id.Gateway) : null;
+            // A lane is called after the way that it came, or it is none.
+            var session = RelayNames.RelayOf(hello.Link) == relay && tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.SessionWith(id.Gateway) : null;
             transport.Obey(tunnel.Options.Faults, id.Gateway, hello.Link);
             var answer = session?.Join(lane, id, hello, null, out reason);
             if (answer is null)

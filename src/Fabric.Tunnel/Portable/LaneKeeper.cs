@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using Fabric.Identity;
@@ -24,8 +25,8 @@ internal sealed class LaneKeeper
         _tunnel = tunnel;
         _session = session;
         Plan = plan;
-        _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
-        _loop = plan.Remote is null ? Task.CompletedTask : Task.Run(DialLoopAsync);
+        _state = plan.Dials ? LaneState.Dialling : LaneState.Down;
+        _loop = plan.Dials ? Task.Run(DialLoopAsync) : Task.CompletedTask;
     }
 
     public LanePlan Plan { get; }
@@ -87,7 +88,6 @@ internal sealed class LaneKeeper
     /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
     private async Task DialAsync()
     {
-        var remote = Plan.Remote!;
         PortableLane? lane = null;
         using (var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
         using (var timer = _tunnel.Options.Time.CreateTimer(
@@ -95,20 +95,19 @@ internal sealed class LaneKeeper
         {
             await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
             await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
-            var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            var transport = new LaneTransport(socket);
+            LaneTransport? transport = null;
             try
             {
-                Sockets.PrepareLane(socket, Plan.MaxSegment);
+                transport = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : ConnectAsync(Plan.Remote!, limit.Token))
+                    .ConfigureAwait(false);
                 transport.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
-                await socket.ConnectAsync(remote, limit.Token).ConfigureAwait(false);
                 var (tls, peer) = await MutualTls.ConnectAsync(
                     transport, _tunnel.Options.Identity, MutualTls.LaneProtocol, Plan.Peer, limit.Token).ConfigureAwait(false);
                 lane = await GreetAsync(new PortableLane(_tunnel, transport, tls), peer, limit.Token).ConfigureAwait(false);
             }
             catch
             {
-                await transport.DisposeAsync().ConfigureAwait(false);
+                await (transport?.DisposeAsync() ?? ValueTask.CompletedTask).ConfigureAwait(false);
                 throw;
             }
             finally
@@ -123,6 +122,25 @@ internal sealed class LaneKeeper
         _error = lane.EndReason;
         _state = LaneState.Down;
     }
+
+    private async Task<LaneTransport> ConnectAsync(IPEndPoint remote, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            Sockets.PrepareLane(socket, Plan.MaxSegment);
+            await socket.ConnectAsync(remote, cancellationToken).ConfigureAwait(false);
+            return new LaneTransport(socket);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<LaneTransport> ThroughAsync(string relay, CancellationToken cancellationToken) => new(await _tunnel.OpenAsync(
+        relay, new StreamOpen(RelayNames.Ask(Plan.Peer), 0, _tunnel.Options.Identity.Id.ToString()), cancellationToken).ConfigureAwait(false));
 
     private async Task<PortableLane> GreetAsync(PortableLane lane, GatewayId peer, CancellationToken cancellationToken)
     {

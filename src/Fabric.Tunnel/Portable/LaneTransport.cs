@@ -1,12 +1,14 @@
+using System.Net;
 using System.Net.Sockets;
 
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>
-/// What lies between TLS and the socket of a lane: many TLS records leave in one send and arrive in one receive, and a link
-/// that is cut by <see cref="ILinkFaults"/> holds its bytes here. One reader and one writer at a time.
+/// What lies between TLS and the bytes of a lane, which are a socket's, or a stream's through a relay: many TLS records leave
+/// in one send and arrive in one receive, and a link that is cut by <see cref="ILinkFaults"/> holds its bytes here. One reader and
+/// one writer at a time.
 /// </summary>
-internal sealed class LaneTransport(Socket socket) : Stream
+internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 {
     private const int Size = 128 * 1024;
 
@@ -15,12 +17,26 @@ internal sealed class LaneTransport(Socket socket) : Stream
     private int _inStart;
     private int _inEnd;
     private int _outEnd;
+    private bool _abandoned;
     private ILinkFaults? _faults;
     private string _peer = "";
     private string _link = "";
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Socket Socket => socket;
+    /// <summary>Over a connected socket, which it owns.</summary>
+    public LaneTransport(Socket socket)
+        : this(new NetworkStream(socket, ownsSocket: true), socket)
+    {
+    }
+
+    /// <summary>Through a relay.</summary>
+    public LaneTransport(TunnelStream stream)
+        : this(stream, null)
+    {
+    }
+
+    /// <summary>Where a socket leads; null through a relay.</summary>
+    public IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
 
     /// <summary>From now on the faults of that link apply.</summary>
     public void Obey(ILinkFaults? faults, string peer, string link)
@@ -38,7 +54,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
     {
         if (_inStart == _inEnd)
         {
-            var received = await socket.ReceiveAsync(_in, SocketFlags.None, cancellationToken).ConfigureAwait(false);
+            var received = await inner.ReadAsync(_in, cancellationToken).ConfigureAwait(false);
             if (_faults is not null)
             {
                 await PassAsync(LinkFault.CutIn, cancellationToken).ConfigureAwait(false);
@@ -76,11 +92,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
             await PassAsync(LinkFault.CutOut, cancellationToken).ConfigureAwait(false);
         }
 
-        for (var sent = 0; sent < _outEnd;)
-        {
-            sent += await socket.SendAsync(_out.AsMemory(sent, _outEnd - sent), SocketFlags.None, cancellationToken).ConfigureAwait(false);
-        }
-
+        await inner.WriteAsync(_out.AsMemory(0, _outEnd), cancellationToken).ConfigureAwait(false);
         _outEnd = 0;
     }
 
@@ -101,6 +113,12 @@ internal sealed class LaneTransport(Socket socket) : Stream
     /// <summary>The close will drop what was not sent yet.</summary>
     public void Abandon()
     {
+        _abandoned = true;
+        if (socket is null)
+        {
+            return;
+        }
+
         try
         {
             socket.LingerState = new LingerOption(true, 0);
@@ -128,7 +146,13 @@ internal sealed class LaneTransport(Socket socket) : Stream
                 faults.Changed -= OnChanged;
             }
 
-            socket.Dispose();
+            if (inner is TunnelStream stream && !_abandoned)
+            {
+                // A stream that is closed without it is reset, and its last words are lost.
+                stream.CompleteWrites();
+            }
+
+            inner.Dispose();
         }
 
         base.Dispose(disposing);

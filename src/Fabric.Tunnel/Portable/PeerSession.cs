@@ -301,10 +301,14 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         lock (Gate)
         {
             var core = _core;
-            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
-                ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null,
-                    lane == core.Active ? core.ServiceStreams : 0)
-                : p);
+            LaneStatus Up(LaneCore lane) => new(
+                lane.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null, lane == core!.Active ? core.ServiceStreams : 0)
+            {
+                RoundTrip = lane.RoundTrip > TimeSpan.Zero ? lane.RoundTrip : null,
+            };
+            // Those that a relay handed over are nobody's plan by name.
+            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane ? Up(lane) : p)
+                .Concat(core?.Lanes.Where(l => planned.All(p => p.Link != l.Link)).Select(Up) ?? []);
             return new SessionStatus(
                 Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
                 _before.Sent + (core?.BytesSent ?? 0), _before.Received + (core?.BytesReceived ?? 0),

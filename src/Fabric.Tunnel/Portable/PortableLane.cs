@@ -30,7 +30,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
 
     public LaneCore? Core { get; private set; }
 
-    public IPEndPoint? Remote { get; } = transport.Socket.RemoteEndPoint as IPEndPoint;
+    public IPEndPoint? Remote { get; } = transport.Remote;
 
     /// <summary>Why it ended.</summary>
     public string EndReason { get; private set; } = "";

@@ -28,7 +28,9 @@ public sealed class PortableTunnel : ITunnel
     private readonly GatewayPort _port;
     private readonly EgressDialer _egress;
     private readonly ServiceServer _ingress;
+    private readonly RelayDesk _relays;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
+    private ImmutableDictionary<string, ImmutableHashSet<string>> _plannedRelays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -39,7 +41,8 @@ public sealed class PortableTunnel : ITunnel
         DialSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
         AcceptSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
         _port = new GatewayPort(this);
-        _egress = new EgressDialer(this);
+        _relays = new RelayDesk(this, _port);
+        _egress = new EgressDialer(this, _relays);
         _ingress = new ServiceServer(this, _egress);
         _changeLoop = Task.Run(TellChangesAsync);
         _retry = options.Time.CreateTimer(static s => ((PortableTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
@@ -77,6 +80,8 @@ public sealed class PortableTunnel : ITunnel
 
             var lanes = plan.Lanes.ToDictionary(l => (l.Peer, l.Link));
             _planned = [.. lanes.Keys];
+            changed.UnionWith(_plannedRelays.Where(r => plan.Relays.GetValueOrDefault(r.Key)?.IsSupersetOf(r.Value) != true).Select(r => r.Key));
+            _plannedRelays = plan.Relays;
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -91,7 +96,7 @@ public sealed class PortableTunnel : ITunnel
             {
                 if (!_keepers.ContainsKey(key))
                 {
-                    _keepers[key] = new LaneKeeper(this, _sessions.GetOrAdd(lane.Peer, peer => new PeerSession(this, peer)), lane);
+                    _keepers[key] = new LaneKeeper(this, SessionWith(lane.Peer), lane);
                     changed.Add(key.Peer);
                 }
             }
@@ -145,9 +150,13 @@ public sealed class PortableTunnel : ITunnel
     }
 
     public void SetPaths(string peer, LinkPaths paths) =>
-        _sessions.GetOrAdd(peer, name => new PeerSession(this, name)).SetPaths(paths);
+        SessionWith(peer).SetPaths(paths);
 
-    internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link));
+    internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link))
+        || (RelayNames.RelayOf(link) is { } relay && _plannedRelays.GetValueOrDefault(peer)?.Contains(relay) == true);
+
+    /// <summary>The session with a peer that is planned; begins with its first lane.</summary>
+    internal PeerSession SessionWith(string peer) => _sessions.GetOrAdd(peer, name => new PeerSession(this, name));
 
     internal PeerSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
 
@@ -239,7 +248,7 @@ public sealed class PortableTunnel : ITunnel
             }
 
             var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
-            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented);
+            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented) { Relayed = _relays.Status };
         }
     }
 
