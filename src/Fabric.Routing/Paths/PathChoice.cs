@@ -22,6 +22,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         Up,
         Suspect,
+        Relayed,
         Unprobed,
         Recovering,
         NoLane,
@@ -96,6 +97,13 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
+        if (active.Tier == Tier.Relayed && best.Tier == Tier.Suspect)
+        {
+            _challenger = null;
+            _activeReason = $"stays: {Name(active)} works, and {best.Link.Link} {Weak(best)}";
+            return active;
+        }
+
         if (best.Tier < active.Tier && active.Tier > Tier.Suspect)
         {
             _activeReason = $"{Lowest(best, usable)}; {active.Link.Link} {Weak(active)}";
@@ -143,6 +151,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         LinkState.Down when !link.Recovering => Tier.Down,
         _ when !link.HasLane => Tier.NoLane,
+        _ when link.Relayed => Tier.Relayed,
         LinkState.Up => Tier.Up,
         LinkState.Suspect => Tier.Suspect,
         LinkState.Unknown => Tier.Unprobed,
@@ -162,6 +171,7 @@ public sealed class PathChoice(PathChoiceOptions options)
 
     private static string Weak(Ranked link) => link.Tier switch
     {
+        Tier.Relayed => $"leads there in {Ms(link.Score)}: {link.Link.StateReason}",
         Tier.Suspect => $"is suspect: {link.Link.StateReason}",
         Tier.Unprobed => "has a lane, and no probe was answered yet",
         Tier.Recovering => "answers again and has a lane, before its hold-down is over",

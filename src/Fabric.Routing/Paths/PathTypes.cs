@@ -28,6 +28,9 @@ public sealed record PathCandidate(string Link, LinkState State)
     /// <summary>Whether a lane is open over it: without one it carries nothing.</summary>
     public bool HasLane { get; init; }
 
+    /// <summary>It is no link but a lane through another gateway: taken when no direct link works.</summary>
+    public bool Relayed { get; init; }
+
     public static PathCandidate From(string link, LinkReport report) => new(link, report.State)
     {
         Recovering = report.Recovering,
