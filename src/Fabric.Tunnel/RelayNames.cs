@@ -7,16 +7,15 @@ namespace Fabric.Tunnel;
 /// </summary>
 public static class RelayNames
 {
-    private const string LinkPrefix = "via:";
     private const string AskPrefix = "fabric.relay/";
     private const string HandPrefix = "fabric.relayed/";
     private const int MaxLabel = 63;
 
     /// <summary>Name of the link of a lane through that gateway.</summary>
-    public static string Link(string relay) => LinkPrefix + relay;
+    public static string Link(string relay) => StreamOpen.RelayLinkPrefix + relay;
 
     /// <summary>The gateway that lanes over the link run through; null for a declared link.</summary>
-    public static string? RelayOf(string link) => Rest(link, LinkPrefix);
+    public static string? RelayOf(string link) => Rest(link, StreamOpen.RelayLinkPrefix);
 
     /// <summary>What the relay is asked for.</summary>
     public static string Ask(string target) => AskPrefix + target;
@@ -29,13 +28,6 @@ public static class RelayNames
 
     /// <summary>The gateway that a lane is handed over from; null when the stream is something else.</summary>
     public static string? OriginOf(StreamOpen open) => open.IsReserved ? Rest(open.Service, HandPrefix) : null;
-
-    /// <summary>By their prefix alone, so that one with a bad name is a relay's stream as well, and is refused as such.</summary>
-    internal static bool IsRelay(string service) =>
-        service.StartsWith(AskPrefix, StringComparison.Ordinal) || service.StartsWith(HandPrefix, StringComparison.Ordinal);
-
-    /// <summary>By its prefix alone: whatever follows, it is no declared link.</summary>
-    internal static bool IsRelayed(string link) => link.StartsWith(LinkPrefix, StringComparison.Ordinal);
 
     private static string? Rest(string text, string prefix) =>
         text.StartsWith(prefix, StringComparison.Ordinal) && IsLabel(text.AsSpan(prefix.Length)) ? text[prefix.Length..] : null;

@@ -44,7 +44,7 @@ internal sealed class SimEnd : ISessionDriver
 
     public bool Attach(SimLane lane)
     {
-        if (IsLost || Core.AttachLane(lane.Epoch, lane.Link, lane, _world.Now, out _) is not { } core)
+        if (IsLost || Core.AttachLane(lane.Epoch, lane.Link, 0, lane, _world.Now, out _) is not { } core)
         {
             return false;
         }

@@ -281,7 +281,7 @@ internal sealed class Square : IAsyncDisposable
         square["gamma"].Tunnel.Reconcile(square.PlanOfGamma());
         foreach (var relay in relays)
         {
-            await Pair.Until(() => square[relay].Tunnel.Status.Sessions.Sum(s => s.Lanes.Count(l => l.State == LaneState.Up)) == 2, $"lanes of {relay}");
+            await Pair.Until(() => square[relay].Tunnel.Status.Sessions.Sum(s => s.Lanes.Count(l => l is { State: LaneState.Up, Channel: 0 })) == 2, $"lanes of {relay}");
         }
 
         return square;

@@ -105,7 +105,7 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
 {
     public Task ServeAsync(Socket socket)
     {
-        Sockets.PrepareLane(socket, 0);
+        Sockets.PrepareLane(socket, 0, 0);
         return ServeAsync(new LaneTransport(socket), tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), null, null);
     }
 
