@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 namespace Fabric.Gateway.Catalog;
 
 /// <summary>
-/// Watches the catalogs of the gateways of other sites, each over a stream of its own session. What was heard stays until
+/// Watches the catalogs of other gateways, each over a stream of its own session. What was heard stays until
 /// something newer comes; its age says whether it may still be used.
 /// </summary>
 /// <param name="gateway">This gateway's name.</param>
@@ -88,7 +88,7 @@ internal sealed class CatalogWatcher(
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
                     wait = _backoff;
-                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining)
+                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining || update.Neighbours is not null)
                     {
                         changed(peer);
                     }
