@@ -255,9 +255,11 @@ public class PathChoiceTests
         choice.Decide([Up("dx", 10), Via("rho", 30)], At(0));
         var taken = choice.Decide([Down("dx"), Via("rho", 30)], At(1));
         Assert.Equal("via:rho", taken.Active);
-        Assert.Equal("dx is down: 3 probes unanswered; no link is up; via:rho leads there in 30 ms: only relay", taken.Reason);
+        Assert.Equal("dx is down: 3 probes unanswered; via:rho leads there in 30 ms: only relay", taken.Reason);
         Assert.Equal(30, taken.Score);
 
+        Assert.Equal(taken.Reason, choice.Decide([Down("dx"), Via("rho", 30)], At(1.5)).Reason);
+        Assert.StartsWith("no link is declared; via:rho leads", new PathChoice().Decide([Via("rho", 30)], At(0)).Reason, StringComparison.Ordinal);
         var recovering = Down("dx") with { Recovering = true, HasLane = true, Rtt = At(0.01) };
         Assert.Equal("via:rho", choice.Decide([recovering, Via("rho", 30)], At(2)).Active);
         var suspect = Up("dx", 10) with { State = LinkState.Suspect, StateReason = "1 probe unanswered" };
