@@ -57,6 +57,9 @@ public sealed class GatewayProcess : IAsyncDisposable
     public string TopologyFolder => Ca is null ? _work.Of(Site, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
 
     public string Socket => _work.Of(Site, "fabricd.sock");
+    /// <summary>Its log, one JSON object a line; it grows over restarts.</summary>
+    public string Log => _work.Of(Site, "fabricd.log");
+
     public string AuditLog => Path.Combine(State, "audit.log");
 
     public bool IsAlive => _daemon is { IsAlive: true };
@@ -97,6 +100,9 @@ public sealed class GatewayProcess : IAsyncDisposable
     }
 
     public Task<Status> Status() => _admin.UnaryAsync(AdminMethods.GetStatus, new GetStatusRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(5) });
+
+    /// <summary>Reads its topology again; throws <see cref="GrpcException"/> with every error when it refuses it.</summary>
+    public Task<ReloadReply> Reload() => _admin.UnaryAsync(AdminMethods.Reload, new ReloadRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(10) });
 
     /// <summary>Null while it does not answer.</summary>
     public async Task<Status?> TryStatus()
