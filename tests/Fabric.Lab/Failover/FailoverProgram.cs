@@ -115,6 +115,7 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
             var section = new FalseVerdicts(sizes.Probes, _progress);
             await On(FalseVerdicts.Wires, section.Run, FalseVerdicts.Probes);
             Add("false_verdicts", section.Down, "", 0, $"verdicts down in {section.Sent:N0} probes without a fault, all cores busy; {section.Suspect} times suspect", section.Losses);
+            Tell(section.Doubts);
         }
 
         if (sections.Contains("flap"))
@@ -130,6 +131,7 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
             await On(PlannedMoves.Wires, section.Run);
             var kinds = section.Pauses().GroupBy(p => p.Kind).Select(g => $"{g.Count()} by {g.Key} {Figures.Number(g.Max(p => p.Ms))}");
             Add("planned_pause_ms", section.Pauses().Max(p => p.Ms), "ms", 25, $"worst connection at the worst planned move: {string.Join(", ", kinds)}", section.Losses);
+            Tell(section.Timeline());
         }
 
         if (sections.Contains("hashes"))
@@ -179,7 +181,12 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
                     + (missed > 0 ? $"; {missed} cuts of {all.Count} were not noticed by both" : "")));
         }
 
-        foreach (var line in timeline ? services.SelectMany(series.Timeline) : [])
+        Tell(services.SelectMany(series.Timeline));
+    }
+
+    private void Tell(IEnumerable<string> lines)
+    {
+        foreach (var line in timeline ? lines : [])
         {
             _progress.Say(line);
         }

@@ -21,6 +21,7 @@ public sealed class PlannedMoves(int changes, int returns, Progress progress)
 
     private readonly List<(string Kind, long From, long To)> _moves = [];
     private IReadOnlyList<Echo> _messages = [];
+    private IReadOnlyList<GatewayEvent> _events = [];
     private long _firstMove;
 
     public static IReadOnlyList<Wire> Wires => [new(20), new(24, Cost: 1)];
@@ -60,6 +61,7 @@ public sealed class PlannedMoves(int changes, int returns, Progress progress)
         var (cut, bytes) = await bulk.Stop();
         Losses = (dropped + cut, lost + bytes);
         _messages = load.Messages();
+        _events = fabric.Events(_firstMove);
 
         async Task Move(string kind, Func<Task> cause, int to)
         {
@@ -79,5 +81,24 @@ public sealed class PlannedMoves(int changes, int returns, Progress progress)
         return [.. _moves.Select(move => (move.Kind, _messages
             .Where(m => m.SentAt < move.To && (m.ReceivedAt > move.From || m.ReceivedAt == 0))
             .Select(m => m.ReceivedAt == 0 ? double.PositiveInfinity : m.Ms - baseline[m.Connection]).Append(0).Max()))];
+    }
+
+    /// <summary>What happened at the worst move, in order, as lines.</summary>
+    public IEnumerable<string> Timeline()
+    {
+        var pauses = Pauses();
+        var worst = Enumerable.Range(0, pauses.Count).MaxBy(i => pauses[i].Ms);
+        var (kind, from, to) = _moves[worst];
+        var during = _messages.Where(m => m.SentAt < to && m.ReceivedAt > from).ToArray();
+        var slow = during.MaxBy(m => m.Ms);
+        List<(long At, string What)> lines =
+        [
+            (from, $"cause: {kind}"),
+            (slow.SentAt, $"the slowest message was sent, and took {Figures.Number(slow.Ms)} ms"),
+            (slow.ReceivedAt, "its echo came"),
+            .. _events.Where(e => e.At >= from && e.At < to).Select(e => (e.At, $"{e.Gateway}: {e.Text}")),
+        ];
+        return [$"all moves: {string.Join(", ", pauses.Select(p => $"{p.Kind} {Figures.Number(p.Ms)}"))} ms", "the worst of them:",
+            .. lines.OrderBy(l => l.At).Select(l => $"  {Stopwatch.GetElapsedTime(from, l.At).TotalMilliseconds,8:0.0} ms  {l.What}")];
     }
 }

@@ -20,6 +20,9 @@ public sealed class FalseVerdicts(long probes, Progress progress)
     public int Suspect { get; private set; }
 
     public long Sent { get; private set; }
+
+    /// <summary>Each of both, with the gateway's reason, as lines.</summary>
+    public IReadOnlyList<string> Doubts { get; private set; } = [];
     public (int Dropped, long BytesLost) Losses { get; private set; }
 
     public async Task Run(FailoverFabric fabric)
@@ -43,6 +46,8 @@ public sealed class FalseVerdicts(long probes, Progress progress)
         await fabric.Rest();
         Down = events.Count(e => e.State == "down");
         Suspect = events.Count(e => e.State == "suspect");
+        Doubts = [.. events.Where(e => !e.IsSwitch && e.State != "up")
+            .Select(e => $"  {Stopwatch.GetElapsedTime(since, e.At).TotalMilliseconds,9:0} ms  {e.Gateway}: {e.Text}")];
         Losses = await load.Finish(TimeSpan.FromSeconds(20));
     }
 }
