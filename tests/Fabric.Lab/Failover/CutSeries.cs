@@ -6,7 +6,8 @@ namespace Fabric.Lab.Failover;
 
 /// <summary>One silent cut of one direction of one link.</summary>
 /// <param name="Out">From paris to virginia, else back.</param>
-public sealed record Cut(long At, int Link, bool Out);
+/// <param name="Both">Whether the bytes of both directions took that link.</param>
+public sealed record Cut(long At, int Link, bool Out, bool Both);
 
 /// <summary>
 /// Silent cuts, one after the other, each of the link that the cut direction's bytes take, in turn away from the importing site and
@@ -41,9 +42,6 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     public int Dropped { get; private set; }
     public long BytesLost { get; private set; }
     public IReadOnlyList<Cut> Cuts => _cuts;
-
-    /// <summary>Cuts at which both directions' bytes took the same link.</summary>
-    public int Agreed { get; private set; }
 
     /// <param name="services">Echo services that are called: <c>echo</c>, <c>mirrored</c>.</param>
     public async Task Run(FailoverFabric fabric, string[] services)
@@ -93,10 +91,14 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     /// <summary>Milliseconds, one for each connection and cut.</summary>
     public IReadOnlyList<double> AllPauses(string service) => [.. Pauses(service).Select(p => p.Ms)];
 
-    /// <summary>Milliseconds from each cut until the later of both gateways called the link down; null where one never did.</summary>
+    /// <summary>
+    /// Milliseconds from each cut until every gateway whose bytes took the link called it down; null where one never did. Each gateway
+    /// chooses for itself: most of the time both take the same link, and then the later one counts.
+    /// </summary>
     public IReadOnlyList<double?> Detections() => [.. _cuts.Select((cut, i) =>
     {
-        var falls = new[] { "paris-1", "virginia-1" }.Select(g => Within(i).FirstOrDefault(e => e.Gateway == g && e.State == "down" && e.Link == $"line{cut.Link}")).ToArray();
+        string[] users = cut.Both ? ["paris-1", "virginia-1"] : [cut.Out ? "paris-1" : "virginia-1"];
+        var falls = users.Select(g => Within(i).FirstOrDefault(e => e.Gateway == g && e.State == "down" && e.Link == $"line{cut.Link}")).ToArray();
         return falls.Any(f => f is null) ? (double?)null : falls.Max(f => Ms(cut.At, f!.At));
     })];
 
@@ -133,13 +135,12 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     {
         var began = Stopwatch.GetTimestamp();
         var (here, there) = (await FailoverFabric.ActiveAt(fabric.Paris), await FailoverFabric.ActiveAt(fabric.Virginia));
-        Agreed += here == there ? 1 : 0;
         var link = outwards ? here : there;
         // Not in step with the probes, nor with the messages.
         await Task.Delay(TimeSpan.FromMilliseconds(100 * _random.NextDouble()), Interruption.Token);
         var line = outwards ? fabric.Links[link].AToB : fabric.Links[link].BToA;
         line.Cut();
-        _cuts.Add(new Cut(Stopwatch.GetTimestamp(), link, outwards));
+        _cuts.Add(new Cut(Stopwatch.GetTimestamp(), link, outwards, here == there));
         await Task.Delay(Dark, Interruption.Token);
         line.Cut(false);
         var rest = Period - Stopwatch.GetElapsedTime(began);

@@ -177,8 +177,8 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
             var seen = all.OfType<double>().ToArray();
             var missed = all.Count - seen.Length;
             _figures.Add(new Figure("detect_p99_ms", missed > 0 ? null : Figures.Percentile(seen, 99), "ms", 200,
-                $"from the cut until both gateways called it down; p50 {Figures.Number(Figures.Percentile(seen, 50))}, longest {Figures.Number(seen.Max())}"
-                    + (missed > 0 ? $"; {missed} cuts of {all.Count} were not noticed by both" : "")));
+                $"from the cut until the gateways that used the link called it down ({series.Cuts.Count(c => c.Both)} times both); p50 {Figures.Number(Figures.Percentile(seen, 50))}, longest {Figures.Number(seen.Max())}"
+                    + (missed > 0 ? $"; {missed} cuts of {all.Count} were not noticed" : "")));
         }
 
         Tell(services.SelectMany(series.Timeline));
