@@ -115,32 +115,25 @@ public sealed class FailoverFabric : IAsyncDisposable
             """;
     }
 
-    /// <summary>Removes what an earlier run left, and builds all of it, up to links that are up and services that are healthy.</summary>
-    public static async Task<FailoverFabric> Start(IReadOnlyList<Wire> wires, string probes = "", bool mirrored = false)
-    {
-        var fabric = new FailoverFabric(await WorkFolder.Take());
-        try
-        {
-            await fabric.Build(wires);
-            await fabric.Mesh.Init("bench.example", Topology(wires, probes, mirrored));
-            foreach (var gateway in new[] { fabric.Paris, fabric.Virginia })
-            {
-                await fabric.Mesh.Join(gateway, "10.90.0.1:7443");
-                gateway.Start();
-                await gateway.Ready(Limit);
-            }
+    /// <summary>Removes what an earlier run left. Nothing is built yet; what is, disposal removes.</summary>
+    public static async Task<FailoverFabric> Take() => new(await WorkFolder.Take());
 
-            await fabric.Until("all links up", s => s.Links.Count == wires.Count && s.Links.All(l => l.State == "up" && l.Lane == "up"));
-            await fabric.Paris.Until("services healthy", Limit, s => s.Services.All(x => x.ChosenSite == "virginia"));
-            // The first figures of a link come from processes that still start.
-            await Task.Delay(TimeSpan.FromSeconds(3), Interruption.Token);
-            return fabric;
-        }
-        catch
+    /// <summary>Builds all of it, up to links that are up and services that are healthy.</summary>
+    public async Task Start(IReadOnlyList<Wire> wires, string probes, bool mirrored)
+    {
+        await Build(wires);
+        await Mesh.Init("bench.example", Topology(wires, probes, mirrored));
+        foreach (var gateway in new[] { Paris, Virginia })
         {
-            await fabric.DisposeAsync();
-            throw;
+            await Mesh.Join(gateway, "10.90.0.1:7443");
+            gateway.Start();
+            await gateway.Ready(Limit);
         }
+
+        await Until("all links up", s => s.Links.Count == wires.Count && s.Links.All(l => l.State == "up" && l.Lane == "up"));
+        await Paris.Until("services healthy", Limit, s => s.Services.All(x => x.ChosenSite == "virginia"));
+        // The first figures of a link come from processes that still start.
+        await Task.Delay(TimeSpan.FromSeconds(3), Interruption.Token);
     }
 
     /// <summary>Where a service is, in paris.</summary>

@@ -54,7 +54,7 @@ public static class FailoverProgram
         var run = new FailoverRun(quick ? new Sizes(Math.Min(cuts, 10), 10_000, 20, 4, 1, Math.Min(gib, 0.5), 10) : new Sizes(cuts, 100_000, 120, 20, 3, gib, 100), timeline);
         try
         {
-            await Interruption.Guard(() => run.Measure(only));
+            await run.Measure(only);
         }
         catch (OperationCanceledException)
         {
@@ -195,10 +195,15 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
     private async Task On(IReadOnlyList<Wire> wires, Func<FailoverFabric, Task> run, string probes = "", bool mirrored = false)
     {
         _progress.Now("two sites are built");
-        await using var fabric = await FailoverFabric.Start(wires, probes, mirrored);
+        await using var fabric = await FailoverFabric.Take();
         try
         {
-            await run(fabric);
+            // What tidies up afterwards is outside: a signal does not stop it.
+            await Interruption.Guard(async () =>
+            {
+                await fabric.Start(wires, probes, mirrored);
+                await run(fabric);
+            });
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

@@ -17,7 +17,7 @@ namespace Fabric.Lab.Failover;
 public sealed class PlannedMoves(int changes, int returns, Progress progress)
 {
     private static readonly TimeSpan After = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     private readonly List<(string Kind, long From, long To)> _moves = [];
     private IReadOnlyList<Echo> _messages = [];
@@ -54,7 +54,7 @@ public sealed class PlannedMoves(int changes, int returns, Progress progress)
         }
 
         progress.Now("planned moves: latency");
-        await Move("latency", () => Task.Run(() => fabric.Links[1].Conditions = new LinkConditions { Delay = TimeSpan.FromMilliseconds(5) }), 1);
+        await Move("latency", () => Task.Run(() => fabric.Links[1].Conditions = new LinkConditions { Delay = TimeSpan.FromMilliseconds(2) }), 1);
         await Move("latency", () => Task.Run(() => fabric.Links[1].Conditions = new LinkConditions { Delay = TimeSpan.FromMilliseconds(12) }), 0);
 
         var (dropped, lost) = await load.Finish(TimeSpan.FromSeconds(20));
