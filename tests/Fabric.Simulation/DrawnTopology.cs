@@ -131,7 +131,7 @@ internal static class DrawnTopology
     private static Service Service(Random random, int index, ImmutableArray<Site> sites)
     {
         var first = random.Next(sites.Length);
-        var exporters = Enumerable.Range(0, 1 + random.Next(Math.Min(3, sites.Length))).Select(i => (first + i) % sites.Length);
+        var exporters = Enumerable.Range(0, random.Next(3) > 0 ? 1 : 1 + random.Next(Math.Min(3, sites.Length))).Select(i => (first + i) % sites.Length);
         return new Service
         {
             Name = $"s{index}",

@@ -36,7 +36,7 @@ internal sealed class Calls(World world)
     public void Make(bool mustWork, SimGateway gateway, string? service)
     {
         var random = world.Random;
-        service ??= world.Topology.Services[random.Next(world.Topology.Services.Length)].FullName;
+        service ??= Remote(gateway, random);
         var call = new Call(_calls.Count, gateway.Site, service, SidePlan.Draw(random, mustWork), SidePlan.Draw(random, mustWork))
         {
             GivesUp = !mustWork && random.Next(25) == 0,
@@ -52,6 +52,14 @@ internal sealed class Calls(World world)
         _calls.Add(call);
         world.Counters.Calls++;
         gateway.Do(() => new Import(world, gateway, call, _apps.Add).Try());
+    }
+
+    /// <summary>A service, mostly one that another site has to serve: what stays in a site shows little.</summary>
+    private string Remote(SimGateway gateway, Random random)
+    {
+        var services = world.Topology.Services;
+        var remote = services.Where(s => world.Endpoints.Count(s, gateway.Plan.Site).Alive == 0).ToArray();
+        return remote.Length == 0 || random.Next(10) == 0 ? services[random.Next(services.Length)].FullName : remote[random.Next(remote.Length)].FullName;
     }
 
     /// <summary>The process and everybody who is connected through it are gone.</summary>

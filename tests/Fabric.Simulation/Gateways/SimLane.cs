@@ -215,8 +215,8 @@ internal sealed class SimLane
         }
     }
 
-    /// <summary>The session let go of it.</summary>
-    public void Ended(string reason) => _gateway.AfterMs(0, 1, () => Over(reason));
+    /// <summary>The session let go of it. What its reader had in hand is still read.</summary>
+    public void Ended(string reason) => _gateway.AfterMs(0, _world.OneIn(2) ? 1 : 300, () => Over(reason));
 
     public void Close()
     {
