@@ -21,6 +21,10 @@ internal sealed record Figures(TunnelLimits Limits, ProbeSettings Probes, LinkHe
             LaneTimeout = TimeSpan.FromSeconds(3 + random.Next(3)),
             HandshakeTimeout = TimeSpan.FromSeconds(1 + random.Next(3)),
             RedialMax = TimeSpan.FromSeconds(1 + random.Next(2)),
+            LateLimit = TimeSpan.FromSeconds(1 + random.Next(3)),
+            BulkLanes = random.Next(2),
+            CopyBurst = 4096 << random.Next(8),
+            CopyRate = 65_536,
             OpenTimeout = TimeSpan.FromSeconds(2 + random.Next(4)),
         },
         new ProbeSettings

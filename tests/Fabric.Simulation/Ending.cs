@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Fabric.Routing.Health;
 using Fabric.Simulation.Applications;
 using Fabric.Simulation.Gateways;
+using Fabric.Tunnel.Core;
 
 namespace Fabric.Simulation;
 
@@ -114,11 +115,16 @@ internal sealed class Ending(World world)
                 return $"{gateway.Name}: link {link.Link} to {link.Peer} is {link.State}: {link.Health.Reason}";
             }
 
-            var lane = gateway.Tunnel.Session(link.Peer)?.Core.Session?.Lanes.FirstOrDefault(l => l.Link == link.Link);
-            var other = world.Gateway(link.Peer).Tunnel.Session(gateway.Name)?.Core.Session?.Lanes.FirstOrDefault(l => l.Link == link.Link);
-            if (lane is null || lane.Epoch != other?.Epoch)
+            for (var channel = 0; channel <= world.Figures.Limits.BulkLanes; channel++)
             {
-                return $"{gateway.Name}: lane {lane?.Epoch} over {link.Link} to {link.Peer}, which has {other?.Epoch}";
+                var (lane, other) = (Lane(gateway, link.Peer), Lane(world.Gateway(link.Peer), gateway.Name));
+                if (lane is null || lane.Epoch != other?.Epoch || ((SimLane)lane.Owner!).IsLost)
+                {
+                    return $"{gateway.Name}: lane {lane?.Epoch} over {link.Link} to {link.Peer}, which has {other?.Epoch}";
+                }
+
+                LaneCore? Lane(SimGateway from, string to) => from.Tunnel.Session(to)?.Core.Session?.Lanes
+                    .FirstOrDefault(l => l.Link == link.Link && l.Channel == channel);
             }
 
             if (gateway.Loop.Current!.Paths.GetValueOrDefault(link.Peer)?.Active is null)

@@ -190,7 +190,10 @@ internal sealed class Counters
     public long BytesChecked;
     public long Sent;
     public long Resent;
+    public long Copied;
+    public long Mirrored;
     public long Moves;
+    public long Suspicions;
     public long Discarded;
     public long Kills;
     public long Drains;

@@ -26,7 +26,7 @@ internal sealed class PeerCore(
     private Guid _remote;
     private uint _generation = 1;
     private uint _lastEpoch;
-    private (long Sent, long Received, long Resent, long Moves) _before;
+    private SessionCounters _before;
     private string _site = "";
     private bool _draining;
     private bool _stopped;
@@ -41,14 +41,15 @@ internal sealed class PeerCore(
     private Guid Local => WithGeneration(process, _generation);
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link)
+    public HelloFrame NewHello(string link, int channel)
     {
         _lastEpoch = Math.Max(_lastEpoch, Session?.LastEpoch ?? 0);
         _lastEpoch += (_lastEpoch & 1) == (_odd ? 1u : 0u) ? 2u : 1u;
-        return Hello(_lastEpoch, link);
+        return Hello(_lastEpoch, link, channel);
     }
 
-    private HelloFrame Hello(uint epoch, string link) => new(Local, epoch, link, keyFromPeer, limits.MaxStreams);
+    private HelloFrame Hello(uint epoch, string link, int channel) =>
+        new(Local, epoch, link, keyFromPeer, limits.MaxStreams, (byte)channel);
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
@@ -86,8 +87,8 @@ internal sealed class PeerCore(
 
         _site = site;
         _keyToPeer = remote.ProbeKey;
-        lane = Session.AttachLane(remote.Epoch, remote.Link, owner, now, out reason);
-        return lane is null ? null : Hello(remote.Epoch, remote.Link);
+        lane = Session.AttachLane(remote.Epoch, remote.Link, remote.Channel, owner, now, out reason);
+        return lane is null ? null : Hello(remote.Epoch, remote.Link, remote.Channel);
     }
 
     private string Refusal(HelloFrame remote, HelloFrame? sent)
@@ -115,7 +116,7 @@ internal sealed class PeerCore(
         }
     }
 
-    public bool HasLane(string link) => Session?.Lanes.Any(l => l.Link == link) == true;
+    public bool HasLane(string link, int channel) => Session?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
 
     /// <inheritdoc cref="SessionCore.SetPaths"/>
     public void SetPaths(LinkPaths paths, TimeSpan now)
@@ -169,10 +170,7 @@ internal sealed class PeerCore(
         }
 
         session.Abort(code, reason, now);
-        _before.Sent += session.BytesSent;
-        _before.Received += session.BytesReceived;
-        _before.Resent += session.BytesResent;
-        _before.Moves += session.Moves;
+        _before += session.Counters;
         _lastEpoch = Math.Max(_lastEpoch, session.LastEpoch);
         Session = null;
     }
@@ -180,18 +178,31 @@ internal sealed class PeerCore(
     /// <summary>Streams of services: those that a drain waits for.</summary>
     public int ServiceStreams => Session?.ServiceStreams ?? 0;
 
+    /// <summary>Of all sessions of this process with the peer.</summary>
+    public SessionCounters Counters => Session is { } session ? _before + session.Counters : _before;
+
     /// <param name="planned">The lanes that should be; those that are replace them.</param>
     /// <param name="remote">Where a lane's connection goes.</param>
     public SessionStatus Status(ImmutableArray<LaneStatus> planned, Func<LaneCore, IPEndPoint?> remote)
     {
         var session = Session;
-        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
-            ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, remote(lane), null, lane == session.Active ? session.ServiceStreams : 0)
+        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
+            ? p with
+            {
+                State = LaneState.Up,
+                Epoch = lane.Epoch,
+                Remote = remote(lane),
+                LastError = null,
+                Streams = lane == session.Active ? session.ServiceStreams : 0,
+                RoundTrip = lane.Timing.Smoothed,
+            }
             : p);
         return new SessionStatus(
             peer, _site, session is null ? Guid.Empty : Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
-            _before.Sent + (session?.BytesSent ?? 0), _before.Received + (session?.BytesReceived ?? 0),
-            _before.Resent + (session?.BytesResent ?? 0), _before.Moves + (session?.Moves ?? 0), _keyToPeer, keyFromPeer);
+            Counters, _keyToPeer, keyFromPeer)
+        {
+            CopiesTo = session is { IsSuspecting: true } ? session.Second?.Link : null,
+        };
     }
 
     // ---- session ids: 12 bytes of the process, then the generation

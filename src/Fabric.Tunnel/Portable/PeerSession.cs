@@ -35,11 +35,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     // ---- lanes
 
     /// <inheritdoc cref="PeerCore.NewHello"/>
-    public HelloFrame NewHello(string link)
+    public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
-            return _core.NewHello(link);
+            return _core.NewHello(link, channel);
         }
     }
 
@@ -91,11 +91,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public bool HasLane(string link)
+    public bool HasLane(string link, int channel)
     {
         lock (Gate)
         {
-            return _core.HasLane(link);
+            return _core.HasLane(link, channel);
         }
     }
 
@@ -175,7 +175,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     void ISessionDriver.LaneEnded(LaneCore lane, string reason)
     {
         ((PortableLane)lane.Owner!).Ended(reason);
-        _tunnel.LaneEnded(Peer, lane.Link, reason);
+        _tunnel.LaneEnded(Peer, lane.Link, lane.Channel, reason);
     }
 
     void ISessionDriver.OpenRequested(StreamCore stream)

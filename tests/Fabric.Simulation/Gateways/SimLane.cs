@@ -39,6 +39,9 @@ internal sealed class SimLane
         }
     }
 
+    /// <summary>Nothing can pass on it any more, and nobody has noticed yet.</summary>
+    public bool IsLost => _connection.IsLost;
+
     private string Peer => _connection.Link.GatewayAt(1 - _side);
 
     // ---- HELLO
@@ -47,7 +50,7 @@ internal sealed class SimLane
     public void Greet(SimSession session)
     {
         _session = session;
-        _sent = session.Core.NewHello(_connection.Link.Plan.Name);
+        _sent = session.Core.NewHello(_connection.Link.Plan.Name, _keeper!.Channel);
         Send(FrameType.Hello, _sent.ToPayload());
     }
 
@@ -69,8 +72,8 @@ internal sealed class SimLane
 
         _world.Check(frame.Header.Type == FrameType.Hello, $"{_gateway.Name}: {frame.Header.Type} before HELLO");
         var hello = HelloFrame.Parse(frame.Payload);
-        _world.Check(_sent is null || (hello.Link, hello.Epoch) == (_sent.Link, _sent.Epoch), $"{_gateway.Name}: another lane was answered");
-        _session ??= _gateway.Tunnel.Keeper(Peer, hello.Link) is not null ? _gateway.Tunnel.Session(Peer) : null;
+        _world.Check(_sent is null || (hello.Link, hello.Epoch, hello.Channel) == (_sent.Link, _sent.Epoch, _sent.Channel), $"{_gateway.Name}: another lane was answered");
+        _session ??= _gateway.Tunnel.IsPlanned(Peer, hello.Link) ? _gateway.Tunnel.Session(Peer) : null;
         var reason = "not planned here";
         var site = _world.Topology.FindGateway(Peer)!.Site;
         if (_session?.Core.Join(this, site, hello, _sent, _world.Now, out _lane, out reason) is not { } answer)

@@ -117,13 +117,14 @@ internal sealed class SimSession : ISessionDriver
 
     private void Count()
     {
-        if (Core.Session is { } session)
-        {
-            _world.Counters.Sent += session.BytesSent;
-            _world.Counters.Resent += session.BytesResent;
-            _world.Counters.Moves += session.Moves;
-            _world.Counters.Discarded += session.Discarded;
-        }
+        var (all, sums) = (Core.Counters, _world.Counters);
+        sums.Sent += all.Sent;
+        sums.Resent += all.Resent;
+        sums.Copied += all.Copied;
+        sums.Mirrored += all.Mirrored;
+        sums.Moves += all.Moves;
+        sums.Suspicions += all.Suspicions;
+        sums.Discarded += Core.Session?.Discarded ?? 0;
     }
 
     // ---- invariants

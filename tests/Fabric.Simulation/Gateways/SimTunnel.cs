@@ -18,7 +18,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
     public SimSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
 
-    public SimKeeper? Keeper(string peer, string link) => _keepers.Find(k => k.Plan.Peer == peer && k.Plan.Link == link);
+    public bool IsPlanned(string peer, string link) => _keepers.Exists(k => k.Plan.Peer == peer && k.Plan.Link == link);
 
     public void Reconcile(TunnelPlan plan)
     {
@@ -28,16 +28,19 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
             _keepers.Remove(keeper);
         }
 
-        foreach (var lane in plan.Lanes.Where(l => Keeper(l.Peer, l.Link) is null))
+        foreach (var lane in plan.Lanes.Where(l => !IsPlanned(l.Peer, l.Link)))
         {
-            var keeper = new SimKeeper(world, gateway, SessionOf(lane.Peer), lane);
-            _keepers.Add(keeper);
-            keeper.Start();
+            for (var channel = 0; channel <= world.Figures.Limits.BulkLanes; channel++)
+            {
+                var keeper = new SimKeeper(world, gateway, SessionOf(lane.Peer), lane, channel);
+                _keepers.Add(keeper);
+                keeper.Start();
+            }
         }
 
         foreach (var (peer, session) in _sessions)
         {
-            session.Core.EndUnplanned(link => Keeper(peer, link) is not null, world.Now);
+            session.Core.EndUnplanned(link => IsPlanned(peer, link), world.Now);
             session.Rearm();
         }
     }
@@ -55,7 +58,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
         get
         {
             var sessions = _sessions.Values.Select(s => s.Core.Status(
-                [.. _keepers.Where(k => k.Plan.Peer == s.Peer).Select(k => k.Status)], _ => null)).ToImmutableArray();
+                [.. _keepers.Where(k => k.Plan.Peer == s.Peer).OrderBy(k => k.Channel).Select(k => k.Status)], _ => null)).ToImmutableArray();
             return new TunnelStatus(sessions, [], sessions.Sum(s => s.Streams), gateway.Pool.Rented);
         }
     }
@@ -139,7 +142,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 }
 
 /// <summary>Keeps one planned lane up: the waits are those of every driver, the dialling is an event.</summary>
-internal sealed class SimKeeper(World world, SimGateway gateway, SimSession session, LanePlan plan)
+internal sealed class SimKeeper(World world, SimGateway gateway, SimSession session, LanePlan plan, int channel)
 {
     private readonly RedialPace _pace = new(world.Figures.Limits);
     private LaneState _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
@@ -150,7 +153,9 @@ internal sealed class SimKeeper(World world, SimGateway gateway, SimSession sess
 
     public LanePlan Plan => plan;
 
-    public LaneStatus Status => new(plan.Link, _state, 0, plan.Remote, _error, 0);
+    public int Channel => channel;
+
+    public LaneStatus Status => new(plan.Link, _state, 0, plan.Remote, _error, 0) { Channel = channel };
 
     public void Start()
     {
