@@ -138,7 +138,7 @@ internal sealed class Ending(World world)
 
     private string? Catalogs(SimGateway gateway)
     {
-        foreach (var peer in world.Gateways.Where(g => g.Site != gateway.Site && AreLinked(gateway, g)))
+        foreach (var peer in world.Gateways.Where(g => g.Site != gateway.Site && world.AreLinked(gateway, g)))
         {
             var catalog = gateway.Catalogs.Of(peer.Name);
             foreach (var service in world.Topology.Services)
@@ -176,10 +176,8 @@ internal sealed class Ending(World world)
     private ImmutableArray<string> Right(SimGateway gateway, Topology.Model.Service service) =>
     [
         .. service.Exports.Select(e => e.Site).Where(site => world.Endpoints.Count(service, site).Alive > 0
-            && (site == gateway.Plan.Site || world.Gateways.Any(g => g.Plan.Site == site && AreLinked(gateway, g)))),
+            && (site == gateway.Plan.Site || world.Gateways.Any(g => g.Plan.Site == site && world.AreLinked(gateway, g)))),
     ];
-
-    private bool AreLinked(SimGateway a, SimGateway b) => world.Links.Any(l => l.Plan.Touches(a.Name) && l.Plan.Touches(b.Name));
 
     private static string? Streams(SimGateway gateway) => gateway.Tunnel.Sessions.SelectMany(s => s.Streams)
         .Where(s => !s.Request.IsReserved).Select(s => $"{gateway.Name}: a stream never ended: {SimSession.Describe(s)}").FirstOrDefault();

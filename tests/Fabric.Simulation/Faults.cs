@@ -31,7 +31,7 @@ internal sealed class Faults(World world)
     private void Play()
     {
         var random = world.Random;
-        var kind = random.Next(24);
+        var kind = random.Next(26);
         var link = world.Links[random.Next(world.Links.Length)];
         world.Note("fault", link.Name, kind);
         switch (kind)
@@ -65,6 +65,9 @@ internal sealed class Faults(World world)
                 break;
             case 20:
                 Drain(world.Gateways[random.Next(world.Gateways.Length)]);
+                break;
+            case 21 or 22:
+                Reload(world.Gateways[random.Next(world.Gateways.Length)]);
                 break;
             default:
                 var service = world.Topology.Services[random.Next(world.Topology.Services.Length)];
@@ -135,8 +138,22 @@ internal sealed class Faults(World world)
         if (gateway is { IsRunning: true, IsDraining: false })
         {
             gateway.Do(gateway.Drain);
-            world.After(world.Ms(100, 2000), () => Kill(world.Gateway(gateway.Name)));
+            world.After(world.Ms(100, 2000), () =>
+            {
+                if (!IsHealed)
+                {
+                    Kill(world.Gateway(gateway.Name));
+                }
+            });
         }
+    }
+
+    /// <summary>That gateway, and only that one, gets a topology without one of the links; the others still have it.</summary>
+    private void Reload(SimGateway gateway)
+    {
+        var links = world.Topology.Links;
+        world.Counters.Reloads++;
+        gateway.Do(() => gateway.Accept(world.Topology with { Links = links.RemoveAt(world.Random.Next(links.Length)), Revision = "other" }));
     }
 
     private void Restart(SimGateway gateway)
@@ -162,6 +179,11 @@ internal sealed class Faults(World world)
         {
             gateway.Kill(silent: false);
             _down.Add(gateway);
+        }
+
+        foreach (var gateway in world.Gateways)
+        {
+            gateway.Do(() => gateway.Accept(world.Topology));
         }
 
         foreach (var gateway in _down.ToArray())

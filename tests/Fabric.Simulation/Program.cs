@@ -2,27 +2,9 @@ using System.Diagnostics;
 using System.Globalization;
 using Fabric.Simulation;
 
-const string Usage = """
-    usage: scripts/simulate.sh [--seeds N] [--first F] [--seed S] [--tail N]
-
-      --seeds N   how many worlds to run; default 500
-      --first F   the first seed; default 1
-      --seed S    only that one, with the tail of its trace and its digest
-      --tail N    lines of the trace to show; default 60
-      --help      this text
-
-    Exit code: 0 when every invariant held, 1 when one did not, 2 when the command line is wrong.
-    """;
-
 var (seeds, first, tail, only) = (500, 1, 60, (int?)null);
 for (var i = 0; i < args.Length; i++)
 {
-    if (args[i] is "--help" or "-h")
-    {
-        Console.WriteLine(Usage);
-        return 0;
-    }
-
     if (args[i] is not ("--seeds" or "--first" or "--seed" or "--tail"))
     {
         return Wrong($"unknown option: {args[i]}");
@@ -104,7 +86,6 @@ static int Replay(int seed, int tail)
 
 static int Wrong(string what)
 {
-    Console.Error.WriteLine(what);
-    Console.Error.WriteLine(Usage);
+    Console.Error.WriteLine($"{what}; see scripts/simulate.sh --help");
     return 2;
 }

@@ -80,6 +80,9 @@ internal sealed class World
 
     public Gateways.SimGateway Gateway(string name) => Array.Find(Gateways, g => g.Name == name)!;
 
+    public bool AreLinked(Gateways.SimGateway a, Gateways.SimGateway b) =>
+        Array.Exists(Links, l => l.Plan.Touches(a.Name) && l.Plan.Touches(b.Name));
+
     // ---- time
 
     public void After(TimeSpan delay, Action action) => _events.Enqueue(action, ((Now + delay).Ticks, _order++));
@@ -197,6 +200,7 @@ internal sealed class Counters
     public long Discarded;
     public long Kills;
     public long Drains;
+    public long Reloads;
     public long Cuts;
     public long SessionsLost;
     public long Watches;

@@ -58,7 +58,8 @@ internal sealed class Calls(World world)
     private string Remote(SimGateway gateway, Random random)
     {
         var services = world.Topology.Services;
-        var remote = services.Where(s => world.Endpoints.Count(s, gateway.Plan.Site).Alive == 0).ToArray();
+        var remote = services.Where(s => world.Endpoints.Count(s, gateway.Plan.Site).Alive == 0 && s.Exports.Any(
+            e => world.Gateways.Any(g => g.Plan.Site == e.Site && world.AreLinked(gateway, g)))).ToArray();
         return remote.Length == 0 || random.Next(10) == 0 ? services[random.Next(services.Length)].FullName : remote[random.Next(remote.Length)].FullName;
     }
 

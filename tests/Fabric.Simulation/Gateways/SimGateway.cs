@@ -92,6 +92,12 @@ internal sealed class SimGateway
         Turn();
     }
 
+    public void Accept(FabricTopology topology)
+    {
+        Loop.Accept(topology);
+        Signal();
+    }
+
     /// <summary>The process ends without a word of its own; with its machine, without one of the kernel's.</summary>
     public void Kill(bool silent)
     {
