@@ -13,15 +13,16 @@ namespace Fabric.Gateway.Snapshot;
 /// Lanes through other gateways: which are kept up, and what is known of each. Whoever dials chooses, by the legs that both ends of
 /// the relay have measured; the other end takes what comes through any gateway that the topology allows. The state loop's alone.
 /// </summary>
-internal sealed class RelayPaths(string gateway, CatalogWatcher catalogs, TimeProvider time, ILogger log)
+internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvider time, ILogger log)
 {
     /// <summary>What a relay said is believed as long as what a site exports.</summary>
     private static readonly TimeSpan _staleAfter = CatalogPublisher.Heartbeat * 5;
 
     private static readonly PathChoice _scores = new();
 
-    private readonly Dictionary<string, RelayChoice> _choices = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, RelayDecision> _decisions = new(StringComparer.Ordinal);
+    // In order, so that the same happenings have the same consequences in every process.
+    private readonly SortedDictionary<string, RelayChoice> _choices = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<string, RelayDecision> _decisions = new(StringComparer.Ordinal);
     private ImmutableDictionary<string, Neighbour> _direct = ImmutableDictionary<string, Neighbour>.Empty;
     private GatewayPlan? _plan;
     private ImmutableArray<LanePlan> _lanes = [];
@@ -58,7 +59,7 @@ internal sealed class RelayPaths(string gateway, CatalogWatcher catalogs, TimePr
         {
             var lanes = tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
             var up = links.GetValueOrDefault(peer)?.Count(l => l.HasLane && l.State != LinkState.Down) ?? 0;
-            var decision = choice.Decide(up, [.. _plan!.Relays[peer].Select(r => Candidate(r, peer, lanes))], now);
+            var decision = choice.Decide(up, [.. _plan!.Relays[peer].Order(StringComparer.Ordinal).Select(r => Candidate(r, peer, lanes))], now);
             _decisions[peer] = decision;
             if (decision.Changed)
             {
@@ -116,7 +117,7 @@ internal sealed class RelayPaths(string gateway, CatalogWatcher catalogs, TimePr
 
     private ImmutableArray<LanePlan> Lanes() =>
     [
-        .. _decisions.OrderBy(d => d.Key, StringComparer.Ordinal).SelectMany(d => d.Value.Keep.Where(r => _plan!.Relays[d.Key].Contains(r))
+        .. _decisions.SelectMany(d => d.Value.Keep.Where(r => _plan!.Relays[d.Key].Contains(r))
             .Select(r => new LanePlan(d.Key, RelayNames.Link(r), null) { Relay = r })),
     ];
 
