@@ -35,6 +35,9 @@ public interface ITunnel : IAsyncDisposable
     /// <summary>What is observed now; a copy.</summary>
     TunnelStatus Status { get; }
 
+    /// <summary>What memory is used now, and what was turned away so far; a copy.</summary>
+    TunnelUsage Usage { get; }
+
     /// <summary>
     /// Accepts no new connections nor streams, and waits until those that live have ended, at most <paramref name="limit"/>.
     /// Returns how many were left.

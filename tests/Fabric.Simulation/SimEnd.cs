@@ -200,7 +200,11 @@ internal sealed class SimEnd : ISessionDriver
         var plan = StreamPlan.Parse(stream.Request.TraceParent);
         var app = new SimApp(_world, this, stream, plan.Theirs, plan.Ours);
         _apps.Add(app);
-        _world.AfterMs(0, 50, () => app.Answer(plan.IsRefused));
+        _world.AfterMs(0, 50, () =>
+        {
+            stream.Decided();
+            app.Answer(plan.IsRefused);
+        });
     }
 
     void ISessionDriver.Opened(StreamCore stream) => ((SimApp)stream.Owner!).Start();

@@ -20,6 +20,9 @@ internal sealed class LaneCore(int slot, uint epoch, string link, object? owner,
     /// <summary>Why it ended.</summary>
     public string EndReason { get; set; } = "";
 
+    /// <summary>What the peer may send on it.</summary>
+    public LaneMeter Meter { get; } = new(now);
+
     /// <summary>Lanes that ended, to be told before anything else.</summary>
     public Queue<uint> Fences { get; } = new();
 

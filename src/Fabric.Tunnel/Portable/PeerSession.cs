@@ -24,6 +24,8 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     private SessionCore? _core;
     private (long Sent, long Received, long Resent, long Moves) _before;
     private string _site = "";
+    private PeerPenalty _penalty;
+    private long _opensRefused;
     private bool _disposed;
 
     public PeerSession(PortableTunnel tunnel, string peer)
@@ -45,9 +47,30 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     private bool IsOdd => string.CompareOrdinal(_tunnel.Options.Identity.Id.Gateway, Peer) < 0;
 
     /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => WithGeneration(_tunnel.ProcessId, _generation);
+    private Guid Local => SessionIds.WithGeneration(_tunnel.ProcessId, _generation);
 
     // ---- lanes
+
+    /// <summary>Why the peer may not have a lane now; empty when it may.</summary>
+    public string Penalty
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _penalty.Refusal(Now);
+            }
+        }
+    }
+
+    /// <summary>The peer broke the protocol on a lane, which is then ended.</summary>
+    public void Broke(string reason)
+    {
+        lock (Gate)
+        {
+            _penalty.Broke(reason, Now);
+        }
+    }
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
     public HelloFrame NewHello(string link)
@@ -114,6 +137,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     private string Refusal(HelloFrame remote, HelloFrame? sent)
     {
+        if (_penalty.Refusal(Now) is { Length: > 0 } penalty)
+        {
+            return penalty;
+        }
+
         if (_disposed)
         {
             return "the gateway is stopping";
@@ -124,7 +152,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             return "this side gave the session up while the lane was dialled";
         }
 
-        return _core is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
+        return _core is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
             ? "the lane belongs to a session that the peer gave up" : "";
     }
 
@@ -202,6 +230,27 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
+    /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
+    public long OpensRefused
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _opensRefused + (_core?.OpensRefused ?? 0);
+            }
+        }
+    }
+
+    /// <summary>Memory was freed since a session found none.</summary>
+    public void MemoryFreed()
+    {
+        lock (Gate)
+        {
+            _core?.MemoryFreed();
+        }
+    }
+
     public void Drain()
     {
         lock (Gate)
@@ -256,6 +305,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         _before.Received += core.BytesReceived;
         _before.Resent += core.BytesResent;
         _before.Moves += core.Moves;
+        _opensRefused += core.OpensRefused;
         _lastEpoch = Math.Max(_lastEpoch, core.LastEpoch);
         _core = null;
     }
@@ -306,7 +356,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
                     lane == core.Active ? core.ServiceStreams : 0)
                 : p);
             return new SessionStatus(
-                Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
+                Peer, _site, _core is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
                 _before.Sent + (core?.BytesSent ?? 0), _before.Received + (core?.BytesReceived ?? 0),
                 _before.Resent + (core?.BytesResent ?? 0), _before.Moves + (core?.Moves ?? 0), _keyToPeer, _keyFromPeer);
         }
@@ -321,38 +371,5 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
 
         _timer.Dispose();
-    }
-
-    // ---- session ids: 12 bytes of the process, then the generation
-
-    private static Guid WithGeneration(Guid process, uint generation)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        process.TryWriteBytes(bytes, bigEndian: true, out _);
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
-        return new Guid(bytes, bigEndian: true);
-    }
-
-    private static uint Generation(Guid session)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        session.TryWriteBytes(bytes, bigEndian: true, out _);
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
-    }
-
-    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
-
-    /// <summary>One id that both ends derive from theirs, for logs.</summary>
-    private static Guid Common(Guid a, Guid b)
-    {
-        Span<byte> bytes = stackalloc byte[32];
-        a.TryWriteBytes(bytes, bigEndian: true, out _);
-        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
-        for (var i = 0; i < 16; i++)
-        {
-            bytes[i] ^= bytes[16 + i];
-        }
-
-        return new Guid(bytes[..16], bigEndian: true);
     }
 }
