@@ -26,6 +26,9 @@ public enum Refusal
     /// <summary>Too many from one address: <see cref="TunnelLimits.MaxHandshakesPerAddress"/>.</summary>
     HandshakeAddressLimit,
 
+    /// <summary>Too many from one address in a second, finished or not.</summary>
+    HandshakeRate,
+
     /// <summary>Too many of one gateway: <see cref="TunnelLimits.MaxHandshakesPerPeer"/>.</summary>
     HandshakePeerLimit,
 

@@ -142,21 +142,53 @@ public sealed class HandshakeTests : IDisposable
     public void A_place_is_of_an_ipv4_address_or_of_a_64()
     {
         var gate = new HandshakeGate(new TunnelLimits { MaxHandshakes = 3, MaxHandshakesPerAddress = 2 });
-        Assert.NotNull(gate.TryEnter(IPAddress.Parse("2001:db8:0:1::1"), out _));
-        using var second = gate.TryEnter(IPAddress.Parse("2001:db8:0:1:ffff::2"), out _);
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("2001:db8:0:1::1"), default, out _));
+        using var second = gate.TryEnter(IPAddress.Parse("2001:db8:0:1:ffff::2"), default, out _);
         Assert.NotNull(second);
-        Assert.Null(gate.TryEnter(IPAddress.Parse("2001:db8:0:1::3"), out var why));
+        Assert.Null(gate.TryEnter(IPAddress.Parse("2001:db8:0:1::3"), default, out var why));
         Assert.Equal(Refusal.HandshakeAddressLimit, why);
         second.Dispose();
         second.Dispose();
-        Assert.NotNull(gate.TryEnter(IPAddress.Parse("2001:db8:0:2::1"), out _));
-        Assert.NotNull(gate.TryEnter(IPAddress.Parse("::ffff:192.0.2.1"), out _));
-        Assert.Null(gate.TryEnter(IPAddress.Parse("192.0.2.2"), out why));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("2001:db8:0:2::1"), default, out _));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("::ffff:192.0.2.1"), default, out _));
+        Assert.Null(gate.TryEnter(IPAddress.Parse("192.0.2.2"), default, out why));
         Assert.Equal(Refusal.HandshakeLimit, why);
         gate.Plan([IPAddress.Parse("192.0.2.2")]);
         gate.Met(IPAddress.Parse("::ffff:192.0.2.3"));
-        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.2"), out _));
-        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.3"), out _));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.2"), default, out _));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.3"), default, out _));
         Assert.Equal(5, gate.Count);
+    }
+
+    [Fact]
+    public void An_address_begins_so_many_in_a_second_and_the_table_is_bounded()
+    {
+        var gate = new HandshakeGate(new TunnelLimits { MaxHandshakes = 5_000 });
+        var (one, begun, now) = (IPAddress.Parse("192.0.2.1"), 0, TimeSpan.FromMinutes(1));
+        Refusal why;
+        while (gate.TryEnter(one, now, out why) is { } place)
+        {
+            begun++;
+            place.Dispose();
+        }
+
+        Assert.Equal((HandshakeGate.Rate * 2, Refusal.HandshakeRate), (begun, why));
+        now += TimeSpan.FromSeconds(0.5);
+        for (begun = 0; gate.TryEnter(one, now, out why) is { } place; begun++)
+        {
+            place.Dispose();
+        }
+
+        Assert.Equal(HandshakeGate.Rate / 2, begun);
+        for (begun = 0; gate.TryEnter(new IPAddress(0x0A + ((long)begun << 8)), now, out why) is { } place && begun < 100_000; begun++)
+        {
+            place.Dispose();
+        }
+
+        Assert.InRange(begun, 4_000, 4_096);
+        Assert.Equal(Refusal.HandshakeLimit, why);
+        gate.Met(IPAddress.Parse("192.0.2.9"));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.9"), now, out _));
+        Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.10"), now + TimeSpan.FromSeconds(10), out _));
     }
 }

@@ -16,14 +16,17 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
     public async Task ServeAsync(Socket socket)
     {
         var remote = (IPEndPoint)socket.RemoteEndPoint!;
-        using var place = tunnel.Handshakes.TryEnter(remote.Address, out var why);
+        using var place = tunnel.Handshakes.TryEnter(remote.Address, tunnel.Now, out var why);
         if (place is null)
         {
             tunnel.Refusals.Add(why);
             Sockets.Abort(socket);
-            throw new IOException(why == Refusal.HandshakeLimit
-                ? $"{remote} closed: {tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way"
-                : $"{remote} closed: {tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way");
+            throw new IOException($"{remote} closed: " + why switch
+            {
+                Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
+                Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
+                _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
+            });
         }
 
         var transport = new LaneTransport(socket);

@@ -84,7 +84,7 @@ public sealed class PortableTunnel : ITunnel
 
             var lanes = plan.Lanes.ToDictionary(l => (l.Peer, l.Link));
             _planned = [.. lanes.Keys];
-            Handshakes.Plan(plan.Lanes.Where(l => l.Remote is not null).Select(l => l.Remote!.Address));
+            Handshakes.Plan(plan.Lanes.Select(l => l.From ?? l.Remote?.Address).OfType<IPAddress>());
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
