@@ -6,13 +6,13 @@ public sealed record TunnelLimits
     /// <summary>Credit (bytes) that a new stream starts with; less when memory is short, down to 16 KiB. Default 256 KiB.</summary>
     public int InitialWindow { get; init; } = 256 * 1024;
 
-    /// <summary>Credit (bytes) that a fast stream grows to, and so what one stream retains at most. Default 4 MiB.</summary>
-    public int MaxWindow { get; init; } = 4 * 1024 * 1024;
+    /// <summary>Credit (bytes) that a stream grows to as bandwidth and delay ask, and so what it retains at most. Default 16 MiB.</summary>
+    public int MaxWindow { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>
     /// Bytes of buffers of the whole tunnel, the one cap over all sessions, shared fairly between them. From three quarters of it
-    /// on, applications are not read and new streams get the least window; at it, a stream whose application is behind is reset
-    /// with <see cref="StreamCode.LimitReached"/> in the sessions that use most. Default: an eighth of the memory that the machine
+    /// on, applications are not read and new streams get the least window; at it, in the sessions that use most, new streams and those
+    /// whose application takes nothing are reset with <see cref="StreamCode.LimitReached"/>. Default: an eighth of the memory that the machine
     /// or the cgroup has, at least 16 MiB and at most 256 MiB.
     /// </summary>
     public long Memory { get; init; } = DefaultMemory(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
@@ -23,8 +23,11 @@ public sealed record TunnelLimits
     /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
-    /// <summary>Lanes per session, at most 16. At it, a new lane is refused. Default 16.</summary>
-    public int MaxLanes { get; init; } = 16;
+    /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>
+    public int MaxLanes { get; init; } = 31;
+
+    /// <summary>Lanes for bulk beside the shared one of each link, so that small things never wait behind bulk: 0 or 1. Default 1.</summary>
+    public int BulkLanes { get; init; } = 1;
 
     /// <summary>
     /// OPENs of one peer whose policy decision or dial is under way, whether the stream was reset meanwhile or not. At it, an OPEN is
@@ -38,11 +41,11 @@ public sealed record TunnelLimits
     /// </summary>
     public int MaxHandshakes { get; init; } = 64;
 
-    /// <summary>Handshakes under way at once from one address, for IPv6 from one /64. At it, a new connection is closed. Default 16.</summary>
-    public int MaxHandshakesPerAddress { get; init; } = 16;
+    /// <summary>Handshakes under way at once from one address, for IPv6 from one /64. At it, a new connection is closed. Default 32.</summary>
+    public int MaxHandshakesPerAddress { get; init; } = 32;
 
-    /// <summary>Handshakes under way at once of one gateway that has shown its certificate. At it, a new lane is refused. Default 16.</summary>
-    public int MaxHandshakesPerPeer { get; init; } = 16;
+    /// <summary>Handshakes under way at once of one gateway that has shown its certificate. At it, a new lane is refused. Default 32.</summary>
+    public int MaxHandshakesPerPeer { get; init; } = 32;
 
     /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
     public int MaxConnections { get; init; } = 16_384;
@@ -59,6 +62,15 @@ public sealed record TunnelLimits
 
     /// <summary>A lane on which nothing arrived, or which took none of what was written to it, for this long is dead. Default 15 s.</summary>
     public TimeSpan LaneTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>A link whose lane owes an answer for this long is given up, when there is another. Default 3 s.</summary>
+    public TimeSpan LateLimit { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>Bytes that may leave twice at once while a lane is suspect; at it, streams wait for the verdict. Default 4 MiB.</summary>
+    public long CopyBurst { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Bytes per second that may leave twice in the long run. Default 1 MiB.</summary>
+    public long CopyRate { get; init; } = 1024 * 1024;
 
     /// <summary>Connect, TLS handshake and HELLO of a lane together; then the connection is closed. Default 3 s.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(3);

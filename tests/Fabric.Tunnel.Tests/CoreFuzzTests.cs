@@ -79,7 +79,7 @@ public sealed class CoreFuzzTests
             while (_lane is not { IsLive: true })
             {
                 // An epoch that was fenced before it came is refused.
-                _lane = _core.AttachLane(++_epoch, _random.Next(2) == 0 ? "one" : "two", null, _now, out _);
+                _lane = _core.AttachLane(++_epoch, _random.Next(2) == 0 ? "one" : "two", _random.Next(2), null, _now, out _);
                 _reader = new FrameReader();
             }
 

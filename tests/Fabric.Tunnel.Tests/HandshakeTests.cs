@@ -126,16 +126,19 @@ public sealed class HandshakeTests : IDisposable
     [Fact]
     public async Task One_gateway_has_its_part_of_the_handshakes()
     {
-        var limits = new TunnelLimits { MaxHandshakesPerPeer = 2, HandshakeTimeout = TimeSpan.FromSeconds(60) };
+        var limits = new TunnelLimits { MaxHandshakesPerPeer = 4, HandshakeTimeout = TimeSpan.FromSeconds(60) };
         await using var siege = await Siege.LayAsync(_authority, limits);
-        await using var one = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
-        await using var two = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
-        await Pair.Until(() => siege.Victim.Tunnel.Usage.Handshakes == 2, "two wait for HELLO");
-        await using var three = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
-        Assert.Contains("2 handshakes of evil-0", (await three.ClosedAsync()).Reason);
+        var waiting = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => EvilPeer.DialAsync(siege.Identity(), siege.Port)));
+        await Pair.Until(() => siege.Victim.Tunnel.Usage.Handshakes == 4, "four wait for HELLO");
+        await using var late = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
+        Assert.Contains("4 handshakes of evil-0", (await late.ClosedAsync()).Reason);
         await siege.JoinAsync(peer: 1);
         Assert.Equal(1, siege.Refused(Refusal.HandshakePeerLimit));
         await siege.HonestAsync();
+        foreach (var one in waiting)
+        {
+            await one.DisposeAsync();
+        }
     }
 
     [Fact]

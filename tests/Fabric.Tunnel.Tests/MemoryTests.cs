@@ -76,20 +76,24 @@ public sealed class MemoryTests : IDisposable
         var budget = new MemoryBudget(128 * MiB);
         MemoryShare hog = new(budget), small = new(budget), idle = new(budget);
         (hog.Promised, small.Promised) = (100 * MiB, 4 * MiB);
-        Assert.False(hog.MustGiveWay);
+        var behind = TimeSpan.FromSeconds(2);
+        Assert.False(hog.MustGiveWay(behind));
         budget.Rent(128 * MiB);
-        Assert.Equal((true, false, false), (hog.MustGiveWay, small.MustGiveWay, idle.MustGiveWay));
+        Assert.Equal((true, false, false), (hog.MustGiveWay(behind), small.MustGiveWay(behind), idle.MustGiveWay(behind)));
+        Assert.False(hog.MustGiveWay(TimeSpan.Zero));
+        budget.Rent(32 * MiB);
+        Assert.Equal((true, false), (hog.MustGiveWay(TimeSpan.Zero), small.MustGiveWay(TimeSpan.Zero)));
     }
 
     [Fact]
     public async Task Small_memory_slows_bytes_down_and_loses_none()
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { Memory = 3 * MiB });
+        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { Memory = 16 * MiB });
         var streams = new List<(Task<string> Up, Task<string> Down, Task<(string, long)> AtServer, Task<(string, long)> AtClient)>();
-        for (var i = 0; i < 16; i++)
+        for (var i = 0; i < 64; i++)
         {
             var (client, server) = await pair.ConnectAsync();
-            streams.Add((Task.Run(() => Traffic.SendAsync(client, 3_000_000, i)), Task.Run(() => Traffic.SendAsync(server, 3_000_000, i + 100)),
+            streams.Add((Task.Run(() => Traffic.SendAsync(client, 1_500_000, i)), Task.Run(() => Traffic.SendAsync(server, 1_500_000, i + 100)),
                 Traffic.ReceiveAsync(server), Traffic.ReceiveAsync(client)));
         }
 
@@ -103,12 +107,12 @@ public sealed class MemoryTests : IDisposable
         await all.WaitAsync(Pair.Limit);
         foreach (var s in streams)
         {
-            Assert.Equal((await s.Up, 3_000_000), await s.AtServer);
-            Assert.Equal((await s.Down, 3_000_000), await s.AtClient);
+            Assert.Equal((await s.Up, 1_500_000), await s.AtServer);
+            Assert.Equal((await s.Down, 1_500_000), await s.AtClient);
         }
 
-        // Each end has the sockets of 16 connections and two lanes to read into, whatever the cap.
-        Assert.InRange(most, 1, 3 * MiB + 34 * 65_536);
+        Assert.InRange(most, 1, 20 * MiB);
+        Assert.All([.. pair.Alpha.Tunnel.Usage.Refusals, .. pair.Beta.Tunnel.Usage.Refusals], r => Assert.Equal(0, r.Count));
     }
 
     [Fact]
@@ -130,19 +134,53 @@ public sealed class MemoryTests : IDisposable
         });
 
         // Thousands of streams whose application reads nothing, each filled up to the least window, in pieces and with gaps.
-        for (var i = 1u; Volatile.Read(ref resets) == 0 && i < 8_000; i++)
+        for (var i = 1u; i < 2_500; i++)
         {
             await evil.OpenAsync(i * 2);
+        }
+
+        for (var i = 1u; i < 2_500; i++)
+        {
             await evil.SendAsync(FrameType.Data, i * 2, 0, payload[..(8 * 1024)]);
             await evil.SendAsync(FrameType.Data, i * 2, 12 * 1024, payload[..(4 * 1024)]);
         }
 
         await Pair.Until(() => Volatile.Read(ref resets) > 0, "streams are reset");
-        Assert.InRange(siege.Victim.Tunnel.Usage.MemoryUsed, 0, 18 * MiB);
-        Assert.InRange(siege.Refused(Refusal.Memory), 1, 8_000);
+        Assert.InRange(siege.Victim.Tunnel.Usage.MemoryUsed, 0, 22 * MiB);
+        Assert.InRange(siege.Refused(Refusal.Memory), 1, 2_500);
         await siege.HonestAsync();
         await siege.NothingLeftAsync();
         await Record.ExceptionAsync(() => reading);
+    }
+
+    [Fact]
+    public async Task Who_acknowledges_nothing_has_its_part_of_memory_and_no_more()
+    {
+        var limits = new TunnelLimits { Memory = 16 * MiB, Grace = TimeSpan.FromMilliseconds(500) };
+        await using var siege = await Siege.LayAsync(_authority, limits);
+        var honest = siege.Victim.Decide;
+        siege.Victim.Decide = (peer, open) => peer == "alpha" ? honest(peer, open) : new EgressVerdict.Handle(async stream =>
+        {
+            while (true)
+            {
+                await stream.WriteAsync(new byte[65_536]);
+            }
+        });
+        var evil = await siege.JoinAsync();
+        for (var id = 2u; id < 400; id += 2)
+        {
+            await evil.OpenAsync(id, 1L << 62);
+        }
+
+        await Pair.Until(() => siege.Victim.Tunnel.Usage.Retained > 4 * MiB, "it has its part");
+        Assert.InRange(siege.Victim.Tunnel.Usage.Retained, 4 * MiB, 8 * MiB);
+        var (client, server) = await siege.Pair.ConnectAsync();
+        var down = Traffic.SendAsync(server, 5_000_000, 3);
+        Assert.Equal((await down.WaitAsync(Pair.Limit), 5_000_000), await Traffic.ReceiveAsync(client).WaitAsync(Pair.Limit));
+        await siege.HonestAsync();
+        client.Dispose();
+        server.Dispose();
+        await siege.NothingLeftAsync();
     }
 
     [Fact]

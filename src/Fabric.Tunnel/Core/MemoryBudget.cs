@@ -6,8 +6,10 @@ namespace Fabric.Tunnel.Core;
 /// any thread.
 ///
 /// <para>Three marks. At half of the cap in windows, or half of it rented, windows no longer grow. At <see cref="Pressure"/>
-/// applications are not read, new streams get the least window, and what peers send is packed tight. At <see cref="Limit"/> a
-/// stream whose application is behind is reset, in the sessions that use most: credit that was given cannot be taken back.</para>
+/// applications are not read, new streams get the least window, and what peers send is packed tight. At <see cref="Limit"/>, in the
+/// sessions that use most, OPEN is refused and a stream is reset whose application has taken nothing for
+/// <see cref="Patience"/>, or at a quarter more than the cap any that is behind: credit that was given cannot be taken
+/// back.</para>
 /// </summary>
 internal sealed class MemoryBudget(long limit)
 {
@@ -18,6 +20,9 @@ internal sealed class MemoryBudget(long limit)
     private long _overflows;
     private int _sessions;
     private int _starved;
+
+    /// <summary>A busy application is not one that does not read.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
     /// <summary>Bytes; the cap.</summary>
     public long Limit { get; } = limit;
@@ -160,8 +165,9 @@ internal sealed class MemoryShare
         return (int)Math.Clamp(part, Math.Min(least, most), most);
     }
 
-    /// <summary>The cap is reached, and this session uses at least its part of it.</summary>
-    public bool MustGiveWay => _budget.IsFull && _budget.IsHog(_retained + _promised);
+    /// <summary>Whether something of this session must go, of which the application has taken nothing for so long.</summary>
+    public bool MustGiveWay(TimeSpan behind) => _budget.IsFull && (behind >= MemoryBudget.Patience || _budget.Rented >= _budget.Limit / 4 * 5)
+        && _budget.IsHog(_retained + _promised);
 
     /// <summary>The session is over; what it still has counts until it is let go.</summary>
     public void Leave()

@@ -58,8 +58,25 @@ internal sealed partial class SessionCore(
     /// <summary>Bytes of applications put on a lane again.</summary>
     public long BytesResent { get; private set; }
 
+    /// <summary>Bytes of applications that left on a second lane as well because the first was suspect.</summary>
+    public long BytesCopied { get; private set; }
+
+    /// <summary>Bytes of mirrored streams that left on a second lane as well.</summary>
+    public long BytesMirrored { get; private set; }
+
     /// <summary>Streams that went on on another lane.</summary>
     public long Moves { get; private set; }
+
+    public SessionCounters Counters => new()
+    {
+        Sent = BytesSent,
+        Received = BytesReceived,
+        Resent = BytesResent,
+        Copied = BytesCopied,
+        Mirrored = BytesMirrored,
+        Moves = Moves,
+        Suspicions = Suspicions,
+    };
 
     /// <summary>Frames that came on a fenced lane.</summary>
     public long Discarded { get; private set; }
@@ -91,8 +108,8 @@ internal sealed partial class SessionCore(
     /// <summary>Whether windows may grow.</summary>
     public bool MayGrow => _memory.MayGrow;
 
-    /// <summary>The cap is reached, and this session is one of those that use most.</summary>
-    public bool MustGiveWay => _memory.MustGiveWay;
+    /// <inheritdoc cref="MemoryShare.MustGiveWay"/>
+    public bool MustGiveWay(TimeSpan behind) => _memory.MustGiveWay(behind);
 
     public void CountOverflow() => Pool.Budget.CountOverflow();
 
@@ -125,6 +142,11 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");
         }
 
+        if (request.IsRelay && Active.IsRelayed)
+        {
+            throw new StreamRefusedException(StreamCode.NoLane, "no direct lane to the peer is up, and a relay never runs through a relay");
+        }
+
         if (_ours >= peerMaxStreams || _nextId > uint.MaxValue - 2)
         {
             throw new StreamRefusedException(StreamCode.LimitReached, $"{_ours} streams are open to the peer: it takes {peerMaxStreams}");
@@ -135,6 +157,7 @@ internal sealed partial class SessionCore(
         _ours++;
         stream.Begin(FirstWindow());
         _streams.Add(stream.Id, stream);
+        UpdateCopy(stream, now);
         Schedule(stream, now);
         return stream;
     }
@@ -155,6 +178,11 @@ internal sealed partial class SessionCore(
         lane.LastHeard = now;
         var header = frame.Header;
         lane.Meter.Count(header, now);
+        if (header.IsCopy)
+        {
+            PeerSuspects(lane, now);
+        }
+
         switch (header.Type)
         {
             case FrameType.Open:
@@ -165,7 +193,7 @@ internal sealed partial class SessionCore(
                 break;
             case FrameType.Data:
                 BytesReceived += header.Length;
-                Find(lane, header, now)?.OnData(header.Offset, piece, now);
+                Find(lane, header, now)?.OnData(header.Offset, piece, header.IsCopy, now);
                 break;
             case FrameType.Fin when Find(lane, header, now) is { } stream:
                 stream.OnFin(header.Offset, now);
@@ -187,7 +215,7 @@ internal sealed partial class SessionCore(
                 Driver.OutputReady(lane);
                 break;
             case FrameType.Pong:
-                lane.RoundTrip = now - TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks));
+                OnPong(lane, TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks)), now);
                 break;
             case FrameType.GoAway:
                 PeerIsDraining = true;
@@ -217,6 +245,7 @@ internal sealed partial class SessionCore(
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
         stream.Begin(FirstWindow());
+        UpdateCopy(stream, now);
         var theirs = _streams.Count - _ours;
         if (theirs > Limits.MaxStreams * 2L)
         {
@@ -225,7 +254,8 @@ internal sealed partial class SessionCore(
 
         var refusal = IsDraining ? "the gateway is draining"
             : theirs > Limits.MaxStreams ? $"at most {Limits.MaxStreams} streams"
-            : Deciding >= Limits.MaxPendingOpens ? $"{Deciding} opens wait for their decision: at most {Limits.MaxPendingOpens}" : null;
+            : Deciding >= Limits.MaxPendingOpens ? $"{Deciding} opens wait for their decision: at most {Limits.MaxPendingOpens}"
+            : _memory.MustGiveWay(TimeSpan.MaxValue) ? "the gateway has no memory left" : null;
         if (refusal is not null)
         {
             OpensRefused++;
@@ -276,11 +306,24 @@ internal sealed partial class SessionCore(
 
     private int FirstWindow() => _memory.FirstWindow(LeastWindow, Limits.InitialWindow);
 
-    public void CountSent(int length, long known)
+    /// <summary>Bytes of a stream left, of which so many had left before on either path.</summary>
+    public void CountSent(StreamCore stream, OutputPath path, int length, long known)
     {
         var again = Math.Clamp(known, 0, length);
-        BytesResent += again;
         BytesSent += length - again;
+        if (!path.IsCopy && !stream.IsCopying)
+        {
+            BytesResent += again;
+        }
+        else if (stream.Request.Mirrored)
+        {
+            BytesMirrored += again;
+        }
+        else
+        {
+            BytesCopied += again;
+            _mayCopy -= again;
+        }
     }
 
     /// <summary>Forgets a stream that both ends are done with.</summary>

@@ -8,21 +8,23 @@ namespace Fabric.Tunnel.Core;
 /// </summary>
 internal sealed partial class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
 {
-    private int _slot = -1;
-    private uint _oldLanes;
-    private long _oldEnd;
+    /// <summary>Bytes in a row, none of them waited for, after which a stream is bulk.</summary>
+    private const int BulkAfter = 128 * 1024;
+
+    private StreamPath _main;
+    private StreamPath _copy;
     private CreditWindow _window;
     private long _ackedReceived;
+    private TimeSpan _ackedAt = TimeSpan.MinValue;
+    private long _burst;
     private bool _finQueued;
-    private bool _finSent;
     private bool _finEverSent;
     private bool _finAcked;
     private long _resetAt = -1;
-    private bool _resetSent;
     private bool _resetEverSent;
-    private bool _openSent;
     private bool _openedConfirmed;
     private long _promised;
+    private TimeSpan _takenAt;
 
     public uint Id { get; } = id;
 
@@ -60,21 +62,14 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     /// <summary>Credit limit given to the peer.</summary>
     public long CreditGiven { get; private set; }
 
-    public bool InControl { get; set; }
+    /// <summary>It sends more than it waits for: it takes the lane for bulk, and is not copied on suspicion.</summary>
+    public bool IsBulk { get; private set; }
 
-    public bool InData { get; set; }
+    /// <summary>What leaves on the main path leaves on the path of copies as well.</summary>
+    public bool IsCopying { get; private set; }
 
-    public AckNeed Ack { get; set; }
-
-    public bool ControlDue => OpenDue || OpenedDue || ResetDue || Ack == AckNeed.Now;
-
-    private bool OpenDue => IsOurs && !IsAccepted && !_openSent && !IsReset;
-
-    private bool OpenedDue { get; set; }
-
-    private bool ResetDue => _resetAt >= 0 && !_resetSent;
-
-    public bool DataDue => IsAccepted && !IsReset && (Send.Unsent > 0 || (_finQueued && !_finSent));
+    /// <summary>The acknowledgement that the main path owes.</summary>
+    public AckNeed Ack => _main.Ack;
 
     public bool AtEnd => Receive.IsComplete && Receive.ReadyBytes == 0;
 
@@ -118,7 +113,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     {
         Decided();
         IsAccepted = true;
-        OpenedDue = true;
+        _main.OpenedDue = _copy.OpenedDue = true;
         session.Schedule(this, now);
     }
 
@@ -133,6 +128,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     public void Write(Segment segment, TimeSpan now)
     {
+        CountBurst(segment.Length, now);
         Send.Append(segment, session.Pool);
         session.Retained += segment.Length;
         session.Schedule(this, now);
@@ -140,9 +136,26 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     public void WriteCopy(ReadOnlySpan<byte> bytes, TimeSpan now)
     {
+        CountBurst(bytes.Length, now);
         Send.AppendCopy(bytes, session.Pool);
         session.Retained += bytes.Length;
         session.Schedule(this, now);
+    }
+
+    private void CountBurst(int bytes, TimeSpan now)
+    {
+        if (Send.Retained == 0)
+        {
+            _burst = 0;
+            IsBulk = false;
+        }
+
+        _burst += bytes;
+        if (!IsBulk && _burst > BulkAfter)
+        {
+            IsBulk = true;
+            session.UpdateCopy(this, now);
+        }
     }
 
     /// <summary>Ends this direction, after everything written; the other goes on.</summary>
@@ -156,13 +169,14 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public void Consume(int bytes, TimeSpan now)
     {
         Receive.Consume(bytes);
+        _takenAt = now;
         if (IsGone || IsReset || Receive.Fin is not null)
         {
             CountPromise();
             return;
         }
 
-        _window.Taken(Receive.Delivered, session.MayGrow, now);
+        _window.Taken(Receive.Delivered, session.MayGrow, session.RoundTrip, now);
         var leak = session.Planted == Mistake.CreditLeaks ? Receive.Delivered / 4 : 0;
         var limit = Receive.Delivered + _window.Size - leak;
         if (limit - CreditGiven >= _window.Size / 4)
@@ -213,7 +227,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         NeedAck(AckNeed.Later, now);
     }
 
-    public void OnData(long offset, Segment piece, TimeSpan now)
+    public void OnData(long offset, Segment piece, bool isCopy, TimeSpan now)
     {
         _openedConfirmed = true;
         if (IsReset)
@@ -221,7 +235,11 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
             return;
         }
 
-        if (session.MustGiveWay && Receive.ReadyBytes + Receive.StashedBytes > 0)
+        if (Receive.IsEmpty)
+        {
+            _takenAt = now;
+        }
+        else if (session.MustGiveWay(now - _takenAt))
         {
             session.CountOverflow();
             Reset(StreamCode.LimitReached, "the gateway has no memory left, and the application is behind", now);
@@ -234,7 +252,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
             NeedAck(Receive.IsComplete || Receive.Received - _ackedReceived >= _window.Size / 4 ? AckNeed.Now : AckNeed.Later, now);
             session.RemoveIf(IsDone, this, now);
         }
-        else if (offset + piece.Length <= Receive.Received)
+        else if (offset + piece.Length <= Receive.Received && !isCopy && !Request.Mirrored)
         {
             // The peer goes back further than it need: tell it where we are.
             NeedAck(AckNeed.Now, now);
@@ -281,6 +299,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         }
 
         _openedConfirmed = true;
+        session.Answered(this, received, now);
         if (_resetAt >= 0)
         {
             session.RemoveIf(received > _resetAt, this, now);
@@ -295,11 +314,8 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         var freed = Send.Acknowledge(Math.Min(received, Send.End));
         session.Retained -= freed;
         _finAcked |= _finQueued && received > Send.End;
-        _finSent |= _finAcked;
-        if (_oldLanes != 0 && Send.Base >= _oldEnd && (!_finSent || _finAcked))
-        {
-            _oldLanes = 0;
-        }
+        _main.Acknowledged(Send.Base);
+        _copy.Acknowledged(Send.Base);
 
         if (Send.Allow(credit) | freed > 0)
         {
@@ -312,12 +328,29 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private void NeedAck(AckNeed need, TimeSpan now)
     {
-        if (need > Ack && IsAccepted && !IsReset)
+        if (!IsAccepted || IsReset)
         {
-            Ack = need;
-            session.AckNeeded(this, now);
+            return;
+        }
+
+        var more = need > _main.Ack || (IsCopying && need > _copy.Ack);
+        _main.Ack = Max(_main.Ack, need);
+        _copy.Ack = IsCopying ? Max(_copy.Ack, need) : AckNeed.None;
+        if (more)
+        {
+            session.AckNeeded(this, need, now);
         }
     }
+
+    /// <summary>The acknowledgement has waited long enough.</summary>
+    public void AckOverdue(TimeSpan now)
+    {
+        _main.Ack = _main.Ack == AckNeed.Later ? AckNeed.Now : _main.Ack;
+        _copy.Ack = _copy.Ack == AckNeed.Later ? AckNeed.Now : _copy.Ack;
+        session.Schedule(this, now);
+    }
+
+    private static AckNeed Max(AckNeed a, AckNeed b) => a > b ? a : b;
 
     /// <summary>Nothing more for the application, in either direction.</summary>
     public void End(StreamCode code, string reason)
@@ -327,7 +360,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         Reason = reason;
         session.Retained -= Send.Clear();
         Receive.Clear();
-        Ack = AckNeed.None;
+        _main.Ack = _copy.Ack = AckNeed.None;
         CountPromise();
         session.Driver.Ended(this);
     }

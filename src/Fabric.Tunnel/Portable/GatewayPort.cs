@@ -73,7 +73,7 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         SslStream? tls = null;
         try
         {
-            Sockets.PrepareLane(transport.Socket, 0);
+            Sockets.PrepareLane(transport.Socket, 0, 0);
             (tls, var peer) = await MutualTls.AcceptAsync(
                 transport, tunnel.Options.Identity, tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), limit.Token)
                 .ConfigureAwait(false);
