@@ -10,8 +10,8 @@ public sealed record TunnelLimits
     public int MaxWindow { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>
-    /// Bytes of buffers of the whole tunnel, the one cap over all sessions, shared fairly between them. From three quarters of it
-    /// on, applications are not read and new streams get the least window; at it, in the sessions that use most, new streams and those
+    /// Bytes of buffers of the whole tunnel, the one cap over all sessions, shared fairly between them. From half to three
+    /// quarters of it on, applications are not read and new streams get the least window; at it, in the sessions that use most, new streams and those
     /// whose application takes nothing are reset with <see cref="StreamCode.LimitReached"/>. Default: an eighth of the memory that the machine
     /// or the cgroup has, at least 16 MiB and at most 256 MiB.
     /// </summary>

@@ -76,7 +76,7 @@ public sealed class MemoryTests : IDisposable
         var budget = new MemoryBudget(128 * MiB);
         MemoryShare hog = new(budget), small = new(budget), idle = new(budget);
         (hog.Promised, small.Promised) = (100 * MiB, 4 * MiB);
-        var behind = TimeSpan.FromSeconds(2);
+        var behind = TimeSpan.FromSeconds(6);
         Assert.False(hog.MustGiveWay(behind));
         budget.Rent(128 * MiB);
         Assert.Equal((true, false, false), (hog.MustGiveWay(behind), small.MustGiveWay(behind), idle.MustGiveWay(behind)));
@@ -112,7 +112,7 @@ public sealed class MemoryTests : IDisposable
         }
 
         Assert.InRange(most, 1, 20 * MiB);
-        Assert.All([.. pair.Alpha.Tunnel.Usage.Refusals, .. pair.Beta.Tunnel.Usage.Refusals], r => Assert.Equal(0, r.Count));
+        Assert.DoesNotContain([.. pair.Alpha.Tunnel.Usage.Refusals, .. pair.Beta.Tunnel.Usage.Refusals], r => r is { Kind: Refusal.Memory or Refusal.OpenLimit, Count: > 0 });
     }
 
     [Fact]

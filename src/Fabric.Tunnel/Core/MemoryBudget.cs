@@ -22,13 +22,13 @@ internal sealed class MemoryBudget(long limit)
     private int _starved;
 
     /// <summary>A busy application is not one that does not read.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     /// <summary>Bytes; the cap.</summary>
     public long Limit { get; } = limit;
 
-    /// <summary>Three quarters of the cap: the last quarter is for credit that is out already, and for lanes' own buffers.</summary>
-    public long Pressure { get; } = limit / 4 * 3;
+    /// <summary>The cap less the credit that is out and may yet be used: between half and three quarters of it.</summary>
+    public long Pressure => Limit - Math.Clamp(Promised, Limit / 4, Limit / 2);
 
     /// <summary>Bytes of all slabs that are rented now: the true use.</summary>
     public long Rented => Volatile.Read(ref _rented);
