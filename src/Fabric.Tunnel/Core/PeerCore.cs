@@ -53,8 +53,9 @@ internal sealed class PeerCore(
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
-    /// reason.
+    /// this side gives it up as well: its streams are reset, and the generation counts on, so that an id stands for one session only;
+    /// the side that has dialled then lets go of the lane, and dials again. Returns this side's HELLO (for the acceptor to answer
+    /// with), or null with the reason.
     /// </summary>
     /// <param name="owner">The driver's connection.</param>
     /// <param name="site">Site of the peer, from its certificate.</param>
@@ -73,9 +74,19 @@ internal sealed class PeerCore(
             return null;
         }
 
-        if (Session is null || remote.Session != _remote)
+        if (Session is not null && remote.Session != _remote)
         {
-            Forget(StreamCode.SessionLost, "the peer began a new session", now);
+            GiveUp("the peer began a new session", now);
+            if (sent is not null)
+            {
+                // The peer was greeted as of the session that is over: it would take this one for that.
+                reason = "the peer began a new session: it is dialled again, in one of this side's";
+                return null;
+            }
+        }
+
+        if (Session is null)
+        {
             _remote = remote.Session;
             Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted };
             Session.SetPaths(_paths, now);
@@ -150,9 +161,18 @@ internal sealed class PeerCore(
             return false;
         }
 
-        _generation++;
-        Forget(StreamCode.SessionLost, $"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
+        GiveUp($"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
         return true;
+    }
+
+    /// <summary>
+    /// Whatever the reason: the next session has another id. Else a peer that still has the old one, because a late HELLO of its dead
+    /// predecessor came in between, would go on with streams that are gone here.
+    /// </summary>
+    private void GiveUp(string reason, TimeSpan now)
+    {
+        _generation++;
+        Forget(StreamCode.SessionLost, reason, now);
     }
 
     /// <summary>Ends the session and every later one.</summary>

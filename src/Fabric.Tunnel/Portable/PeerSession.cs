@@ -55,12 +55,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             }
 
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
-            if (hello is null)
+            if (hello is not null)
             {
-                return null;
+                lane.Attach(_core.Session!, core!);
             }
 
-            lane.Attach(_core.Session!, core!);
             Rearm();
         }
 
