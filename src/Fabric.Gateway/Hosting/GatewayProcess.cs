@@ -54,6 +54,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private StatusBuilder _status = null!;
     private ITunnel _tunnel = null!;
     private DnsServer _dns = null!;
+    private Prober _prober = null!;
     private AuditLog _audit = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
@@ -208,6 +209,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             },
             _time);
         Own(new AsyncDisposal(prober));
+        _prober = prober;
         var publisher = new CatalogPublisher(health, _time);
         var catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
@@ -382,7 +384,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics)),
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters),
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using Fabric.Gateway.Hosting;
 using Fabric.Protocol.Probes;
 
 namespace Fabric.Gateway.Probing;
@@ -51,7 +52,7 @@ public sealed class Prober : IProber, IDisposable
         _start = time.GetTimestamp();
         _sockets = new ProbeSockets(options.Listen);
         _engine = new ProbeEngine(options, _sockets, time.GetUtcNow());
-        _thread = new Thread(Loop) { Name = "fabric probes", IsBackground = true, Priority = ThreadPriority.AboveNormal };
+        _thread = new Thread(Loop) { Name = "fabric probes", IsBackground = true };
         _thread.Start();
     }
 
@@ -135,6 +136,7 @@ public sealed class Prober : IProber, IDisposable
 
     private void Loop()
     {
+        ThreadNice.Raise();
         // One byte more than the largest probe, so that a larger datagram is seen to be one.
         var buffer = GC.AllocateArray<byte>(ProbeCodec.MaxLength + 1, pinned: true);
         var from = Enumerable.Range(0, _sockets.Count).Select(i => new SocketAddress(_sockets.Family(i))).ToArray();

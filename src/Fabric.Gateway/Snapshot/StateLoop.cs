@@ -3,6 +3,7 @@ using System.Net;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Dns;
 using Fabric.Gateway.Egress;
+using Fabric.Gateway.Hosting;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Telemetry;
@@ -111,6 +112,8 @@ internal sealed class StateLoop : IDisposable
 
     private void Run()
     {
+        // It moves streams off a dead link, and shares a lock with the probe thread, which must not wait for one that waits for a core.
+        ThreadNice.Raise();
         while (!_stopped)
         {
             try
