@@ -41,8 +41,9 @@ internal sealed class PeerCore(
     private Guid Local => WithGeneration(process, _generation);
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link, int channel)
+    public HelloFrame NewHello(string link, int channel, TimeSpan now)
     {
+        GiveUpUnheard(now);
         _lastEpoch = Math.Max(_lastEpoch, Session?.LastEpoch ?? 0);
         _lastEpoch += (_lastEpoch & 1) == (_odd ? 1u : 0u) ? 2u : 1u;
         return Hello(_lastEpoch, link, channel);
@@ -68,6 +69,7 @@ internal sealed class PeerCore(
         object owner, string site, HelloFrame remote, HelloFrame? sent, TimeSpan now, out LaneCore? lane, out string reason)
     {
         lane = null;
+        GiveUpUnheard(now);
         reason = Refusal(remote, sent);
         if (reason.Length > 0)
         {
@@ -163,6 +165,18 @@ internal sealed class PeerCore(
 
         GiveUp($"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
         return true;
+    }
+
+    /// <summary>
+    /// A session that has no lane any more and never had a frame on one: the peer may not have taken it for one at all. Kept, it would
+    /// be greeted with what the peer has given up, and each would go on to give up what the other has just begun.
+    /// </summary>
+    private void GiveUpUnheard(TimeSpan now)
+    {
+        if (Session is { HasHeard: false, Lanes.Count: 0 })
+        {
+            GiveUp("the peer never said anything in it", now);
+        }
     }
 
     /// <summary>

@@ -69,6 +69,9 @@ internal sealed partial class SessionCore(
     /// <summary>Frames that came on a fenced lane.</summary>
     public long Discarded { get; private set; }
 
+    /// <summary>A frame has come: the peer has this session, too.</summary>
+    public bool HasHeard { get; private set; }
+
     /// <summary>The peer asked for no new streams.</summary>
     public bool PeerIsDraining { get; private set; }
 
@@ -142,6 +145,7 @@ internal sealed partial class SessionCore(
         }
 
         lane.LastHeard = now;
+        HasHeard = true;
         var header = frame.Header;
         if (header.IsCopy)
         {

@@ -39,7 +39,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            return _core.NewHello(link, channel);
+            return _core.NewHello(link, channel, Now);
         }
     }
 
