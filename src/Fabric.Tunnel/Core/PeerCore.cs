@@ -41,8 +41,9 @@ internal sealed class PeerCore(
     private Guid Local => SessionIds.WithGeneration(process, _generation);
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link, int channel)
+    public HelloFrame NewHello(string link, int channel, TimeSpan now)
     {
+        GiveUpUnheard(now);
         _lastEpoch = Math.Max(_lastEpoch, Session?.LastEpoch ?? 0);
         _lastEpoch += (_lastEpoch & 1) == (_odd ? 1u : 0u) ? 2u : 1u;
         return Hello(_lastEpoch, link, channel);
@@ -53,8 +54,9 @@ internal sealed class PeerCore(
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
-    /// reason.
+    /// this side gives it up as well: its streams are reset, and the generation counts on, so that an id stands for one session only;
+    /// the side that has dialled then lets go of the lane, and dials again. Returns this side's HELLO (for the acceptor to answer
+    /// with), or null with the reason.
     /// </summary>
     /// <param name="owner">The driver's connection.</param>
     /// <param name="site">Site of the peer, from its certificate.</param>
@@ -67,15 +69,26 @@ internal sealed class PeerCore(
         object owner, string site, HelloFrame remote, HelloFrame? sent, TimeSpan now, out LaneCore? lane, out string reason)
     {
         lane = null;
+        GiveUpUnheard(now);
         reason = Refusal(remote, sent);
         if (reason.Length > 0)
         {
             return null;
         }
 
-        if (Session is null || remote.Session != _remote)
+        if (Session is not null && remote.Session != _remote)
         {
-            Forget(StreamCode.SessionLost, "the peer began a new session", now);
+            GiveUp("the peer began a new session", now);
+            if (sent is not null)
+            {
+                // The peer was greeted as of the session that is over: it would take this one for that.
+                reason = "the peer began a new session: it is dialled again, in one of this side's";
+                return null;
+            }
+        }
+
+        if (Session is null)
+        {
             _remote = remote.Session;
             Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted };
             Session.SetPaths(_paths, now);
@@ -150,9 +163,30 @@ internal sealed class PeerCore(
             return false;
         }
 
-        _generation++;
-        Forget(StreamCode.SessionLost, $"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
+        GiveUp($"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
         return true;
+    }
+
+    /// <summary>
+    /// A session that has no lane any more and never had a frame on one: the peer may not have taken it for one at all. Kept, it would
+    /// be greeted with what the peer has given up, and each would go on to give up what the other has just begun.
+    /// </summary>
+    private void GiveUpUnheard(TimeSpan now)
+    {
+        if (Session is { HasHeard: false, Lanes.Count: 0 })
+        {
+            GiveUp("the peer never said anything in it", now);
+        }
+    }
+
+    /// <summary>
+    /// Whatever the reason: the next session has another id. Else a peer that still has the old one, because a late HELLO of its dead
+    /// predecessor came in between, would go on with streams that are gone here.
+    /// </summary>
+    private void GiveUp(string reason, TimeSpan now)
+    {
+        _generation++;
+        Forget(StreamCode.SessionLost, reason, now);
     }
 
     /// <summary>Ends the session and every later one.</summary>

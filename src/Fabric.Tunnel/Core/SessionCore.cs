@@ -84,6 +84,9 @@ internal sealed partial class SessionCore(
     /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
     public long OpensRefused { get; private set; }
 
+    /// <summary>A frame has come: the peer has this session, too.</summary>
+    public bool HasHeard { get; private set; }
+
     /// <summary>The peer asked for no new streams.</summary>
     public bool PeerIsDraining { get; private set; }
 
@@ -176,6 +179,7 @@ internal sealed partial class SessionCore(
         }
 
         lane.LastHeard = now;
+        HasHeard = true;
         var header = frame.Header;
         lane.Meter.Count(header, now);
         if (header.IsCopy)

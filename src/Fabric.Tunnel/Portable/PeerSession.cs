@@ -61,7 +61,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            return _core.NewHello(link, channel);
+            return _core.NewHello(link, channel, Now);
         }
     }
 
@@ -83,12 +83,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             }
 
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
-            if (hello is null)
+            if (hello is not null)
             {
-                return null;
+                lane.Attach(_core.Session!, core!);
             }
 
-            lane.Attach(_core.Session!, core!);
             Rearm();
         }
 

@@ -147,10 +147,11 @@ internal sealed class SimSession : ISessionDriver
             retained += stream.Send.Retained;
             promised += stream.IsReset ? 0 : Math.Max(0, Math.Min(stream.CreditGiven, stream.Receive.Fin ?? long.MaxValue) - stream.Receive.Delivered);
             var held = stream.Receive.ReadyBytes + stream.Receive.StashedBytes;
-            if (stream.Send.Retained > most || held > most || (stream.Send.End > stream.Send.Limit && !stream.IsReset))
+            var ahead = stream.IsReset ? 0 : stream.CreditGiven - stream.Receive.Delivered;
+            if (stream.Send.Retained > most || held > most || ahead > most || (stream.Send.End > stream.Send.Limit && !stream.IsReset))
             {
-                _world.Fail($"{_gateway.Name}: stream {stream.Id} is past its window: retains {stream.Send.Retained}, holds {held}, "
-                    + $"wrote {stream.Send.End} of {stream.Send.Limit} allowed");
+                _world.Fail($"{_gateway.Name}: stream {stream.Id} is past its window of {most}: retains {stream.Send.Retained}, holds {held}, "
+                    + $"allows {ahead}, wrote {stream.Send.End} of {stream.Send.Limit} allowed");
             }
         }
 
