@@ -25,6 +25,9 @@ internal sealed partial class SessionCore
 
     public bool IsDraining { get; private set; }
 
+    /// <summary>How long the session is kept without a lane. Default <see cref="TunnelLimits.Grace"/>.</summary>
+    public TimeSpan Grace { get; set; } = limits.Grace;
+
     /// <summary>
     /// A lane came up. Returns null with the reason when it is late or one too many. An older lane over the same link is fenced.
     /// </summary>
@@ -42,7 +45,7 @@ internal sealed partial class SessionCore
         }
 
         var slot = Enumerable.Range(0, 32).First(s => _lanes.All(l => l.Slot != s));
-        var lane = new LaneCore(slot, epoch, link, owner, now) { GoAwayDue = IsDraining };
+        var lane = new LaneCore(slot, epoch, link, owner, now);
         foreach (var ended in _endedEpochs)
         {
             lane.Fences.Enqueue(ended);
@@ -55,6 +58,7 @@ internal sealed partial class SessionCore
         }
 
         Choose(now);
+        SayWishes();
         Driver.OutputReady(lane);
         return lane;
     }
@@ -144,13 +148,12 @@ internal sealed partial class SessionCore
         }
 
         Choose(now);
+        SayWishes();
     }
 
     private void Choose(TimeSpan now)
     {
-        var best = _paths.Preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
-            ?? _lanes.FirstOrDefault(l => !_paths.Down.Contains(l.Link))
-            ?? _lanes.FirstOrDefault();
+        var best = Best(l => !IsDrained(l)) ?? Best(_ => true) ?? _lanes.FirstOrDefault();
         Alone = best is null ? Alone ?? now : null;
         if (best == Active)
         {
@@ -165,18 +168,54 @@ internal sealed partial class SessionCore
         }
 
         Active = best;
+        SayWishes();
     }
+
+    private LaneCore? Best(Func<LaneCore, bool> usable) =>
+        _paths.Preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link && usable(l))).FirstOrDefault(l => l is not null)
+            ?? _lanes.FirstOrDefault(l => !_paths.Down.Contains(l.Link) && usable(l));
 
     private bool _chosenBefore;
 
-    /// <summary>From now on new streams are refused, and the peer is told not to try.</summary>
-    public void Drain()
+    /// <summary>Whether new streams are refused from now on; the peer is told.</summary>
+    public void Drain(bool draining)
     {
-        IsDraining = true;
+        IsDraining = draining;
+        SayWishes();
+    }
+
+    /// <summary>Whether either side drains the link of the lane.</summary>
+    public bool IsDrained(LaneCore lane) => lane.PeerSaid.HasFlag(GoAway.LinkDrained) || _paths.Drained.Contains(lane.Link);
+
+    private GoAway Wishes(LaneCore lane) =>
+        (IsDraining ? GoAway.NoStreams : 0)
+        | (_paths.Drained.Contains(lane.Link) ? GoAway.LinkDrained : 0)
+        | (lane != Active && IsDrained(lane) ? GoAway.Quiet : 0);
+
+    private void SayWishes()
+    {
         foreach (var lane in _lanes)
         {
-            lane.GoAwayDue = true;
-            Driver.OutputReady(lane);
+            if (Wishes(lane) != lane.Said)
+            {
+                Driver.OutputReady(lane);
+            }
+        }
+    }
+
+    private void OnGoAway(LaneCore lane, long wishes, TimeSpan now)
+    {
+        if (wishes > (long)GoAway.All)
+        {
+            throw new FrameException($"GOAWAY of {wishes}: 0 to {(long)GoAway.All} are known");
+        }
+
+        if (lane.PeerSaid != (GoAway)wishes)
+        {
+            lane.PeerSaid = (GoAway)wishes;
+            Choose(now);
+            SayWishes();
+            Driver.PeerWishes();
         }
     }
 }

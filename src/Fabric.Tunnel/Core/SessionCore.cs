@@ -53,7 +53,10 @@ internal sealed partial class SessionCore(
     public long Discarded { get; private set; }
 
     /// <summary>The peer asked for no new streams.</summary>
-    public bool PeerIsDraining { get; private set; }
+    public bool PeerIsDraining => _lanes.Any(l => l.PeerSaid.HasFlag(GoAway.NoStreams));
+
+    /// <summary>The peer said that it stops: it will not resume anything.</summary>
+    public bool PeerStopped { get; private set; }
 
     public int StreamCount => _streams.Count;
 
@@ -155,10 +158,11 @@ internal sealed partial class SessionCore(
                 lane.RoundTrip = now - TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks));
                 break;
             case FrameType.GoAway:
-                PeerIsDraining = true;
+                OnGoAway(lane, header.Offset, now);
                 break;
             case FrameType.Close:
                 var close = ReasonFrame.Parse(frame.Payload);
+                PeerStopped |= close.Code == (byte)StreamCode.Draining;
                 EndLane(lane, $"closed by the peer ({(StreamCode)close.Code}): {close.Reason}", now);
                 break;
             default:
@@ -260,6 +264,18 @@ internal sealed partial class SessionCore(
 
             Driver.Ended(stream);
         }
+    }
+
+    /// <summary>Resets the streams of services; the peer hears of each. Returns how many.</summary>
+    public int Cut(StreamCode code, string reason, TimeSpan now)
+    {
+        var streams = _streams.Values.Where(s => !s.Request.IsReserved && !s.IsReset).ToArray();
+        foreach (var stream in streams)
+        {
+            stream.Reset(code, reason, now);
+        }
+
+        return streams.Length;
     }
 
     /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
+using Fabric.Routing.Peers;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
@@ -10,12 +11,14 @@ namespace Fabric.Tunnel.Portable;
 /// The session with one peer, through all incarnations of both processes: the lock around its <see cref="SessionCore"/>, its
 /// timer, and the agreement in HELLO on which session it is.
 /// </summary>
-internal sealed class PeerSession : ISessionDriver, IDisposable
+internal sealed class PeerSession : ISessionDriver
 {
     private readonly PortableTunnel _tunnel;
     private readonly ITimer _timer;
     private readonly ImmutableArray<byte> _keyFromPeer = RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize).ToImmutableArray();
     private ImmutableArray<byte> _keyToPeer = [];
+    private readonly HashSet<TunnelStream> _opening = [];
+    private readonly PeerLoss _loss;
     private LinkPaths _paths = LinkPaths.None;
     private TimeSpan _armed = TimeSpan.MaxValue;
     private Guid _remote;
@@ -30,6 +33,8 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         _tunnel = tunnel;
         Peer = peer;
+        var limits = tunnel.Options.Limits;
+        _loss = new PeerLoss(new PeerLossOptions { Grace = limits.Grace, GraceWithSiblings = limits.GraceWithSiblings });
         _timer = tunnel.Options.Time.CreateTimer(static s => ((PeerSession)s!).Tick(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -91,10 +96,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
                 _core.SetPaths(_paths, Now);
                 if (_tunnel.IsDraining)
                 {
-                    _core.Drain();
+                    _core.Drain(true);
                 }
             }
 
+            _loss.Reached(remote.Link);
             _site = peer.Site;
             _keyToPeer = remote.ProbeKey;
             hello = Hello(remote.Epoch, remote.Link);
@@ -163,11 +169,40 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
+    /// <summary>Whether the last lane is gone and the session is kept.</summary>
+    public bool IsAlone
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _core?.Alone is not null;
+            }
+        }
+    }
+
+    /// <summary>How a connection to the peer's port over the link went: it was accepted, refused, or nothing came back.</summary>
+    public void Dialled(string link, bool? accepted)
+    {
+        lock (Gate)
+        {
+            switch (accepted)
+            {
+                case true: _loss.Accepted(link, Now); break;
+                case false: _loss.Refused(link, Now); break;
+                default: _loss.Silent(link); break;
+            }
+
+            Rearm();
+        }
+    }
+
     public void SetPaths(LinkPaths paths)
     {
         lock (Gate)
         {
             _paths = paths;
+            _loss.SiteReachable = paths.SiteReachable;
             _core?.SetPaths(paths, Now);
             Rearm();
         }
@@ -186,6 +221,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             }
 
             stream.Bind(_core.Open(open, stream, Now));
+            _opening.Add(stream);
         }
 
         try
@@ -200,13 +236,28 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             await stream.DisposeAsync().ConfigureAwait(false);
             throw timedOut ? new StreamRefusedException(StreamCode.TimedOut, $"{Peer} did not answer in time") : error;
         }
+        finally
+        {
+            lock (Gate)
+            {
+                _opening.Remove(stream);
+            }
+        }
     }
 
-    public void Drain()
+    public void Drain(bool draining)
     {
         lock (Gate)
         {
-            _core?.Drain();
+            _core?.Drain(draining);
+        }
+    }
+
+    public int Cut(StreamCode code, string reason)
+    {
+        lock (Gate)
+        {
+            return _core?.Cut(code, reason, Now) ?? 0;
         }
     }
 
@@ -215,6 +266,12 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     /// <summary>Arms the timer when something falls due before it fires. In the lock.</summary>
     public void Rearm()
     {
+        if (_core?.Alone is { } alone)
+        {
+            _loss.SaidGoodbye |= _core.PeerStopped;
+            _core.Grace = _loss.Decide(alone).Keep;
+        }
+
         if (_core?.NextDue is { } due && due < _armed && !_disposed)
         {
             _armed = due;
@@ -232,7 +289,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             {
                 lost = true;
                 _generation++;
-                Forget(StreamCode.SessionLost, $"no lane for {_tunnel.Options.Limits.Grace.TotalSeconds:0.#} s");
+                Forget(StreamCode.SessionLost, _loss.Decide(core.Alone ?? Now).Reason);
             }
 
             Rearm();
@@ -268,7 +325,17 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         ((PortableLane)lane.Owner!).Ended(reason);
         _tunnel.LaneEnded(Peer, lane.Link, reason);
+        if (_core?.Active is null)
+        {
+            // Nothing of theirs was delivered: another gateway can serve them now, and need not wait for this one.
+            foreach (var stream in _opening)
+            {
+                stream.OnOpenFailed(StreamCode.NoLane, $"the last lane to {Peer} ended: {reason}");
+            }
+        }
     }
+
+    void ISessionDriver.PeerWishes() => _tunnel.RaiseChanged(Peer);
 
     void ISessionDriver.OpenRequested(StreamCore stream)
     {
@@ -304,6 +371,10 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
                 ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null,
                     lane == core.Active ? core.ServiceStreams : 0)
+                {
+                    PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
+                    PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
+                }
                 : p);
             return new SessionStatus(
                 Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
@@ -312,15 +383,34 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public void Dispose()
+    public IEnumerable<StreamGroup> Groups()
     {
         lock (Gate)
         {
+            return [.. (_core?.Streams ?? []).Where(s => !s.Request.IsReserved && !s.IsReset)
+                .GroupBy(s => (s.Request.Service, s.IsOurs))
+                .Select(g => new StreamGroup(g.Key.Service, Peer, g.Key.IsOurs, _core!.Active?.Link, g.Count()))];
+        }
+    }
+
+    /// <summary>The gateway stops: the peer is told on every lane, so that it keeps nothing for a resumption that will not come.</summary>
+    public Task StopAsync()
+    {
+        PortableLane[] lanes;
+        lock (Gate)
+        {
             _disposed = true;
+            lanes = [.. (_core?.Lanes ?? []).Select(l => (PortableLane)l.Owner!)];
+            foreach (var lane in lanes)
+            {
+                lane.SayGoodbye(StreamCode.Draining, "the gateway stopped");
+            }
+
             Forget(StreamCode.Draining, "the gateway stopped");
         }
 
         _timer.Dispose();
+        return Task.WhenAll(lanes.Select(l => l.Closed));
     }
 
     // ---- session ids: 12 bytes of the process, then the generation

@@ -29,6 +29,7 @@ public sealed class PortableTunnel : ITunnel
     private readonly EgressDialer _egress;
     private readonly ServiceServer _ingress;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
+    private TunnelPlan _plan = new();
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -75,6 +76,7 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
+            _plan = plan;
             var lanes = plan.Lanes.ToDictionary(l => (l.Peer, l.Link));
             _planned = [.. lanes.Keys];
             foreach (var (key, keeper) in _keepers.ToArray())
@@ -97,7 +99,7 @@ public sealed class PortableTunnel : ITunnel
             }
 
             Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
-            Match(_services, plan.Services, service => service.Address, service => new Acceptor(
+            Match(_services, IsDraining ? [] : plan.Services, service => service.Address, service => new Acceptor(
                 service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Options.Log));
         }
 
@@ -132,7 +134,7 @@ public sealed class PortableTunnel : ITunnel
     {
         lock (_reconciling)
         {
-            if (_disposed != 0 || IsDraining)
+            if (_disposed != 0)
             {
                 return;
             }
@@ -160,6 +162,10 @@ public sealed class PortableTunnel : ITunnel
         lock (_reconciling)
         {
             _keepers.GetValueOrDefault((peer, link))?.LaneEnded(reason);
+            foreach (var keeper in _keepers.Values.Where(k => k.Plan.Peer == peer))
+            {
+                keeper.Wake();
+            }
         }
 
         RaiseChanged(peer);
@@ -255,11 +261,13 @@ public sealed class PortableTunnel : ITunnel
             {
                 InBackground(acceptor.CloseAsync());
             }
+
+            _services.Clear();
         }
 
         foreach (var session in _sessions.Values)
         {
-            session.Drain();
+            session.Drain(true);
         }
 
         while (Left() > 0 && Now < until)
@@ -270,7 +278,26 @@ public sealed class PortableTunnel : ITunnel
         return Left();
     }
 
+    public void Undrain()
+    {
+        lock (_reconciling)
+        {
+            IsDraining = false;
+            Reconcile(_plan);
+        }
+
+        foreach (var session in _sessions.Values)
+        {
+            session.Drain(false);
+        }
+    }
+
     private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+
+    public ImmutableArray<StreamGroup> Streams =>
+        [.. _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).SelectMany(s => s.Groups()), .. _ingress.Local()];
+
+    public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + _ingress.CutLocal();
 
     private void InBackground(Task task)
     {
@@ -293,12 +320,8 @@ public sealed class PortableTunnel : ITunnel
 
         await _retry.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
-        foreach (var session in _sessions.Values)
-        {
-            session.Dispose();
-        }
-
-        await Task.WhenAll(ends.Concat(_closing.Keys)).ConfigureAwait(false);
+        var goodbyes = _sessions.Values.Select(s => s.StopAsync()).ToArray();
+        await Task.WhenAll(ends.Concat(goodbyes).Concat(_closing.Keys)).ConfigureAwait(false);
         _changes.Writer.TryComplete();
         await _changeLoop.ConfigureAwait(false);
     }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 
@@ -6,11 +7,27 @@ namespace Fabric.Tunnel.Portable;
 /// <summary>Serves connections to service addresses: asks <see cref="IIngress"/>, tries its routes in order, joins.</summary>
 internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
 {
+    /// <summary>Connections that no session carries, and the service of each.</summary>
+    private readonly ConcurrentDictionary<Socket, string> _local = new();
     private int _connections;
 
     private IIngress Ingress => tunnel.Options.Ingress;
 
     public int Connections => Volatile.Read(ref _connections);
+
+    public IEnumerable<StreamGroup> Local() =>
+        _local.Values.GroupBy(s => s).OrderBy(g => g.Key, StringComparer.Ordinal).Select(g => new StreamGroup(g.Key, null, true, null, g.Count()));
+
+    public int CutLocal()
+    {
+        var sockets = _local.Keys;
+        foreach (var socket in sockets)
+        {
+            Sockets.Abort(socket);
+        }
+
+        return sockets.Count;
+    }
 
     public async Task ServeAsync(ServiceListener listener, Socket client)
     {
@@ -72,6 +89,19 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
     }
 
     private async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    {
+        _local[client] = open.Service;
+        try
+        {
+            return await JoinLocallyAsync(open, client, began).ConfigureAwait(false);
+        }
+        finally
+        {
+            _local.TryRemove(client, out _);
+        }
+    }
+
+    private async Task<StreamSummary> JoinLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
     {
         var verdict = await tunnel.Options.Egress.DecideAsync(null, open, tunnel.Stopping).ConfigureAwait(false);
         switch (verdict)
