@@ -210,7 +210,8 @@ internal sealed class PeerSession : ISessionDriver
 
     // ---- streams
 
-    public async Task<TunnelStream> OpenAsync(StreamOpen open, CancellationToken cancellationToken)
+    /// <param name="waits">Whether to wait for a lane to come back when the last one ends meanwhile, rather than fail.</param>
+    public async Task<TunnelStream> OpenAsync(StreamOpen open, bool waits, CancellationToken cancellationToken)
     {
         var stream = new TunnelStream(this);
         lock (Gate)
@@ -221,7 +222,10 @@ internal sealed class PeerSession : ISessionDriver
             }
 
             stream.Bind(_core.Open(open, stream, Now));
-            _opening.Add(stream);
+            if (!waits)
+            {
+                _opening.Add(stream);
+            }
         }
 
         try

@@ -178,8 +178,11 @@ public sealed class PortableTunnel : ITunnel
 
     /// <inheritdoc cref="ITunnel.OpenAsync"/>
     public Task<TunnelStream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
+        OpenAsync(peer, open, true, cancellationToken);
+
+    internal Task<TunnelStream> OpenAsync(string peer, StreamOpen open, bool waits, CancellationToken cancellationToken) =>
         IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
-        : Session(peer) is { } session ? session.OpenAsync(open, cancellationToken)
+        : Session(peer) is { } session ? session.OpenAsync(open, waits, cancellationToken)
         : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 
     /// <summary>A peer opened a stream; in the session's lock.</summary>

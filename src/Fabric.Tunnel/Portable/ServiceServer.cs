@@ -54,13 +54,14 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
         var plan = await Ingress.PlanAsync(listener, (IPEndPoint)client.RemoteEndPoint!, tunnel.Stopping).ConfigureAwait(false);
         var code = StreamCode.NoEndpoint;
         var reason = plan.Refusal ?? "no route";
-        foreach (var route in plan.Routes)
+        for (var i = 0; i < plan.Routes.Length; i++)
         {
+            var (route, isLast) = (plan.Routes[i], i == plan.Routes.Length - 1);
             try
             {
                 var summary = route.Peer is null
                     ? await ServeLocallyAsync(route.Open, client, began).ConfigureAwait(false)
-                    : await ServeThroughAsync(route.Peer, route.Open, client, began).ConfigureAwait(false);
+                    : await ServeThroughAsync(route.Peer, route.Open, isLast, client, began).ConfigureAwait(false);
                 tunnel.Told(() => Ingress.Ended(plan, summary));
                 return;
             }
@@ -80,9 +81,9 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
         tunnel.Told(() => Ingress.Ended(plan, refusal));
     }
 
-    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, Socket client, TimeSpan began)
+    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, bool waits, Socket client, TimeSpan began)
     {
-        var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, tunnel.Stopping).ConfigureAwait(false);
+        var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, waits, tunnel.Stopping).ConfigureAwait(false);
         await Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
         return new StreamSummary(
             open.Service, peer, null, stream.Code, stream.Reason, stream.BytesWritten, stream.BytesRead, tunnel.Now - began);
