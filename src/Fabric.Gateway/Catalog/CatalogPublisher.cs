@@ -31,8 +31,11 @@ internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
         Interlocked.Exchange(ref _changed, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
+    /// <summary>Streams that this gateway carries, those with one peer left out.</summary>
+    public Func<string, int> LoadWithout { get; init; } = _ => 0;
+
     /// <summary>The messages of one watch.</summary>
-    public async IAsyncEnumerable<CatalogUpdate> WatchAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    public async IAsyncEnumerable<CatalogUpdate> WatchAsync(string watcher, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         Exports? sent = null;
         for (ulong sequence = 1; ; sequence++)
@@ -40,7 +43,9 @@ internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
             // The signal is taken before the state is read: a change in between wakes the next round.
             var changed = Volatile.Read(ref _changed).Task;
             var now = Volatile.Read(ref _current);
-            yield return Update(sent, now, sequence);
+            var update = Update(sent, now, sequence);
+            update.Load = (uint)Math.Max(0, LoadWithout(watcher));
+            yield return update;
             sent = now;
             await Task.WhenAny(changed, Task.Delay(Heartbeat, time, cancellationToken));
             cancellationToken.ThrowIfCancellationRequested();

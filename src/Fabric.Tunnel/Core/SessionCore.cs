@@ -90,7 +90,7 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.NoLane, "no lane to the peer is up");
         }
 
-        if (PeerIsDraining)
+        if (PeerIsDraining && !request.IsReserved)
         {
             throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");
         }
@@ -192,11 +192,12 @@ internal sealed partial class SessionCore(
             throw new FrameException($"{theirs} streams open: at most {Limits.MaxStreams} were allowed");
         }
 
-        if (IsDraining || theirs > Limits.MaxStreams)
+        var isRefused = IsDraining && !stream.Request.IsReserved;
+        if (isRefused || theirs > Limits.MaxStreams)
         {
             stream.Reset(
-                IsDraining ? StreamCode.Draining : StreamCode.LimitReached,
-                IsDraining ? "the gateway is draining" : $"at most {Limits.MaxStreams} streams", now);
+                isRefused ? StreamCode.Draining : StreamCode.LimitReached,
+                isRefused ? "the gateway is draining" : $"at most {Limits.MaxStreams} streams", now);
             return;
         }
 

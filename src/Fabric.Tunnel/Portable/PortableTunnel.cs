@@ -181,7 +181,7 @@ public sealed class PortableTunnel : ITunnel
         OpenAsync(peer, open, true, cancellationToken);
 
     internal Task<TunnelStream> OpenAsync(string peer, StreamOpen open, bool waits, CancellationToken cancellationToken) =>
-        IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
+        (IsDraining && !open.IsReserved) || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
         : Session(peer) is { } session ? session.OpenAsync(open, waits, cancellationToken)
         : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 

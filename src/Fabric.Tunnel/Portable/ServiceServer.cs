@@ -73,6 +73,12 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
                     break;
                 }
             }
+            catch (Exception error)
+            {
+                var failure = new StreamSummary(listener.Service, route.Peer, null, StreamCode.ApplicationReset, error.Message, 0, 0, tunnel.Now - began);
+                tunnel.Told(() => Ingress.Ended(plan, failure));
+                throw;
+            }
         }
 
         Sockets.Abort(client);
