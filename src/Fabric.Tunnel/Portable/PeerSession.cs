@@ -25,7 +25,7 @@ internal sealed class PeerSession : ISessionDriver
     private uint _generation = 1;
     private uint _lastEpoch;
     private SessionCore? _core;
-    private (long Sent, long Received, long Resent, long Moves) _before;
+    private SessionCounters _before;
     private string _site = "";
     private bool _disposed;
 
@@ -50,22 +50,23 @@ internal sealed class PeerSession : ISessionDriver
     private bool IsOdd => string.CompareOrdinal(_tunnel.Options.Identity.Id.Gateway, Peer) < 0;
 
     /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => WithGeneration(_tunnel.ProcessId, _generation);
+    private Guid Local => SessionIds.Of(_tunnel.ProcessId, _generation);
 
     // ---- lanes
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link)
+    public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
             _lastEpoch = Math.Max(_lastEpoch, _core?.LastEpoch ?? 0);
             _lastEpoch += (_lastEpoch & 1) == (IsOdd ? 1u : 0u) ? 2u : 1u;
-            return Hello(_lastEpoch, link);
+            return Hello(_lastEpoch, link, channel);
         }
     }
 
-    private HelloFrame Hello(uint epoch, string link) => new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams);
+    private HelloFrame Hello(uint epoch, string link, int channel) =>
+        new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams, (byte)channel);
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
@@ -103,8 +104,8 @@ internal sealed class PeerSession : ISessionDriver
             _loss.Reached(remote.Link);
             _site = peer.Site;
             _keyToPeer = remote.ProbeKey;
-            hello = Hello(remote.Epoch, remote.Link);
-            var core = _core.AttachLane(remote.Epoch, remote.Link, lane, Now, out reason);
+            hello = Hello(remote.Epoch, remote.Link, remote.Channel);
+            var core = _core.AttachLane(remote.Epoch, remote.Link, remote.Channel, lane, Now, out reason);
             if (core is null)
             {
                 return null;
@@ -130,7 +131,7 @@ internal sealed class PeerSession : ISessionDriver
             return "this side gave the session up while the lane was dialled";
         }
 
-        return _core is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
+        return _core is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
             ? "the lane belongs to a session that the peer gave up" : "";
     }
 
@@ -161,11 +162,11 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
-    public bool HasLane(string link)
+    public bool HasLane(string link, int channel)
     {
         lock (Gate)
         {
-            return _core?.Lanes.Any(l => l.Link == link) == true;
+            return _core?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
         }
     }
 
@@ -313,10 +314,7 @@ internal sealed class PeerSession : ISessionDriver
         }
 
         core.Abort(code, reason, Now);
-        _before.Sent += core.BytesSent;
-        _before.Received += core.BytesReceived;
-        _before.Resent += core.BytesResent;
-        _before.Moves += core.Moves;
+        _before += core.Counters;
         _lastEpoch = Math.Max(_lastEpoch, core.LastEpoch);
         _core = null;
     }
@@ -328,7 +326,7 @@ internal sealed class PeerSession : ISessionDriver
     void ISessionDriver.LaneEnded(LaneCore lane, string reason)
     {
         ((PortableLane)lane.Owner!).Ended(reason);
-        _tunnel.LaneEnded(Peer, lane.Link, reason);
+        _tunnel.LaneEnded(Peer, lane.Link, lane.Channel, reason);
         if (_core?.Active is null)
         {
             // Nothing of theirs was delivered: another gateway can serve them now, and need not wait for this one.
@@ -372,18 +370,25 @@ internal sealed class PeerSession : ISessionDriver
         lock (Gate)
         {
             var core = _core;
-            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
-                ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null,
-                    lane == core.Active ? core.ServiceStreams : 0)
+            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
+                ? p with
                 {
+                    State = LaneState.Up,
+                    Epoch = lane.Epoch,
+                    Remote = ((PortableLane)lane.Owner!).Remote,
+                    LastError = null,
+                    Streams = lane == core.Active ? core.ServiceStreams : 0,
+                    RoundTrip = lane.Timing.Smoothed,
                     PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
                     PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
                 }
                 : p);
             return new SessionStatus(
-                Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
-                _before.Sent + (core?.BytesSent ?? 0), _before.Received + (core?.BytesReceived ?? 0),
-                _before.Resent + (core?.BytesResent ?? 0), _before.Moves + (core?.Moves ?? 0), _keyToPeer, _keyFromPeer);
+                Peer, _site, _core is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
+                core is null ? _before : _before + core.Counters, _keyToPeer, _keyFromPeer)
+            {
+                CopiesTo = core is { IsSuspecting: true } ? core.Second?.Link : null,
+            };
         }
     }
 
@@ -415,38 +420,5 @@ internal sealed class PeerSession : ISessionDriver
 
         _timer.Dispose();
         return Task.WhenAll(lanes.Select(l => l.Closed));
-    }
-
-    // ---- session ids: 12 bytes of the process, then the generation
-
-    private static Guid WithGeneration(Guid process, uint generation)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        process.TryWriteBytes(bytes, bigEndian: true, out _);
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
-        return new Guid(bytes, bigEndian: true);
-    }
-
-    private static uint Generation(Guid session)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        session.TryWriteBytes(bytes, bigEndian: true, out _);
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
-    }
-
-    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
-
-    /// <summary>One id that both ends derive from theirs, for logs.</summary>
-    private static Guid Common(Guid a, Guid b)
-    {
-        Span<byte> bytes = stackalloc byte[32];
-        a.TryWriteBytes(bytes, bigEndian: true, out _);
-        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
-        for (var i = 0; i < 16; i++)
-        {
-            bytes[i] ^= bytes[16 + i];
-        }
-
-        return new Guid(bytes[..16], bigEndian: true);
     }
 }
