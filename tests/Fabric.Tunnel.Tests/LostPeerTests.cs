@@ -120,7 +120,7 @@ public sealed class LostPeerTests : IDisposable
         await using var pair = await Pair.StartAsync(_authority, Patient);
         var (client, server) = await ConnectedAsync(pair);
         var sending = Traffic.SendAsync(server, 200_000_000, 1);
-        await Pair.Until(() => pair.Alpha.SessionWith("beta").BytesReceived > 1_000_000, "the client's buffers fill");
+        await Pair.Until(() => pair.Alpha.SessionWith("beta").Counters.Received > 1_000_000, "the client's buffers fill");
 
         await pair.Beta.DisposeAsync();
 
