@@ -38,6 +38,7 @@ public sealed class LostPeerTests : IDisposable
         await ThroughAsync(pair, wire, closed: false);
         var (client, server) = await ConnectedAsync(pair);
         var sent = Traffic.SendAsync(client, 20_000_000, 1);
+        var received = Traffic.ReceiveAsync(server);
         for (var i = 0; i < 5; i++)
         {
             wire.Tear();
@@ -45,7 +46,7 @@ public sealed class LostPeerTests : IDisposable
             await pair.LanesAsync(2);
         }
 
-        Assert.Equal((await sent.WaitAsync(Pair.Limit), 20_000_000), await Traffic.ReceiveAsync(server).WaitAsync(Pair.Limit));
+        Assert.Equal((await sent.WaitAsync(Pair.Limit), 20_000_000), await received.WaitAsync(Pair.Limit));
     }
 
     [Fact]

@@ -243,7 +243,8 @@ public class PathChoiceTests
         choice.Decide([Up("dx", 1), Up("vpn", 20, cost: 5)], At(0));
         var decision = choice.Decide([Up("dx", 1) with { Drained = "by paris-1" }, Up("vpn", 20, cost: 5)], At(1));
         Assert.Equal(("vpn", "only link up; dx is drained by paris-1"), (decision.Active, decision.Reason));
-        Assert.Equal((["dx"], 0), (decision.Standbys.ToArray(), decision.Down.Length));
+        Assert.Equal("dx", Assert.Single(decision.Standbys));
+        Assert.Empty(decision.Down);
 
         Assert.Equal("vpn", choice.Decide([Up("dx", 1) with { Drained = "by paris-1" }, Up("vpn", 20, cost: 5)], At(100)).Active);
         Assert.Equal("dx", choice.Decide([Up("dx", 1), Up("vpn", 20, cost: 5)], At(101)).Active);
