@@ -97,6 +97,14 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
+        if (best.Tier == Tier.Drained)
+        {
+            // From one drained link to another: for nothing.
+            _challenger = null;
+            _activeReason = Lowest(active, usable);
+            return active;
+        }
+
         if (best.Tier < active.Tier && active.Tier > Tier.Suspect)
         {
             _activeReason = $"{Lowest(best, usable)}; {active.Link.Link} {Weak(active)}";

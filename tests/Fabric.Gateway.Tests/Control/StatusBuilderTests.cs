@@ -59,12 +59,9 @@ public sealed class StatusBuilderTests
         Assert.Equal(("active", "by paris-1", "ready"), (status.Links[0].Role, status.Links[0].Drained, status.State));
 
         var now = Healthy();
-        now = now with { Tunnel = now.Tunnel with { Sessions = [now.Tunnel.Sessions[0] with
-        {
-            ActiveLink = "vpn",
-            Lanes = [new LaneStatus("dx", LaneState.Up, 1, null, null, 0) { PeerDrains = true }],
-        }] } };
-        status = Build(now);
+        var lane = new LaneStatus("dx", LaneState.Up, 1, null, null, 0) { PeerDrains = true };
+        var session = now.Tunnel.Sessions[0] with { ActiveLink = "vpn", Lanes = [lane] };
+        status = Build(now with { Tunnel = now.Tunnel with { Sessions = [session] } });
         Assert.Equal(("drained", "by virginia-1"), (status.Links[0].Role, status.Links[0].Drained));
     }
 

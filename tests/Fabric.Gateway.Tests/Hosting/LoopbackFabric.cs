@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Fabric.Gateway.Hosting;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
@@ -31,6 +33,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     private readonly Dictionary<string, AdminClient> _admins = [];
 
     private readonly bool _two;
+    private Process? _process;
 
     private LoopbackFabric(bool two)
     {
@@ -49,13 +52,14 @@ internal sealed class LoopbackFabric : IAsyncDisposable
 
     /// <summary>With all started, and paris connected to the others over all links.</summary>
     /// <param name="two">Whether virginia has two gateways.</param>
-    public static async Task<LoopbackFabric> StartAsync(bool two = false)
+    /// <param name="killable">The gateway that is a process of its own, which <see cref="Kill"/> ends; null: none.</param>
+    public static async Task<LoopbackFabric> StartAsync(bool two = false, string? killable = null)
     {
         var fabric = new LoopbackFabric(two);
         try
         {
             fabric.Join();
-            await Task.WhenAll(fabric.Names.Select(fabric.StartAsync));
+            await Task.WhenAll(fabric.Names.Select(g => g == killable ? fabric.StartProcessAsync(g) : fabric.StartAsync(g)));
             await fabric.Admin(Paris).UntilAsync(s => s.Links.Count == (two ? 5 : 3) && s.Links.All(l => l is { State: "up", Lane: "up" })
                 && s.Services is [{ Sites: [{ State: "healthy" }, { State: "healthy" }], ChosenSite: "virginia" }]
                 && (!two || s.Services[0].ChosenReason.Contains("virginia-1 and virginia-2", StringComparison.Ordinal)
@@ -78,6 +82,34 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     }
 
     public AdminClient Admin(string gateway) => _admins[gateway];
+
+    private async Task StartProcessAsync(string gateway)
+    {
+        var options = Options(gateway);
+        var dotnet = Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "dotnet");
+        _process = Process.Start(new ProcessStartInfo(dotnet)
+        {
+            ArgumentList =
+            {
+                Path.Combine(AppContext.BaseDirectory, "fabricd.dll"), "--state", options.State, "--topology", options.Topology,
+                "--socket", options.Socket, "--wireguard", options.WireGuard,
+            },
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        _process.OutputDataReceived += (_, _) => { };
+        _process.ErrorDataReceived += (_, _) => { };
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+        await Wait.UntilAsync(() => File.Exists(options.Socket), () => $"{gateway} has its socket");
+        lock (_gateways)
+        {
+            _admins[gateway] = new AdminClient(options.Socket);
+        }
+    }
+
+    /// <summary>SIGKILL, for the gateway that is a process of its own.</summary>
+    public void Kill() => _process!.Kill();
 
     public async Task StopAsync(string gateway)
     {
@@ -184,6 +216,13 @@ internal sealed class LoopbackFabric : IAsyncDisposable
             await gateway.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
         }
 
+        if (_process is not null)
+        {
+            _process.Kill();
+            await _process.WaitForExitAsync();
+            _process.Dispose();
+        }
+
         InVirginia.Dispose();
         InFactory.Dispose();
         _folder.Dispose();
@@ -230,9 +269,18 @@ internal sealed class LoopbackFabric : IAsyncDisposable
             }
         }
 
+        /// <summary>Null when the other side has ended it, in order or not.</summary>
         public async Task<string?> EchoAsync(string line)
         {
-            await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(line + "\n")).AsTask().WaitAsync(Wait.Limit);
+            try
+            {
+                await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(line + "\n")).AsTask().WaitAsync(Wait.Limit);
+            }
+            catch (IOException)
+            {
+                return null;
+            }
+
             return await ReadLineAsync();
         }
 

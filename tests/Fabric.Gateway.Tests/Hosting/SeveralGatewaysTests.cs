@@ -39,6 +39,33 @@ public sealed class SeveralGatewaysTests
     }
 
     [Fact]
+    public async Task Killed_gateway_takes_its_streams_with_it_and_new_ones_go_on_through_the_other()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync(two: true, killable: Virginia);
+        using var calls = await CallsAsync(fabric, 6);
+        await fabric.Admin(Paris).UntilAsync(s => Streams(s) is (3, 3));
+
+        fabric.Kill();
+
+        using var more = await CallsAsync(fabric, 6);
+        await fabric.Admin(Paris).UntilAsync(s => Streams(s) is (0, 9));
+        Assert.Equal(3, (await Task.WhenAll(calls.List.Select(c => c.EchoAsync("still here")))).Count(e => e == "still here"));
+    }
+
+    [Fact]
+    public async Task Killed_importer_takes_its_streams_with_it_where_they_ended()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync(killable: Paris);
+        using var call = await fabric.CallAsync();
+        Assert.Equal("virginia", await call.ReadLineAsync());
+
+        fabric.Kill();
+
+        await Wait.UntilAsync(() => fabric.Audit(Virginia).Count > 0, () => "the audit entry was written");
+        Assert.StartsWith("the gateway is gone: its port is closed over", fabric.Audit(Virginia)[0]["reason"], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Drained_gateway_is_passed_over_until_it_is_undrained()
     {
         await using var fabric = await LoopbackFabric.StartAsync(two: true);

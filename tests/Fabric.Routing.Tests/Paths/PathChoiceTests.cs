@@ -250,6 +250,19 @@ public class PathChoiceTests
         Assert.Equal("dx", choice.Decide([Up("dx", 1), Up("vpn", 20, cost: 5)], At(101)).Active);
     }
 
+    [Fact]
+    public void From_one_drained_link_to_another_there_is_no_way()
+    {
+        var choice = new PathChoice();
+        PathCandidate[] both = [Up("dx", 1) with { Drained = "by a" }, Up("vpn", 20) with { Drained = "by b" }];
+        choice.Decide([both[0], Up("vpn", 20)], At(0));
+        foreach (var at in new[] { 1, 100 })
+        {
+            var decision = choice.Decide(both, At(at));
+            Assert.Equal(("vpn", "no other link is left; vpn is drained by b"), (decision.Active, decision.Reason));
+        }
+    }
+
     [Theory]
     [InlineData(LinkState.Up, false)]
     [InlineData(LinkState.Suspect, false)]
