@@ -54,6 +54,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private StatusBuilder _status = null!;
     private ITunnel _tunnel = null!;
     private DnsServer _dns = null!;
+    private Prober _prober = null!;
     private AuditLog _audit = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
@@ -187,7 +188,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
         };
-        var egress = new EgressDecider(() => _loop.Current, health, _audit, Reserved, _time, _log);
+        var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new PortableTunnel(new TunnelOptions
         {
@@ -212,6 +213,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             },
             _time);
         Own(new AsyncDisposal(prober));
+        _prober = prober;
         var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout };
         catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
@@ -225,7 +227,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Health = health,
                 Publisher = publisher,
                 Catalogs = catalogs,
-                Addresses = new ServiceAddressBook(_state),
+                Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
                 Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),
@@ -389,7 +391,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics)),
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters),
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Fabric.Gateway.Probing;
 using Fabric.Protocol.Proto;
 
 namespace Fabric.Gateway.Telemetry;
@@ -26,6 +27,8 @@ internal sealed class MetricsPage
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
+        page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
+        page.Single("fabric_probes_answered_total", "counter", "Link probes whose answer came.", counters.Probes.Answered);
 
         page.Head("fabric_link_up", "gauge", "1 when full-size packets pass over the link.");
         page.Each(status.Links, l => l.State is "up" or "suspect" ? 1 : 0, "fabric_link_up", LinkLabels);
@@ -98,4 +101,4 @@ internal sealed class MetricsPage
 }
 
 /// <summary>Counts that are the daemon's own and not part of <c>status</c>.</summary>
-internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries);
+internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries, ProberCounters Probes);

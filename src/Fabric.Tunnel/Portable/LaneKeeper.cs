@@ -2,6 +2,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
 
@@ -27,7 +28,8 @@ internal sealed class LaneKeeper
         Plan = plan;
         Channel = channel;
         _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
-        _loop = plan.Remote is not null ? Task.Run(DialLoopAsync) : plan.Knock is not null && channel == 0 ? Task.Run(KnockLoopAsync) : Task.CompletedTask;
+        _loop = plan.Remote is not null ? Task.Run(DialLoopAsync)
+            : plan.Knock is not null && channel == 0 ? Task.Run(KnockLoopAsync) : Task.CompletedTask;
     }
 
     public LanePlan Plan { get; }
@@ -54,7 +56,7 @@ internal sealed class LaneKeeper
     private async Task DialLoopAsync()
     {
         var limits = _tunnel.Options.Limits;
-        var wait = limits.RedialMin;
+        var pace = new RedialPace(limits);
         while (!_stop.IsCancellationRequested)
         {
             if (_session.HasLane(Plan.Link, Channel))
@@ -68,7 +70,7 @@ internal sealed class LaneKeeper
                 _state = LaneState.Dialling;
                 _accepted = false;
                 await DialAsync().ConfigureAwait(false);
-                wait = limits.RedialMin;
+                pace.CameUp();
             }
             catch (Exception error)
             {
@@ -78,24 +80,22 @@ internal sealed class LaneKeeper
                 Tell(error);
             }
 
-            if (!await PauseAsync(wait).ConfigureAwait(false))
+            if (!await PauseAsync(pace).ConfigureAwait(false))
             {
                 return;
             }
-
-            wait = _state == LaneState.Up ? wait : Longer(wait);
         }
     }
 
     /// <summary>The peer dials. While no lane of it is left, a connection to its port says whether there still is a process behind it.</summary>
     private async Task KnockLoopAsync()
     {
-        var wait = _tunnel.Options.Limits.RedialMin;
+        var pace = new RedialPace(_tunnel.Options.Limits);
         while (!_stop.IsCancellationRequested)
         {
             if (!_session.IsAlone)
             {
-                wait = _tunnel.Options.Limits.RedialMin;
+                pace.CameUp();
                 await _wake.WaitAsync().ConfigureAwait(false);
                 continue;
             }
@@ -115,23 +115,21 @@ internal sealed class LaneKeeper
                 Tell(error);
             }
 
-            if (!await PauseAsync(wait).ConfigureAwait(false))
+            if (!await PauseAsync(pace).ConfigureAwait(false))
             {
                 return;
             }
-
-            wait = Longer(wait);
         }
     }
 
     private void Tell(Exception error) => _session.Dialled(
         Plan.Link, _accepted ? true : error is SocketException { SocketErrorCode: SocketError.ConnectionRefused } ? false : null);
 
-    private async Task<bool> PauseAsync(TimeSpan wait)
+    private async Task<bool> PauseAsync(RedialPace pace)
     {
         try
         {
-            await Task.Delay(wait + _tunnel.Jitter(wait / 4), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
+            await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
             return true;
         }
         catch (OperationCanceledException)
@@ -139,8 +137,6 @@ internal sealed class LaneKeeper
             return false;
         }
     }
-
-    private TimeSpan Longer(TimeSpan wait) => wait * 2 < _tunnel.Options.Limits.RedialMax ? wait * 2 : _tunnel.Options.Limits.RedialMax;
 
     private ITimer StartTimer(CancellationTokenSource limit) => _tunnel.Options.Time.CreateTimer(
         static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan);

@@ -2,39 +2,25 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
-using Fabric.Routing.Peers;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
 
-/// <summary>
-/// The session with one peer, through all incarnations of both processes: the lock around its <see cref="SessionCore"/>, its
-/// timer, and the agreement in HELLO on which session it is.
-/// </summary>
+/// <summary>The session with one peer: the lock and the timer around its <see cref="PeerCore"/>.</summary>
 internal sealed class PeerSession : ISessionDriver
 {
     private readonly PortableTunnel _tunnel;
     private readonly ITimer _timer;
-    private readonly ImmutableArray<byte> _keyFromPeer = RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize).ToImmutableArray();
-    private ImmutableArray<byte> _keyToPeer = [];
+    private readonly PeerCore _core;
     private readonly HashSet<TunnelStream> _opening = [];
-    private readonly PeerLoss _loss;
-    private LinkPaths _paths = LinkPaths.None;
     private TimeSpan _armed = TimeSpan.MaxValue;
-    private Guid _remote;
-    private uint _generation = 1;
-    private uint _lastEpoch;
-    private SessionCore? _core;
-    private SessionCounters _before;
-    private string _site = "";
-    private bool _disposed;
 
     public PeerSession(PortableTunnel tunnel, string peer)
     {
         _tunnel = tunnel;
         Peer = peer;
-        var limits = tunnel.Options.Limits;
-        _loss = new PeerLoss(new PeerLossOptions { Grace = limits.Grace, GraceWithSiblings = limits.GraceWithSiblings });
+        _core = new PeerCore(tunnel.Options.Identity.Id.Gateway, peer, tunnel.ProcessId,
+            [.. RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize)], this, tunnel.Options.Limits, tunnel.Pool);
         _timer = tunnel.Options.Time.CreateTimer(static s => ((PeerSession)s!).Tick(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -47,92 +33,36 @@ internal sealed class PeerSession : ISessionDriver
 
     public TimeSpan Now => _tunnel.Now;
 
-    private bool IsOdd => string.CompareOrdinal(_tunnel.Options.Identity.Id.Gateway, Peer) < 0;
-
-    /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => SessionIds.Of(_tunnel.ProcessId, _generation);
-
     // ---- lanes
 
-    /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
+    /// <inheritdoc cref="PeerCore.NewHello"/>
     public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
-            _lastEpoch = Math.Max(_lastEpoch, _core?.LastEpoch ?? 0);
-            _lastEpoch += (_lastEpoch & 1) == (IsOdd ? 1u : 0u) ? 2u : 1u;
-            return Hello(_lastEpoch, link, channel);
+            return _core.NewHello(link, channel);
         }
     }
 
-    private HelloFrame Hello(uint epoch, string link, int channel) =>
-        new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams, (byte)channel);
-
-    /// <summary>
-    /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
-    /// reason.
-    /// </summary>
-    /// <param name="lane">The connection.</param>
-    /// <param name="peer">Who the peer's certificate says it is.</param>
-    /// <param name="remote">The peer's HELLO.</param>
-    /// <param name="sent">The HELLO that this side sent before; null when it has sent none.</param>
-    /// <param name="reason">Why not.</param>
+    /// <inheritdoc cref="PeerCore.Join"/>
     public HelloFrame? Join(PortableLane lane, GatewayId peer, HelloFrame remote, HelloFrame? sent, out string reason)
     {
-        HelloFrame? hello = null;
+        HelloFrame? hello;
         lock (Gate)
         {
-            reason = Refusal(remote, sent);
-            if (reason.Length > 0)
+            _core.Drain(_tunnel.IsDraining);
+            hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
+            if (hello is null)
             {
                 return null;
             }
 
-            if (_core is null || remote.Session != _remote)
-            {
-                Forget(StreamCode.SessionLost, "the peer began a new session");
-                _remote = remote.Session;
-                _core = new SessionCore(IsOdd, this, _tunnel.Options.Limits, _tunnel.Pool, remote.MaxStreams);
-                _core.SetPaths(_paths, Now);
-                if (_tunnel.IsDraining)
-                {
-                    _core.Drain(true);
-                }
-            }
-
-            _loss.Reached(remote.Link);
-            _site = peer.Site;
-            _keyToPeer = remote.ProbeKey;
-            hello = Hello(remote.Epoch, remote.Link, remote.Channel);
-            var core = _core.AttachLane(remote.Epoch, remote.Link, remote.Channel, lane, Now, out reason);
-            if (core is null)
-            {
-                return null;
-            }
-
-            lane.Attach(_core, core);
+            lane.Attach(_core.Session!, core!);
             Rearm();
         }
 
         _tunnel.RaiseChanged(Peer);
         return hello;
-    }
-
-    private string Refusal(HelloFrame remote, HelloFrame? sent)
-    {
-        if (_disposed)
-        {
-            return "the gateway is stopping";
-        }
-
-        if (sent is not null && sent.Session != Local)
-        {
-            return "this side gave the session up while the lane was dialled";
-        }
-
-        return _core is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
-            ? "the lane belongs to a session that the peer gave up" : "";
     }
 
     /// <summary>The lane's connection is gone, or must go.</summary>
@@ -153,11 +83,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            foreach (var lane in _core?.Lanes.Where(l => !isPlanned(l.Link)).ToArray() ?? [])
-            {
-                _core!.EndLane(lane, "no longer planned", Now);
-            }
-
+            _core.EndUnplanned(isPlanned, Now);
             Rearm();
         }
     }
@@ -166,7 +92,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            return _core?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
+            return _core.HasLane(link, channel);
         }
     }
 
@@ -177,7 +103,7 @@ internal sealed class PeerSession : ISessionDriver
         {
             lock (Gate)
             {
-                return _core?.Alone is not null;
+                return _core.Session?.Alone is not null;
             }
         }
     }
@@ -189,9 +115,9 @@ internal sealed class PeerSession : ISessionDriver
         {
             switch (accepted)
             {
-                case true: _loss.Accepted(link, Now); break;
-                case false: _loss.Refused(link, Now); break;
-                default: _loss.Silent(link); break;
+                case true: _core.Loss.Accepted(link, Now); break;
+                case false: _core.Loss.Refused(link, Now); break;
+                default: _core.Loss.Silent(link); break;
             }
 
             Rearm();
@@ -202,9 +128,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            _paths = paths;
-            _loss.SiteReachable = paths.SiteReachable;
-            _core?.SetPaths(paths, Now);
+            _core.SetPaths(paths, Now);
             Rearm();
         }
     }
@@ -217,11 +141,6 @@ internal sealed class PeerSession : ISessionDriver
         var stream = new TunnelStream(this);
         lock (Gate)
         {
-            if (_core is null)
-            {
-                throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {Peer} is up");
-            }
-
             stream.Bind(_core.Open(open, stream, Now));
             if (!waits)
             {
@@ -254,7 +173,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            _core?.Drain(draining);
+            _core.Drain(draining);
         }
     }
 
@@ -262,7 +181,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            return _core?.Cut(code, reason, Now) ?? 0;
+            return _core.Session?.Cut(code, reason, Now) ?? 0;
         }
     }
 
@@ -271,13 +190,7 @@ internal sealed class PeerSession : ISessionDriver
     /// <summary>Arms the timer when something falls due before it fires. In the lock.</summary>
     public void Rearm()
     {
-        if (_core?.Alone is { } alone)
-        {
-            _loss.SaidGoodbye |= _core.PeerStopped;
-            _core.Grace = _loss.Decide(alone).Keep;
-        }
-
-        if (_core?.NextDue is { } due && due < _armed && !_disposed)
+        if (_core.NextDue is { } due && due < _armed)
         {
             _armed = due;
             _timer.Change(due > Now ? due - Now : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
@@ -286,17 +199,11 @@ internal sealed class PeerSession : ISessionDriver
 
     private void Tick()
     {
-        var lost = false;
+        bool lost;
         lock (Gate)
         {
             _armed = TimeSpan.MaxValue;
-            if (_core is { } core && !core.Advance(Now))
-            {
-                lost = true;
-                _generation++;
-                Forget(StreamCode.SessionLost, _loss.Decide(core.Alone ?? Now).Reason);
-            }
-
+            lost = _core.Advance(Now);
             Rearm();
         }
 
@@ -304,19 +211,6 @@ internal sealed class PeerSession : ISessionDriver
         {
             _tunnel.RaiseChanged(Peer);
         }
-    }
-
-    private void Forget(StreamCode code, string reason)
-    {
-        if (_core is not { } core)
-        {
-            return;
-        }
-
-        core.Abort(code, reason, Now);
-        _before += core.Counters;
-        _lastEpoch = Math.Max(_lastEpoch, core.LastEpoch);
-        _core = null;
     }
 
     // ---- what the core tells; in the lock
@@ -327,7 +221,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         ((PortableLane)lane.Owner!).Ended(reason);
         _tunnel.LaneEnded(Peer, lane.Link, lane.Channel, reason);
-        if (_core?.Active is null)
+        if (_core.Session?.Active is null)
         {
             // Nothing of theirs was delivered: another gateway can serve them now, and need not wait for this one.
             foreach (var stream in _opening)
@@ -360,7 +254,7 @@ internal sealed class PeerSession : ISessionDriver
         {
             lock (Gate)
             {
-                return _core?.ServiceStreams ?? 0;
+                return _core.ServiceStreams;
             }
         }
     }
@@ -369,26 +263,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            var core = _core;
-            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
-                ? p with
-                {
-                    State = LaneState.Up,
-                    Epoch = lane.Epoch,
-                    Remote = ((PortableLane)lane.Owner!).Remote,
-                    LastError = null,
-                    Streams = lane == core.Active ? core.ServiceStreams : 0,
-                    RoundTrip = lane.Timing.Smoothed,
-                    PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
-                    PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
-                }
-                : p);
-            return new SessionStatus(
-                Peer, _site, _core is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
-                core is null ? _before : _before + core.Counters, _keyToPeer, _keyFromPeer)
-            {
-                CopiesTo = core is { IsSuspecting: true } ? core.Second?.Link : null,
-            };
+            return _core.Status(planned, static lane => ((PortableLane)lane.Owner!).Remote);
         }
     }
 
@@ -396,9 +271,7 @@ internal sealed class PeerSession : ISessionDriver
     {
         lock (Gate)
         {
-            return [.. (_core?.Streams ?? []).Where(s => !s.Request.IsReserved && !s.IsReset)
-                .GroupBy(s => (s.Request.Service, s.IsOurs))
-                .Select(g => new StreamGroup(g.Key.Service, Peer, g.Key.IsOurs, _core!.Active?.Link, g.Count()))];
+            return _core.Groups;
         }
     }
 
@@ -408,14 +281,13 @@ internal sealed class PeerSession : ISessionDriver
         PortableLane[] lanes;
         lock (Gate)
         {
-            _disposed = true;
-            lanes = [.. (_core?.Lanes ?? []).Select(l => (PortableLane)l.Owner!)];
+            lanes = [.. (_core.Session?.Lanes ?? []).Select(l => (PortableLane)l.Owner!)];
             foreach (var lane in lanes)
             {
                 lane.SayGoodbye(StreamCode.Draining, "the gateway stopped");
             }
 
-            Forget(StreamCode.Draining, "the gateway stopped");
+            _core.Stop(Now);
         }
 
         _timer.Dispose();
