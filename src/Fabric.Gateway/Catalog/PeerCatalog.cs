@@ -15,6 +15,9 @@ internal sealed record PeerCatalog(
     ulong Sequence,
     long Heard)
 {
+    /// <summary>Streams that it carries for others than this gateway.</summary>
+    public int Load { get; init; }
+
     /// <summary>A peer exports at most this many services; one that announces more is not believed at all.</summary>
     public const int MaxServices = 10_000;
 
@@ -43,7 +46,11 @@ internal sealed record PeerCatalog(
             : update.Full || current is null ? ImmutableDictionary<string, Neighbour>.Empty : current.Neighbours;
         return services.Count > MaxServices
             ? throw new InvalidDataException($"a catalog holds at most {MaxServices} services, this one {services.Count}")
-            : new PeerCatalog(services, update.TopologyRevision, update.Draining, update.Sequence, now) { Neighbours = neighbours };
+            : new PeerCatalog(services, update.TopologyRevision, update.Draining, update.Sequence, now)
+            {
+                Load = (int)Math.Min(update.Load, int.MaxValue),
+                Neighbours = neighbours,
+            };
     }
 
     private static ImmutableDictionary<string, Neighbour> Read(Neighbours told) => told.Gateways.Count > MaxNeighbours

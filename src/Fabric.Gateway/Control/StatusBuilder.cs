@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Snapshot;
@@ -29,6 +30,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             StreamsTotal = (ulong)sources.StreamsTotal(),
             StreamsRefused = (ulong)sources.StreamsRefused(),
             OverlayDriver = sources.OverlayDriver,
+            Capacity = Capacity(sources.Usage()),
         };
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
@@ -43,6 +45,24 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         }));
         status.Problems.Add(Problems(now, status));
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
+        return status;
+    }
+
+    private static CapacityStatus Capacity(TunnelUsage usage)
+    {
+        var status = new CapacityStatus
+        {
+            MemoryLimit = (ulong)usage.MemoryLimit,
+            MemoryUsed = (ulong)usage.MemoryUsed,
+            Retained = (ulong)usage.Retained,
+            Promised = (ulong)usage.Promised,
+            Handshakes = (uint)usage.Handshakes,
+        };
+        status.Refusals.Add(usage.Refusals.Select(r => new RefusalStatus
+        {
+            Kind = JsonNamingPolicy.SnakeCaseLower.ConvertName(r.Kind.ToString()),
+            Count = (ulong)r.Count,
+        }));
         return status;
     }
 
@@ -93,15 +113,17 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         var session = now.Tunnel.Sessions.FirstOrDefault(s => s.Peer == link.Peer);
         var lane = session?.Lanes.Where(l => l.Link == link.Link).OrderBy(l => l.Channel).ThenByDescending(l => l.State == LaneState.Up).FirstOrDefault();
         var path = now.Paths.GetValueOrDefault(link.Peer);
+        var drained = now.Drained(link.Peer, link.Link, session?.Lanes ?? []) ?? "";
         return new LinkStatus
         {
+            Drained = drained,
             Name = link.Link,
             Kind = declared.Kind == LinkKind.Vpn ? "vpn" : "interconnect",
             Peer = link.Peer,
             PeerSite = now.Topology.Sites.First(s => s.Gateways.Any(g => g.Name == link.Peer)).Name,
             State = Name(link.State),
             Reason = link.Health.Reason,
-            Role = Role(path, link, session?.ActiveLink),
+            Role = Role(path, link, session?.ActiveLink, drained),
             RttMs = Round(link.Health.Rtt?.TotalMilliseconds ?? 0),
             JitterMs = Round(link.Health.Jitter.TotalMilliseconds),
             LossRatio = Math.Round(link.Health.Loss, 4),
@@ -137,8 +159,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
     };
 
     /// <summary>The tunnel says what carries bytes now, routing what should: where they differ, the truth is the tunnel's.</summary>
-    private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active) =>
-        link.Link == active ? "active" : path?.Preferred.Contains(link.Link) == true && link.State != LinkState.Down ? "standby" : "";
+    private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active, string drained) =>
+        link.Link == active ? "active" : drained.Length > 0 ? "drained" : path?.Preferred.Contains(link.Link) == true && link.State != LinkState.Down ? "standby" : "";
 
     private static ServiceStatus Service(FabricSnapshot now, Service service)
     {
@@ -231,6 +253,7 @@ internal sealed record StatusSources
     public required Func<DateTimeOffset> CertificateEnds { get; init; }
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
+    public required Func<TunnelUsage> Usage { get; init; }
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

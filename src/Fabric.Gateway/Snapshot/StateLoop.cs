@@ -48,6 +48,7 @@ internal sealed class StateLoop : IDisposable
     private string _topologyError = "";
     private ImmutableArray<DnsService> _zoneServices;
     private uint _zoneSerial;
+    private ImmutableHashSet<(string Peer, string Link)> _drained = [];
     private volatile bool _draining;
     private volatile bool _stopped;
 
@@ -74,6 +75,13 @@ internal sealed class StateLoop : IDisposable
             _draining = value;
             Signal();
         }
+    }
+
+    /// <summary>Takes a link to a peer out of use as long as another works, or back into use. Forgotten at a restart.</summary>
+    public void DrainLink(string peer, string link, bool drained)
+    {
+        ImmutableInterlocked.Update(ref _drained, set => drained ? set.Add((peer, link)) : set.Remove((peer, link)));
+        Signal();
     }
 
     /// <summary>Something changed: look again. Any thread; never blocks.</summary>
@@ -150,6 +158,7 @@ internal sealed class StateLoop : IDisposable
         }
 
         var tunnel = _parts.Tunnel.Status;
+        now = now with { DrainedLinks = _drained };
         FollowSessions(tunnel);
         var links = _parts.Prober.Snapshot();
         var paths = ChoosePaths(now, links, tunnel);
@@ -241,12 +250,19 @@ internal sealed class StateLoop : IDisposable
             _parts.Tunnel.Reconcile(_relays.Tunnel);
         }
 
+        var asked = new Dictionary<string, List<PathCandidate>>(StringComparer.Ordinal);
         foreach (var (peer, choice) in _choices)
         {
             var candidates = direct[peer].Concat(_relays.Links(peer, LanesTo(peer))).ToList();
             var decision = choice.Decide(candidates, Now);
             paths[peer] = decision.Active is null ? decision with { Reason = decision.Reason + _relays.WhyNot(peer) } : decision;
-            Tell(peer, decision, candidates);
+            asked[peer] = candidates;
+        }
+
+        var reached = paths.Where(p => p.Value.Active is not null).ToLookup(p => now.Topology.FindGateway(p.Key)?.Site, p => p.Key);
+        foreach (var (peer, decision) in paths)
+        {
+            Tell(peer, decision, asked[peer], now.DrainedLinks, reached[now.Topology.FindGateway(peer)?.Site].Any(g => g != peer));
         }
 
         return paths.ToImmutable();
@@ -259,16 +275,22 @@ internal sealed class StateLoop : IDisposable
         {
             Cost = declared.Cost,
             Capacity = declared.Capacity,
+            Drained = now.Drained(link.Peer, link.Link, lanes),
             HasLane = lanes.Any(l => l.Link == link.Link && l.Channel == 0 && l.State == LaneState.Up),
         };
     }
 
-    private void Tell(string peer, PathDecision decision, List<PathCandidate> candidates)
+    private void Tell(
+        string peer, PathDecision decision, List<PathCandidate> candidates, ImmutableHashSet<(string Peer, string Link)> drained, bool siteReachable)
     {
         var told = _told.GetValueOrDefault(peer);
         _told[peer] = decision;
         var paths = new LinkPaths(
-            decision.Preferred, [.. candidates.Where(c => c.State == LinkState.Suspect).Select(c => c.Link)], decision.Down);
+            decision.Preferred, [.. candidates.Where(c => c.State == LinkState.Suspect).Select(c => c.Link)], decision.Down)
+        {
+            Drained = [.. candidates.Where(c => drained.Contains((peer, c.Link))).Select(c => c.Link)],
+            SiteReachable = siteReachable,
+        };
         if (!_paths.TryGetValue(peer, out var before) || !paths.SameAs(before))
         {
             _parts.Tunnel.SetPaths(peer, paths);
@@ -371,27 +393,4 @@ internal sealed class StateLoop : IDisposable
 
         public int GetHashCode(DnsService service) => service.Name.GetHashCode(StringComparison.Ordinal);
     }
-}
-
-/// <summary>What the loop looks at and what follows it.</summary>
-internal sealed record StateParts
-{
-    /// <summary>Name of this gateway.</summary>
-    public required string Gateway { get; init; }
-    public required ITunnel Tunnel { get; init; }
-    public required IProber Prober { get; init; }
-    public required IEndpointHealth Health { get; init; }
-    public required CatalogPublisher Publisher { get; init; }
-    public required ICatalogs Catalogs { get; init; }
-    /// <summary>Service addresses of the site, and one sentence for each service that could have none.</summary>
-    public required Func<FabricTopology, SiteGateway, (ImmutableDictionary<string, IPAddress> Addresses, ImmutableArray<string> Problems)> Addresses { get; init; }
-
-    /// <summary>Null where vpn links are off.</summary>
-    public OverlayLinks? Overlay { get; init; }
-
-    /// <summary>A turn is done: the loop lives.</summary>
-    public required Action Turned { get; init; }
-
-    /// <summary>Makes the range of service addresses local to this machine.</summary>
-    public required Action<IPNetwork> ServiceRange { get; init; }
 }

@@ -25,6 +25,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         Relayed,
         Unprobed,
         Recovering,
+        Drained,
         NoLane,
         Down,
     }
@@ -104,6 +105,14 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
+        if (best.Tier == Tier.Drained)
+        {
+            // From one drained link to another: for nothing.
+            _challenger = null;
+            _activeReason = Lowest(active, ranked);
+            return active;
+        }
+
         if (best.Tier < active.Tier && active.Tier > Tier.Suspect)
         {
             _activeReason = $"{Lowest(best, ranked)}; {active.Link.Link} {Weak(active)}";
@@ -152,6 +161,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         LinkState.Down when !link.Recovering => Tier.Down,
         _ when !link.HasLane => Tier.NoLane,
         _ when link.Relayed => Tier.Relayed,
+        _ when link.Drained is not null => Tier.Drained,
         LinkState.Up => Tier.Up,
         LinkState.Suspect => Tier.Suspect,
         LinkState.Unknown => Tier.Unprobed,
@@ -166,6 +176,7 @@ public sealed class PathChoice(PathChoiceOptions options)
             Tier.Up when others.Length == 0 => "only link up",
             Tier.Relayed => $"{Without(ranked)}; {best.Link.Link} {Weak(best)}",
             Tier.Up => $"lowest score {Ms(best.Score)}; {string.Join(", ", others.Select(Name))}",
+            Tier.Drained => $"no other link is left; {best.Link.Link} {Weak(best)}",
             _ => $"no link is up; {best.Link.Link} {Weak(best)}",
         };
     }
@@ -178,6 +189,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         Tier.Relayed => $"leads there in {Ms(link.Score)}: {link.Link.StateReason}",
         Tier.Suspect => $"is suspect: {link.Link.StateReason}",
+        Tier.Drained => $"is drained {link.Link.Drained}",
         Tier.Unprobed => "has a lane, and no probe was answered yet",
         Tier.Recovering => "answers again and has a lane, before its hold-down is over",
         _ => $"is {link.Tier.ToString().ToLowerInvariant()}",

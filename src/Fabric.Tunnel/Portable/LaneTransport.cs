@@ -18,6 +18,8 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
     private int _inEnd;
     private int _outEnd;
     private bool _abandoned;
+    private long _sendProgress;
+    private volatile bool _isSending;
     private ILinkFaults? _faults;
     private string _peer = "";
     private string _link = "";
@@ -37,6 +39,22 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
     /// <summary>Where a socket leads; null through a relay.</summary>
     public IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
+
+    /// <summary>The last bytes were flushed: the other side reads the end after them.</summary>
+    public void EndWrites()
+    {
+        socket?.Shutdown(SocketShutdown.Send);
+        (inner as TunnelStream)?.CompleteWrites();
+    }
+
+    /// <summary>Bytes that came from the socket.</summary>
+    public long BytesReceived { get; private set; }
+
+    /// <summary>Grows whenever the socket took what was to be sent.</summary>
+    public long SendProgress => Volatile.Read(ref _sendProgress);
+
+    /// <summary>Something waits for the socket to take it.</summary>
+    public bool IsSending => _isSending;
 
     /// <summary>From now on the faults of that link apply.</summary>
     public void Obey(ILinkFaults? faults, string peer, string link)
@@ -61,6 +79,7 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
             }
 
             (_inStart, _inEnd) = (0, received);
+            BytesReceived += received;
         }
 
         var take = Math.Min(buffer.Length, _inEnd - _inStart);
@@ -87,6 +106,7 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
     public override async Task FlushAsync(CancellationToken cancellationToken)
     {
+        _isSending = true;
         if (_faults is not null)
         {
             await PassAsync(LinkFault.CutOut, cancellationToken).ConfigureAwait(false);
@@ -94,6 +114,8 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
         await inner.WriteAsync(_out.AsMemory(0, _outEnd), cancellationToken).ConfigureAwait(false);
         _outEnd = 0;
+        _isSending = false;
+        Volatile.Write(ref _sendProgress, _sendProgress + 1);
     }
 
     private async ValueTask PassAsync(LinkFault cut, CancellationToken cancellationToken)

@@ -31,6 +31,7 @@ public sealed class PortableTunnel : ITunnel
     private readonly RelayDesk _relays;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
     private ImmutableDictionary<string, ImmutableHashSet<string>> _plannedRelays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
+    private TunnelPlan _plan = new();
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -39,7 +40,9 @@ public sealed class PortableTunnel : ITunnel
         _began = options.Time.GetTimestamp();
         Pool = new SlabPool(options.Limits.Memory);
         DialSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
-        AcceptSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
+        Handshakes = new HandshakeGate(options.Limits);
+        Log = new QuietLog(options.Log, options.Time);
+        Pool.Budget.Freed = () => ThreadPool.UnsafeQueueUserWorkItem(static t => t.MemoryFreed(), this, preferLocal: false);
         _port = new GatewayPort(this);
         _relays = new RelayDesk(this, _port);
         _egress = new EgressDialer(this, _relays);
@@ -54,7 +57,12 @@ public sealed class PortableTunnel : ITunnel
 
     internal SemaphoreSlim DialSlots { get; }
 
-    internal SemaphoreSlim AcceptSlots { get; }
+    internal HandshakeGate Handshakes { get; }
+
+    internal RefusalCounts Refusals { get; } = new();
+
+    /// <summary>For lines that a peer or a stranger can cause.</summary>
+    internal QuietLog Log { get; }
 
     internal Guid ProcessId { get; } = Guid.NewGuid();
 
@@ -78,11 +86,13 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
+            _plan = plan;
             var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
             changed.UnionWith(_plannedRelays.Where(r => plan.Relays.GetValueOrDefault(r.Key)?.IsSupersetOf(r.Value) != true).Select(r => r.Key));
             _plannedRelays = plan.Relays;
+            Handshakes.Plan(plan.Lanes.Select(l => (l.Remote ?? l.Knock)?.Address).OfType<IPAddress>());
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -102,9 +112,9 @@ public sealed class PortableTunnel : ITunnel
                 }
             }
 
-            Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
-            Match(_services, plan.Services, service => service.Address, service => new Acceptor(
-                service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Options.Log));
+            Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Log, Options.Time));
+            Match(_services, IsDraining ? [] : plan.Services, service => service.Address, service => new Acceptor(
+                service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Log, Options.Time));
         }
 
         OpenListeners();
@@ -141,7 +151,7 @@ public sealed class PortableTunnel : ITunnel
     {
         lock (_reconciling)
         {
-            if (_disposed != 0 || IsDraining)
+            if (_disposed != 0)
             {
                 return;
             }
@@ -173,6 +183,10 @@ public sealed class PortableTunnel : ITunnel
         lock (_reconciling)
         {
             _keepers.GetValueOrDefault((peer, link, channel))?.LaneEnded(reason);
+            foreach (var keeper in _keepers.Values.Where(k => k.Plan.Peer == peer))
+            {
+                keeper.Wake();
+            }
         }
 
         RaiseChanged(peer);
@@ -185,8 +199,11 @@ public sealed class PortableTunnel : ITunnel
 
     /// <inheritdoc cref="ITunnel.OpenAsync"/>
     public Task<TunnelStream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
-        IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
-        : Session(peer) is { } session ? session.OpenAsync(open, cancellationToken)
+        OpenAsync(peer, open, true, cancellationToken);
+
+    internal Task<TunnelStream> OpenAsync(string peer, StreamOpen open, bool waits, CancellationToken cancellationToken) =>
+        (IsDraining && !open.IsReserved) || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
+        : Session(peer) is { } session ? session.OpenAsync(open, waits, cancellationToken)
         : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 
     /// <summary>A peer opened a stream; in the session's lock.</summary>
@@ -256,6 +273,24 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
+    /// <inheritdoc/>
+    public TunnelUsage Usage => new(
+        Pool.Budget.Limit, Pool.Budget.Rented, Pool.Budget.Retained, Pool.Budget.Promised, Handshakes.Count,
+        Refusals.All(kind => kind switch
+        {
+            Refusal.OpenLimit => _sessions.Values.Sum(s => s.OpensRefused),
+            Refusal.Memory => Pool.Budget.Overflows,
+            _ => 0,
+        }));
+
+    private void MemoryFreed()
+    {
+        foreach (var session in _sessions.Values)
+        {
+            session.MemoryFreed();
+        }
+    }
+
     // ---- the end
 
     public async Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken)
@@ -268,11 +303,13 @@ public sealed class PortableTunnel : ITunnel
             {
                 InBackground(acceptor.CloseAsync());
             }
+
+            _services.Clear();
         }
 
         foreach (var session in _sessions.Values)
         {
-            session.Drain();
+            session.Drain(true);
         }
 
         while (Left() > 0 && Now < until)
@@ -283,7 +320,26 @@ public sealed class PortableTunnel : ITunnel
         return Left();
     }
 
+    public void Undrain()
+    {
+        lock (_reconciling)
+        {
+            IsDraining = false;
+            Reconcile(_plan);
+        }
+
+        foreach (var session in _sessions.Values)
+        {
+            session.Drain(false);
+        }
+    }
+
     private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+
+    public ImmutableArray<StreamGroup> Streams =>
+        [.. _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).SelectMany(s => s.Groups()), .. _ingress.Local()];
+
+    public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + _ingress.CutLocal();
 
     private void InBackground(Task task)
     {
@@ -306,12 +362,8 @@ public sealed class PortableTunnel : ITunnel
 
         await _retry.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
-        foreach (var session in _sessions.Values)
-        {
-            session.Dispose();
-        }
-
-        await Task.WhenAll(ends.Concat(_closing.Keys)).ConfigureAwait(false);
+        var goodbyes = _sessions.Values.Select(s => s.StopAsync()).ToArray();
+        await Task.WhenAll(ends.Concat(goodbyes).Concat(_closing.Keys)).ConfigureAwait(false);
         _changes.Writer.TryComplete();
         await _changeLoop.ConfigureAwait(false);
     }

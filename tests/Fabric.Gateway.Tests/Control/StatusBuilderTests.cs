@@ -32,6 +32,10 @@ public sealed class StatusBuilderTests
         Assert.Equal((now.Topology.Revision, "", 7u, 5UL, 6UL, 72_000.0), (status.TopologyRevision, status.TopologyError, status.Streams,
             status.StreamsTotal, status.StreamsRefused, status.CertificateExpiresInSeconds));
 
+        Assert.Equal((1000UL, 100UL, 20UL, 30UL, 4u), (status.Capacity.MemoryLimit, status.Capacity.MemoryUsed, status.Capacity.Retained,
+            status.Capacity.Promised, status.Capacity.Handshakes));
+        Assert.Equal(("handshake_address_limit", 9UL), Assert.Single(status.Capacity.Refusals) is var r ? (r.Kind, r.Count) : default);
+
         var link = Assert.Single(status.Links);
         Assert.Equal(
             ("dx", "interconnect", "virginia-1", "virginia", "up", "active", 12.5, 3, 15.5, 1500u, "up", ""),
@@ -51,6 +55,19 @@ public sealed class StatusBuilderTests
 
     [Fact]
     public void Draining_is_said_before_degraded() => Assert.Equal("draining", Build(Healthy() with { Draining = true, TopologyError = "bad" }).State);
+
+    [Fact]
+    public void Drained_link_says_who_drains_it_and_is_no_problem()
+    {
+        var status = Build(Healthy() with { DrainedLinks = [("virginia-1", "dx")] });
+        Assert.Equal(("active", "by paris-1", "ready"), (status.Links[0].Role, status.Links[0].Drained, status.State));
+
+        var now = Healthy();
+        var lane = new LaneStatus("dx", LaneState.Up, 1, null, null, 0) { PeerDrains = true };
+        var session = now.Tunnel.Sessions[0] with { ActiveLink = "vpn", Lanes = [lane] };
+        status = Build(now with { Tunnel = now.Tunnel with { Sessions = [session] } });
+        Assert.Equal(("drained", "by virginia-1"), (status.Links[0].Role, status.Links[0].Drained));
+    }
 
     [Theory]
     [InlineData(2, 1, "degraded")]
@@ -201,6 +218,7 @@ public sealed class StatusBuilderTests
             CertificateEnds = () => _time.GetUtcNow() + _certificate,
             StreamsTotal = () => 5,
             StreamsRefused = () => 6,
+            Usage = () => new TunnelUsage(1000, 100, 20, 30, 4, [new RefusalCount(Refusal.HandshakeAddressLimit, 9)]),
             OtherProblems = () => _other,
         },
         _time).Build(now);
