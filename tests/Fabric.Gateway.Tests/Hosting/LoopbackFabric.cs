@@ -14,7 +14,8 @@ namespace Fabric.Gateway.Tests.Hosting;
 
 /// <summary>
 /// Three whole gateways in this process: paris, where callers are, and virginia and factory, which export <c>web.shop</c>. They meet on
-/// the loopback by two links, <c>dx</c> and the dearer <c>internet</c>; factory has only the latter. Virginia may have a second gateway,
+/// the loopback by two links, <c>dx</c> and the dearer <c>internet</c>; factory has only the latter.
+/// Nobody relays: <see cref="RelayTests"/> have a fabric of their own. Virginia may have a second gateway,
 /// on both links.
 /// </summary>
 internal sealed class LoopbackFabric : IAsyncDisposable
@@ -152,12 +153,15 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         probes: { active: 200ms, idle: 200ms, misses: 5, holdDown: 1s }
         sites:
           - name: paris
+            relay: false
             serviceAddresses: 127.{{_range}}.0.0/16
             gateways: [ { name: paris-1, listen: [ 127.0.0.1 ], port: {{_ports[0]}}, dns: "127.0.0.1:{{_ports[1]}}", metrics: "127.0.0.1:{{_ports[2]}}", dashboard: off } ]
           - name: virginia
+            relay: false
             serviceAddresses: 127.{{_range + 1}}.0.0/16
             gateways: [ { name: virginia-1, listen: [ 127.0.0.1 ], port: {{_ports[3]}}, dns: "127.0.0.1:{{_ports[4]}}", metrics: "127.0.0.1:{{_ports[5]}}", dashboard: off }{{(_two ? $$""", { name: virginia-2, listen: [ 127.0.0.1 ], port: {{_ports[10]}}, dns: "127.0.0.1:{{_ports[11]}}", metrics: "127.0.0.1:{{_ports[12]}}", dashboard: off }""" : "")}} ]
           - name: factory
+            relay: false
             serviceAddresses: 127.{{_range + 2}}.0.0/16
             gateways: [ { name: factory-1, listen: [ 127.0.0.1 ], port: {{_ports[6]}}, dns: "127.0.0.1:{{_ports[7]}}", metrics: "127.0.0.1:{{_ports[8]}}", dashboard: off } ]
         links:
