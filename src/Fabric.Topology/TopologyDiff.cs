@@ -67,7 +67,7 @@ public static class TopologyDiff
         };
         foreach (Site site in topology.Sites)
         {
-            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses));
+            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses), ("relay", site.Relay ? "true" : "false"));
             foreach (SiteGateway gateway in site.Gateways)
             {
                 all[(2, "gateway", gateway.Name)] = new(

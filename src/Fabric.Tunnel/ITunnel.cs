@@ -82,10 +82,15 @@ public sealed record TunnelPlan
     public ImmutableArray<IPEndPoint> Listen { get; init; } = [];
     public ImmutableArray<LanePlan> Lanes { get; init; } = [];
     public ImmutableArray<ServiceListener> Services { get; init; } = [];
+
+    /// <summary>Gateways through which a peer may dial a lane to this one, by peer. What comes through another is refused.</summary>
+    public ImmutableDictionary<string, ImmutableHashSet<string>> Relays { get; init; } =
+        ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
 }
 
 /// <summary>
-/// One lane to keep up. <see cref="Remote"/> is where to dial; null when the peer dials.
+/// One lane to keep up. <see cref="Remote"/> is where to dial; null when the peer dials, or when it is dialled through
+/// <see cref="Relay"/>.
 /// A lane whose link and peer are not planned is refused.
 /// </summary>
 public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
@@ -98,6 +103,15 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     /// refuses it, from a dead network. Null when it cannot be reached.
     /// </summary>
     public IPEndPoint? Knock { get; init; }
+
+    /// <summary>
+    /// The gateway to dial through, whose session carries the lane as a stream; null for a lane of its own. The link is then
+    /// <see cref="RelayNames.Link"/> of it.
+    /// </summary>
+    public string? Relay { get; init; }
+
+    /// <summary>Whether this end dials.</summary>
+    public bool Dials => Remote is not null || Relay is not null;
 }
 
 /// <summary>A service address that applications connect to.</summary>
@@ -171,6 +185,9 @@ public abstract record EgressVerdict
     /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>
     public sealed record Handle(Func<Stream, Task> Handler) : EgressVerdict;
 
+    /// <summary>For <see cref="RelayNames.Ask"/>: the stream is joined to one to that gateway, over direct lanes; its bytes stay sealed.</summary>
+    public sealed record Relay(string Target) : EgressVerdict;
+
     public sealed record Refuse(StreamCode Code, string Reason) : EgressVerdict;
 }
 
@@ -233,7 +250,16 @@ public sealed record TunnelStatus(
     ImmutableArray<SessionStatus> Sessions,
     ImmutableArray<ListenerStatus> Listeners,
     int OpenStreams,
-    long BufferedBytes);
+    long BufferedBytes)
+{
+    /// <summary>What this gateway carries between others, by the gateway that asked for it.</summary>
+    public ImmutableArray<RelayedStatus> Relayed { get; init; } = [];
+}
+
+/// <param name="Peer">The gateway that asked.</param>
+/// <param name="Lanes">Carried now.</param>
+/// <param name="Bytes">Carried since the start, both ways.</param>
+public sealed record RelayedStatus(string Peer, int Lanes, long Bytes);
 
 /// <param name="ProbeKeyToPeer">Key (32 bytes) that the peer gave to sign probes sent to it; empty until its HELLO came.</param>
 /// <param name="ProbeKeyFromPeer">Key (32 bytes) that this gateway gave to the peer.</param>

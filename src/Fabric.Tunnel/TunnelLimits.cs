@@ -47,6 +47,10 @@ public sealed record TunnelLimits
     /// <summary>Handshakes under way at once of one gateway that has shown its certificate. At it, a new lane is refused. Default 32.</summary>
     public int MaxHandshakesPerPeer { get; init; } = 32;
 
+    /// <summary>Lanes between other gateways that this one carries at once. At it, asking for one more is refused with
+    /// <see cref="StreamCode.LimitReached"/>. Default 256.</summary>
+    public int MaxRelayed { get; init; } = 256;
+
     /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
     public int MaxConnections { get; init; } = 16_384;
 

@@ -16,6 +16,7 @@ public class DiffTests
         FabricTopology after = Samples.Accept(Samples.TwoSites
             .Replace("type: interconnect\n", "type: interconnect\n    cost: 20\n    mtu: 9000\n")
             .Replace("name: web", "name: api")
+            .Replace("name: paris\n", "name: paris\n    relay: false\n")
             .Replace("{ name: virginia-1 }", "{ name: virginia-1, dashboard: off }")
             .Replace("sites:\n", "probes: { misses: 5 }\nsites:\n")
             + "workloads:\n  - { name: shop, site: paris, addresses: [ 10.1.0.0/24 ] }\n");
@@ -23,6 +24,7 @@ public class DiffTests
         Assert.Equal(
             [
                 "~ mesh acme.example: misses: 3 → 5",
+                "~ site paris: relay: true → false",
                 "~ gateway virginia-1: dashboard: 127.0.0.1:8700 → off",
                 "~ link dx (paris-1, virginia-1): cost: 0 → 20; mtu: 1500 → 9000",
                 "+ service api.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
@@ -53,7 +55,7 @@ public class DiffTests
     /// <summary>A property of the model that the diff does not know would make a change invisible.</summary>
     [Theory]
     [InlineData(typeof(FabricTopology), 9)]
-    [InlineData(typeof(Site), 3)]
+    [InlineData(typeof(Site), 4)]
     [InlineData(typeof(SiteGateway), 8)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]

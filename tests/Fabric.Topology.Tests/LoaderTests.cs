@@ -139,6 +139,16 @@ public class LoaderTests
     }
 
     [Fact]
+    public void A_site_relays_unless_it_says_that_it_does_not()
+    {
+        Assert.All(Samples.Accept(Samples.TwoSites).Sites, s => Assert.True(s.Relay));
+        string Saying(string word) => Samples.TwoSites.Replace("name: paris\n", $"name: paris\n    relay: {word}\n");
+        Assert.Equal([false, true], Samples.Accept(Saying("false")).Sites.Select(s => s.Relay));
+        Diagnostic refused = Samples.Refuse(Saying("no"));
+        Assert.Equal((DiagnosticCodes.BadChoice, true), (refused.Code, refused.ToString().Contains("'no' is not one of true, false")));
+    }
+
+    [Fact]
     public void No_file_is_an_error() => Assert.Equal(DiagnosticCodes.MissingKey, Samples.Refuse().Code);
 
     [Fact]

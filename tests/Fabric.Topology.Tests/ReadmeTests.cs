@@ -75,6 +75,7 @@ public class ReadmeTests
         : schema["enum"] is { } words ? string.Join(", ",
             words.AsArray().Where(w => w!.GetValueKind() == JsonValueKind.String).Select(w => $"`{w}`"))
         : schema["const"] is { } only ? $"`{only}`"
+        : schema["type"]?.ToString() == "boolean" ? "`true`, `false`"
         : schema["minimum"] is { } minimum ? $"{minimum} to {schema["maximum"]}"
         : "text";
 

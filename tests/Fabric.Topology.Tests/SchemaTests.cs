@@ -78,6 +78,7 @@ public class SchemaTests
         "object" => node is MapNode,
         "array" => node is ListNode,
         "integer" => Number(node) is not null,
+        "boolean" => node is ScalarNode { Text: "true" or "false" },
         "string" => node is ScalarNode { Absent: false },
         _ => throw new InvalidOperationException($"the type {type} is not known to this test"),
     };

@@ -17,6 +17,7 @@ internal static class StatusScreen
         Header(console, status);
         Gateways(console, status, wide);
         Links(console, status, wide);
+        Relays(console, status);
         Services(console, status);
         Listeners(console, status, wide);
         Problems(console, status);
@@ -78,7 +79,7 @@ internal static class StatusScreen
         // What mirroring costs is worth a column where something is mirrored.
         var mirrored = !wide && s.Sites.Any(x => x.Gateways.Any(g => g.BytesMirrored > 0));
         var table = Columns(["SITE", "GATEWAY", "STATE", "LINK", "WHY", "CATALOG", "STREAMS", .. mirrored ? ["MIRRORED"] : Array.Empty<string>()],
-            wide ? ["SENT", "RECEIVED", "RESENT", "COPIED", "MIRRORED", "MOVES"] : []);
+            wide ? ["SENT", "RECEIVED", "RESENT", "COPIED", "MIRRORED", "RELAYED", "MOVES"] : []);
         foreach (var site in s.Sites)
         {
             foreach (var g in site.Gateways)
@@ -88,7 +89,7 @@ internal static class StatusScreen
                         : Units.Seconds(g.CatalogAgeSeconds),
                     $"{g.Streams}", .. mirrored ? [Units.Bytes(g.BytesMirrored)] : Array.Empty<string>()],
                     wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent),
-                        Units.Bytes(g.BytesCopied), Units.Bytes(g.BytesMirrored), $"{g.Moves}"]
+                        Units.Bytes(g.BytesCopied), Units.Bytes(g.BytesMirrored), Units.Bytes(g.RelayedBytes), $"{g.Moves}"]
                         : []);
             }
         }
@@ -107,6 +108,19 @@ internal static class StatusScreen
                 l.Score > 0 ? l.Score.ToString("0.0", CultureInfo.InvariantCulture) : "-", Text(Why(l))],
                 wide ? [Text(l.PeerSite), $"{l.Cost}", l.Mtu > 0 ? $"{l.Mtu}" : "-", Units.Seconds(l.SinceSeconds),
                     Units.Milliseconds(l.DetectedMs), Text(l.Lane), Text(l.Fault)] : []);
+        }
+
+        Show(console, table);
+    }
+
+    private static void Relays(IAnsiConsole console, Status s)
+    {
+        var table = Columns(["THROUGH", "PEER", "LANE", "ROLE", "RTT", "SCORE", "WHY"], []);
+        foreach (var r in s.Relays)
+        {
+            Row(table, [Text(r.Name), Text(r.Peer), State(r.Lane), Text(r.Role), Units.Milliseconds(r.RttMs),
+                r.Score > 0 ? r.Score.ToString("0.0", CultureInfo.InvariantCulture) : "-",
+                Text(string.Join("; ", new[] { r.Reason, r.LaneError }.Where(t => t.Length > 0)))], []);
         }
 
         Show(console, table);

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
 using Fabric.Gateway.Egress;
 using Fabric.Protocol.Proto;
+using Fabric.Routing.Paths;
 using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Catalog;
@@ -15,19 +16,34 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
     public static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(1);
 
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private Exports _current = new("", [], Draining: false);
+    private readonly NeighbourReport _neighbours = new();
+    private Exports _current = new("", [], Draining: false, []);
 
-    /// <summary>Computes the exports anew from the topology and the checks; wakes the watchers when they differ.</summary>
-    public void Refresh(FabricTopology topology, string site, bool draining)
+    /// <summary>
+    /// Computes the exports anew from the topology and the checks; wakes the watchers when they differ, or when a neighbour came or
+    /// went. Figures of neighbours that have moved wait for the next heartbeat: they make no message of their own. One caller at a time.
+    /// </summary>
+    /// <param name="topology">The running one.</param>
+    /// <param name="site">The own site.</param>
+    /// <param name="draining">No new streams are accepted.</param>
+    /// <param name="neighbours">Gateways that lanes can be carried to.</param>
+    public void Refresh(FabricTopology topology, string site, bool draining, IEnumerable<Routing.Paths.Neighbour>? neighbours = null)
     {
-        var next = new Exports(topology.Revision, Exported(topology, site), draining);
+        var urgent = _neighbours.Update(neighbours ?? []);
+        var next = new Exports(topology.Revision, Exported(topology, site), draining, _neighbours.Told);
         var current = Volatile.Read(ref _current);
-        if (next.Revision == current.Revision && next.Draining == current.Draining && next.Services.SequenceEqual(current.Services))
+        var same = next.Revision == current.Revision && next.Draining == current.Draining && next.Services.SequenceEqual(current.Services);
+        if (same && next.Neighbours == current.Neighbours)
         {
             return;
         }
 
         Volatile.Write(ref _current, next);
+        if (same && !urgent)
+        {
+            return;
+        }
+
         Interlocked.Exchange(ref _changed, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
@@ -85,6 +101,17 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
             return update;
         }
 
+        if (sent is null || sent.Neighbours != now.Neighbours)
+        {
+            update.Neighbours = new Neighbours();
+            update.Neighbours.Gateways.Add(now.Neighbours.Select(n => new Protocol.Proto.Neighbour
+            {
+                Gateway = n.Gateway,
+                RttUs = (uint)Math.Clamp(n.Rtt?.TotalMicroseconds ?? 0, 0, uint.MaxValue),
+                ScoreUs = (uint)Math.Clamp((n.Score ?? 0) * 1000, 0, uint.MaxValue),
+            }));
+        }
+
         var known = sent?.Services.ToHashSet() ?? [];
         update.Services.Add(now.Services.Where(s => !known.Contains(s)));
         if (sent is not null)
@@ -119,5 +146,5 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
         return services.ToImmutable();
     }
 
-    private sealed record Exports(string Revision, ImmutableArray<ExportedService> Services, bool Draining);
+    private sealed record Exports(string Revision, ImmutableArray<ExportedService> Services, bool Draining, ImmutableArray<Routing.Paths.Neighbour> Neighbours);
 }

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Catalog;
 
-/// <summary>What the gateways of other sites say of their exports.</summary>
+/// <summary>What other gateways say of their exports and neighbours.</summary>
 internal interface ICatalogs
 {
     /// <inheritdoc cref="CatalogWatcher.Of"/>
@@ -17,7 +17,7 @@ internal interface ICatalogs
 }
 
 /// <summary>
-/// Watches the catalogs of the gateways of other sites, each over a stream of its own session. What was heard stays until
+/// Watches the catalogs of other gateways, each over a stream of its own session. What was heard stays until
 /// something newer comes; its age says whether it may still be used.
 /// </summary>
 /// <param name="gateway">This gateway's name.</param>
@@ -99,7 +99,8 @@ internal sealed class CatalogWatcher(
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
                     wait = Backoff;
-                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained)
+                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained
+                        || update.Neighbours is not null)
                     {
                         changed(peer);
                     }

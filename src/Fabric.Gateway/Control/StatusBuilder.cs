@@ -34,6 +34,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         };
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
+        status.Relays.Add(now.Relays.Select(r => Relay(now, r)));
         status.Services.Add(now.Topology.Services.Select(s => Service(now, s)));
         status.Listeners.Add(now.Tunnel.Listeners.Select(l => new Protocol.Proto.ListenerStatus
         {
@@ -84,6 +85,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         var catalog = sources.Catalogs.Of(gateway.Name);
         var active = session?.ActiveLink ?? "";
         var counters = session?.Counters ?? default;
+        var carried = now.Tunnel.Relayed.FirstOrDefault(r => r.Peer == gateway.Name);
         return new GatewayStatus
         {
             Name = gateway.Name,
@@ -100,6 +102,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Moves = (ulong)counters.Moves,
             Suspicions = (ulong)counters.Suspicions,
             CopiesTo = session?.CopiesTo ?? "",
+            RelayedLanes = (uint)(carried?.Lanes ?? 0),
+            RelayedBytes = (ulong)(carried?.Bytes ?? 0),
         };
     }
 
@@ -139,6 +143,20 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             },
         };
     }
+
+    private static RelayStatus Relay(FabricSnapshot now, RelayView relay) => new()
+    {
+        Name = relay.Lane.Link,
+        Peer = relay.Peer,
+        Relay = relay.Relay,
+        Role = relay.Lane.State != LaneState.Up ? ""
+            : now.Tunnel.Sessions.Any(s => s.Peer == relay.Peer && s.ActiveLink == relay.Lane.Link) ? "active" : "standby",
+        Lane = Name(relay.Lane.State),
+        LaneError = relay.Lane.LastError ?? "",
+        RttMs = Round(relay.Rtt?.TotalMilliseconds ?? 0),
+        Score = Round(relay.Score ?? 0),
+        Reason = relay.Reason,
+    };
 
     /// <summary>The tunnel says what carries bytes now, routing what should: where they differ, the truth is the tunnel's.</summary>
     private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active, string drained) =>

@@ -38,6 +38,11 @@ internal sealed class EgressDecider(
             return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
         }
 
+        if (peer is not null && RelayNames.TargetOf(open) is { } target)
+        {
+            return new(Carry(now, peer, open, target));
+        }
+
         if (open.IsReserved)
         {
             return new(peer is not null && reserved(open.Service) is { } handler
@@ -53,14 +58,14 @@ internal sealed class EgressDecider(
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
         // A refusal was written when it was decided; what no endpoint took was never a session.
-        if (open.IsReserved
+        if ((open.IsReserved && RelayNames.TargetOf(open) is null)
             || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
         {
             return;
         }
 
         // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
-        var rule = snapshot() is { } now && SiteOf(now, peer) is { } site
+        var rule = !open.IsReserved && snapshot() is { } now && SiteOf(now, peer) is { } site
             && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
         audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
@@ -69,6 +74,18 @@ internal sealed class EgressDecider(
             BytesToClient = summary.BytesToClient,
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
         });
+    }
+
+    /// <summary>A lane of others: whether the own site carries it. Whom it may reach there, its own ends decide, stream by stream.</summary>
+    private EgressVerdict Carry(FabricSnapshot now, string peer, StreamOpen open, string target)
+    {
+        var refusal = now.Topology.Sites.FirstOrDefault(s => s.Name == now.Self.Site) is not { Relay: true }
+                ? (StreamCode.PolicyDenied, $"site {now.Self.Site} does not relay")
+            : now.Topology.FindGateway(target) is null || target == peer || target == now.Self.Name
+                ? (StreamCode.NoService, $"{target} is no gateway that {peer} could be relayed to")
+            : now.Draining ? (StreamCode.Draining, $"{now.Self.Name} is draining")
+            : default((StreamCode Code, string Reason)?);
+        return refusal is { } no ? Refuse(peer, open, no.Code, null, no.Reason) : new EgressVerdict.Relay(target);
     }
 
     private EgressVerdict Decide(FabricSnapshot now, string? peer, StreamOpen open)
@@ -119,7 +136,7 @@ internal sealed class EgressDecider(
         Verdict = verdict,
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
-        Service = $"{open.Service}:{open.Port}",
+        Service = open.IsReserved ? open.Service : $"{open.Service}:{open.Port}",
         Rule = rule,
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,

@@ -33,6 +33,9 @@ internal sealed record FabricSnapshot
     /// <summary>How links are used, by peer gateway.</summary>
     public ImmutableDictionary<string, PathDecision> Paths { get; init; } = ImmutableDictionary<string, PathDecision>.Empty;
 
+    /// <summary>Lanes through other gateways, up or not.</summary>
+    public ImmutableArray<RelayView> Relays { get; init; } = [];
+
     /// <summary>Where new connections go, by service and port.</summary>
     public ImmutableDictionary<(string Service, int Port), SiteChoice> Choices { get; init; } =
         ImmutableDictionary<(string, int), SiteChoice>.Empty;

@@ -30,8 +30,10 @@ internal sealed class GatewayPlan
             probes.Add(new ProbeTarget(peer.Name, link.Name, local, port, mtu));
         }
 
+        Relays = RelaysOf(topology, self);
         Tunnel = new TunnelPlan
         {
+            Relays = Relays.Where(r => !DialsThroughRelay(self.Name, r.Key)).ToImmutableDictionary(),
             Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
             Lanes = lanes.ToImmutable(),
             Services =
@@ -41,18 +43,35 @@ internal sealed class GatewayPlan
             ],
         };
         Probes = probes.ToImmutable();
-        Peers = lanes.Select(l => l.Peer).ToImmutableHashSet(StringComparer.Ordinal);
+        Peers = lanes.Select(l => l.Peer).Concat(Relays.Keys).ToImmutableHashSet(StringComparer.Ordinal);
         RemotePeers = Peers.Where(p => gateways[p].Site != self.Site).ToImmutableHashSet(StringComparer.Ordinal);
     }
 
     public TunnelPlan Tunnel { get; }
     public ImmutableArray<ProbeTarget> Probes { get; }
 
-    /// <summary>Gateways that some link reaches.</summary>
+    /// <summary>Gateways that some link reaches, or a relay.</summary>
     public ImmutableHashSet<string> Peers { get; }
 
     /// <summary>Those of other sites: they export what this site does not know.</summary>
     public ImmutableHashSet<string> RemotePeers { get; }
+
+    /// <summary>Gateways that may carry lanes to one of another site: those with a link to both, whose site relays. By that one's name.</summary>
+    public ImmutableDictionary<string, ImmutableHashSet<string>> Relays { get; }
+
+    /// <summary>Of two gateways, the one whose name sorts first chooses the relay and dials: one lane, and not two.</summary>
+    public static bool DialsThroughRelay(string self, string peer) => string.CompareOrdinal(self, peer) < 0;
+
+    private static ImmutableDictionary<string, ImmutableHashSet<string>> RelaysOf(FabricTopology topology, SiteGateway self)
+    {
+        var linked = topology.Links.SelectMany(l => new[] { (l.A.Gateway, l.B), (l.B.Gateway, l.A) })
+            .ToLookup(l => l.Gateway, l => l.Item2.Gateway, StringComparer.Ordinal);
+        var relays = topology.Sites.Where(s => s.Relay).SelectMany(s => s.Gateways).Select(g => g.Name)
+            .Where(r => linked[r].Contains(self.Name, StringComparer.Ordinal)).ToImmutableHashSet(StringComparer.Ordinal);
+        return topology.Sites.Where(s => s.Name != self.Site).SelectMany(s => s.Gateways).Select(g => g.Name)
+            .Select(peer => KeyValuePair.Create(peer, relays.Intersect(linked[peer]).Remove(peer)))
+            .Where(r => !r.Value.IsEmpty).ToImmutableDictionary(StringComparer.Ordinal);
+    }
 
     /// <summary>
     /// Whether this end dials the lane. On a vpn link both ends could; on an interconnect, the end that can be reached waits.

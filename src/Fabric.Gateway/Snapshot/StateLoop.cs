@@ -42,6 +42,7 @@ internal sealed class StateLoop : IDisposable
     private readonly SortedDictionary<string, PathChoice> _choices = new(StringComparer.Ordinal);
     private readonly Dictionary<string, PathDecision> _told = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LinkPaths> _paths = new(StringComparer.Ordinal);
+    private readonly RelayPaths _relays;
     private FabricTopology? _next;
     private FabricSnapshot? _current;
     private string _topologyError = "";
@@ -54,6 +55,7 @@ internal sealed class StateLoop : IDisposable
     public StateLoop(StateParts parts, TimeProvider time, ILogger log)
     {
         (_parts, _time, _log) = (parts, time, log);
+        _relays = new RelayPaths(parts.Gateway, parts.Catalogs, time, log);
         _start = time.GetTimestamp();
         // Not the thread pool: when it is busy, a failover would wait for it.
         _thread = new Thread(Run) { Name = "fabric-state", IsBackground = true };
@@ -160,12 +162,13 @@ internal sealed class StateLoop : IDisposable
         FollowSessions(tunnel);
         var links = _parts.Prober.Snapshot();
         var paths = ChoosePaths(now, links, tunnel);
-        _parts.Publisher.Refresh(now.Topology, now.Self.Site, _draining);
+        _parts.Publisher.Refresh(now.Topology, now.Self.Site, _draining, _relays.Offered(now, _draining));
         var choices = RankSites(now, paths);
         Volatile.Write(ref _current, now with
         {
             Links = links,
             Paths = paths,
+            Relays = _relays.View(tunnel),
             Choices = choices,
             Zone = Zone(now, choices),
             Tunnel = tunnel,
@@ -207,10 +210,11 @@ internal sealed class StateLoop : IDisposable
         // Before the tunnel: it listens on service addresses, which have to be local by then.
         _parts.ServiceRange(now.ServiceRange);
         _parts.Overlay?.Reconcile(now.Topology);
-        _parts.Tunnel.Reconcile(plan.Tunnel);
+        _relays.Reconcile(plan);
+        _parts.Tunnel.Reconcile(_relays.Tunnel);
         _parts.Prober.Reconcile(plan.Probes);
         _parts.Health.Reconcile(now.Topology, now.Self.Site);
-        _parts.Catalogs.Reconcile(plan.RemotePeers);
+        _parts.Catalogs.Reconcile(plan.Peers);
         foreach (var gone in _choices.Keys.Where(p => !plan.Peers.Contains(p)).ToList())
         {
             _choices.Remove(gone);
@@ -239,12 +243,19 @@ internal sealed class StateLoop : IDisposable
     {
         var paths = ImmutableDictionary.CreateBuilder<string, PathDecision>(StringComparer.Ordinal);
         var asked = new Dictionary<string, List<PathCandidate>>(StringComparer.Ordinal);
+        ImmutableArray<LaneStatus> LanesTo(string peer) => tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
+        var direct = _choices.Keys.ToDictionary(
+            p => p, p => links.Where(l => l.Peer == p).Select(l => Candidate(now, l, LanesTo(p))).ToList(), StringComparer.Ordinal);
+        if (_relays.Decide(direct, tunnel, Now))
+        {
+            _parts.Tunnel.Reconcile(_relays.Tunnel);
+        }
+
         foreach (var (peer, choice) in _choices)
         {
-            var lanes = tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
-            var candidates = links.Where(l => l.Peer == peer).Select(l => Candidate(now, l, lanes)).ToList();
+            var candidates = direct[peer].Concat(_relays.Links(peer, LanesTo(peer))).ToList();
             var decision = choice.Decide(candidates, Now);
-            paths[peer] = decision;
+            paths[peer] = decision.Active is null ? decision with { Reason = decision.Reason + _relays.WhyNot(peer) } : decision;
             asked[peer] = candidates;
         }
 
@@ -289,10 +300,24 @@ internal sealed class StateLoop : IDisposable
         if (told?.Active != decision.Active)
         {
             Log.PathChanged(_log, peer, decision.Active ?? "no link", decision.Reason);
+            TellRelay(peer, told?.Active, decision);
             foreach (var link in candidates)
             {
                 _parts.Prober.SetActive(peer, link.Link, link.Link == decision.Active);
             }
+        }
+    }
+
+    private void TellRelay(string peer, string? before, PathDecision decision)
+    {
+        if (before is not null && RelayNames.RelayOf(before) is { } left)
+        {
+            Log.RelayLeft(_log, peer, left, decision.Reason);
+        }
+
+        if (decision.Active is not null && RelayNames.RelayOf(decision.Active) is { } taken)
+        {
+            Log.RelayTaken(_log, peer, taken, decision.Reason);
         }
     }
 

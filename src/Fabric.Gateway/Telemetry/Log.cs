@@ -53,6 +53,15 @@ internal static partial class Log
     [LoggerMessage(305, LogLevel.Debug, "Introduction to {Peer} over link {Link} failed: {Reason}")]
     public static partial void NotIntroduced(ILogger log, string peer, string link, string reason);
 
+    [LoggerMessage(306, LogLevel.Information, "A lane to {Peer} is kept through {Relay}: {Reason}")]
+    public static partial void RelayChosen(ILogger log, string peer, string relay, string reason);
+
+    [LoggerMessage(307, LogLevel.Warning, "Streams to {Peer} run through gateway {Relay}: {Reason}")]
+    public static partial void RelayTaken(ILogger log, string peer, string relay, string reason);
+
+    [LoggerMessage(308, LogLevel.Information, "Streams to {Peer} run no longer through gateway {Relay}: {Reason}")]
+    public static partial void RelayLeft(ILogger log, string peer, string relay, string reason);
+
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 

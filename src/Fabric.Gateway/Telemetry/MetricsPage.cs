@@ -66,6 +66,17 @@ internal sealed class MetricsPage
         page.Head("fabric_peer_moves_total", "counter", "Streams moved from one link to another.");
         page.Each(peers, p => p.Gateway.Moves, "fabric_peer_moves_total", p => PeerLabels(p.Site, p.Gateway.Name));
 
+        page.Head("fabric_peer_relayed_lanes", "gauge", "Lanes to others that this gateway carries for the peer now.");
+        page.Each(peers, p => p.Gateway.RelayedLanes, "fabric_peer_relayed_lanes", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_relayed_bytes_total", "counter", "Bytes carried for the peer to and from others.");
+        page.Each(peers, p => p.Gateway.RelayedBytes, "fabric_peer_relayed_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_relay_active", "gauge", "1 when streams to the peer run through that other gateway, 0 while a lane stands by.");
+        page.Each(status.Relays.Where(r => r.Role.Length > 0), r => r.Role == "active" ? 1 : 0, "fabric_relay_active",
+            r => [("peer", r.Peer), ("relay", r.Relay)]);
+        page.Head("fabric_relay_rtt_seconds", "gauge", "Round-trip time of both legs together.");
+        page.Each(status.Relays.Where(r => r.Role.Length > 0), r => r.RttMs / 1000, "fabric_relay_rtt_seconds",
+            r => [("peer", r.Peer), ("relay", r.Relay)]);
+
         var exports = status.Services.SelectMany(s => s.Sites.Select(x => (Service: s.Name, Site: x))).ToList();
         page.Head("fabric_service_healthy_endpoints", "gauge", "Endpoints that answer, as the exporting site sees them.");
         page.Each(exports, e => e.Site.Healthy, "fabric_service_healthy_endpoints",

@@ -22,6 +22,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         Up,
         Suspect,
+        Relayed,
         Unprobed,
         Recovering,
         Drained,
@@ -83,7 +84,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         {
             // The active link is gone: leave at once. Nothing was active: begin with the best.
             var gone = ranked.Where(r => r.Link.Link == _active).Select(r => (Ranked?)r).FirstOrDefault();
-            _activeReason = gone is { } g ? $"{WhyNot(g)}; {Lowest(best, usable)}" : Lowest(best, usable);
+            _activeReason = gone is { } g && (best.Tier != Tier.Relayed || g.Link.Relayed) ? $"{WhyNot(g)}; {Lowest(best, ranked)}" : Lowest(best, ranked);
             _challenger = null;
             return best;
         }
@@ -92,7 +93,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         {
             _challenger = null;
             _activeReason = best.Link.Link == active.Link.Link
-                ? Lowest(active, usable)
+                ? Lowest(active, ranked)
                 : $"stays: {Name(best)} is not better than {Name(active)} by {Share} and {Number(options.BetterByMs)} ms";
             return active;
         }
@@ -105,9 +106,16 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
+        if (active.Tier == Tier.Relayed && best.Tier == Tier.Suspect)
+        {
+            _challenger = null;
+            _activeReason = $"stays: {Name(active)} works, and {best.Link.Link} {Weak(best)}";
+            return active;
+        }
+
         if (best.Tier < active.Tier && active.Tier > Tier.Suspect)
         {
-            _activeReason = $"{Lowest(best, usable)}; {active.Link.Link} {Weak(active)}";
+            _activeReason = $"{Lowest(best, ranked)}; {active.Link.Link} {Weak(active)}";
             _challenger = null;
             return best;
         }
@@ -116,14 +124,14 @@ public sealed class PathChoice(PathChoiceOptions options)
         if (best.Link.Cost < active.Link.Cost && best.Tier == Tier.Up)
         {
             _challenger = null;
-            _activeReason = $"{Lowest(best, usable)}; lower cost than {active.Link.Link}";
+            _activeReason = $"{Lowest(best, ranked)}; lower cost than {active.Link.Link}";
             return best;
         }
 
-        return Challenge(best, active, usable, now);
+        return Challenge(best, active, ranked, now);
     }
 
-    private Ranked Challenge(Ranked best, Ranked active, ImmutableArray<Ranked> usable, TimeSpan now)
+    private Ranked Challenge(Ranked best, Ranked active, ImmutableArray<Ranked> ranked, TimeSpan now)
     {
         if (_challenger != best.Link.Link)
         {
@@ -141,7 +149,7 @@ public sealed class PathChoice(PathChoiceOptions options)
 
         _challenger = null;
         _damping.Fell(now);
-        _activeReason = $"{Lowest(best, usable)}; better for {Seconds(options.BetterFor)}";
+        _activeReason = $"{Lowest(best, ranked)}; better for {Seconds(options.BetterFor)}";
         return best;
     }
 
@@ -153,26 +161,33 @@ public sealed class PathChoice(PathChoiceOptions options)
         LinkState.Down when !link.Recovering => Tier.Down,
         _ when !link.HasLane => Tier.NoLane,
         _ when link.Drained is not null => Tier.Drained,
+        _ when link.Relayed => Tier.Relayed,
         LinkState.Up => Tier.Up,
         LinkState.Suspect => Tier.Suspect,
         LinkState.Unknown => Tier.Unprobed,
         _ => Tier.Recovering,
     };
 
-    private static string Lowest(Ranked best, ImmutableArray<Ranked> usable)
+    private static string Lowest(Ranked best, ImmutableArray<Ranked> ranked)
     {
-        var others = usable.Where(r => r.Link.Link != best.Link.Link && r.Tier == best.Tier).ToArray();
+        var others = ranked.Where(r => r.Link.Link != best.Link.Link && r.Tier == best.Tier).ToArray();
         return best.Tier switch
         {
             Tier.Up when others.Length == 0 => "only link up",
+            Tier.Relayed => $"{Without(ranked)}; {best.Link.Link} {Weak(best)}",
             Tier.Up => $"lowest score {Ms(best.Score)}; {string.Join(", ", others.Select(Name))}",
             Tier.Drained => $"no other link is left; {best.Link.Link} {Weak(best)}",
             _ => $"no link is up; {best.Link.Link} {Weak(best)}",
         };
     }
 
+    /// <summary>Why no declared link is used.</summary>
+    private static string Without(ImmutableArray<Ranked> ranked) => ranked.Where(r => !r.Link.Relayed).ToArray() is { Length: > 0 } links
+        ? string.Join("; ", links.Select(l => l.Tier < Tier.NoLane ? $"{l.Link.Link} {Weak(l)}" : WhyNot(l))) : "no link is declared";
+
     private static string Weak(Ranked link) => link.Tier switch
     {
+        Tier.Relayed => $"leads there in {Ms(link.Score)}: {link.Link.StateReason}",
         Tier.Suspect => $"is suspect: {link.Link.StateReason}",
         Tier.Drained => $"is drained {link.Link.Drained}",
         Tier.Unprobed => "has a lane, and no probe was answered yet",

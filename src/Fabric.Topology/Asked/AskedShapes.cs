@@ -44,6 +44,8 @@ internal static class AskedShapes
         .With("serviceAddresses", Scalars.ServiceRange, (s, v) => s.ServiceAddresses = v,
             "Range that this site's service addresses come from. Local to the site: others may use the same.",
             @default: "a /16 in 127.64.0.0/10 derived from the name")
+        .With("relay", Scalars.Flag, (s, v) => s.Relay = v,
+            "Whether its gateways carry lanes between others that have no link to each other left. They see ciphertext.", @default: "true")
         .With("gateways", new ListShape<AskedGateway>(Gateway, 1, MaxPerObject), (s, v) => s.Gateways = v.Value,
             "The gateways at the site's edge.", required: true);
 

@@ -31,6 +31,7 @@ internal sealed class AskedSite
 {
     public Located<string>? Name { get; set; }
     public Located<IPNetwork>? ServiceAddresses { get; set; }
+    public Located<bool>? Relay { get; set; }
     public ImmutableArray<Located<AskedGateway>> Gateways { get; set; } = [];
 }
 

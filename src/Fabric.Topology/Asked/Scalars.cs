@@ -155,6 +155,14 @@ internal static partial class Scalars
                 hint?.StartsWith("did", StringComparison.Ordinal) == true ? hint : null);
         });
 
+    public static ScalarShape<bool> Flag { get; } = new(
+        DiagnosticCodes.BadChoice, new JsonObject { ["type"] = "boolean" }, text => text switch
+        {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Bad<bool>("is not one of true, false"),
+        });
+
     private static Parsed<TimeSpan> ParseDuration(string text, int minMs, int maxMs)
     {
         if (!DurationRegex().IsMatch(text))

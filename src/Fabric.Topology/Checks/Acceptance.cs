@@ -46,6 +46,7 @@ internal static class Acceptance
         {
             Name = name,
             ServiceAddresses = asked.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(name),
+            Relay = asked.Relay?.Value ?? true,
             Gateways = [.. asked.Gateways.Select(g => Accept(name, g.Value))],
         };
     }

@@ -44,6 +44,9 @@ public sealed record Site
     /// derived from the site's name. Local to the site: two sites may use the same range.</summary>
     public required IPNetwork ServiceAddresses { get; init; }
 
+    /// <summary>Whether its gateways carry lanes between gateways that have no link to each other. They see ciphertext. Default true.</summary>
+    public bool Relay { get; init; } = true;
+
     public ImmutableArray<SiteGateway> Gateways { get; init; } = [];
 }
 

@@ -254,19 +254,18 @@ internal sealed class PeerCore(
     public SessionStatus Status(ImmutableArray<LaneStatus> planned, Func<LaneCore, IPEndPoint?> remote)
     {
         var session = Session;
-        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
-            ? p with
-            {
-                State = LaneState.Up,
-                Epoch = lane.Epoch,
-                Remote = remote(lane),
-                LastError = null,
-                Streams = lane == session.Active ? session.ServiceStreams : 0,
-                RoundTrip = lane.Timing.Smoothed,
-                PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
-                PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
-            }
-            : p);
+        LaneStatus Up(LaneCore lane) => new(
+            lane.Link, LaneState.Up, lane.Epoch, remote(lane), null, lane == session!.Active ? session.ServiceStreams : 0)
+        {
+            Channel = lane.Channel,
+            RoundTrip = lane.Timing.Smoothed,
+            PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
+            PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
+        };
+
+        // Those that a relay handed over are nobody's plan by name.
+        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane ? Up(lane) : p)
+            .Concat(session?.Lanes.Where(l => planned.All(p => p.Link != l.Link)).Select(Up) ?? []);
         return new SessionStatus(
             peer, _site, session is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
             Counters, _keyToPeer, keyFromPeer)

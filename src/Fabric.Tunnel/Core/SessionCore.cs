@@ -272,6 +272,12 @@ internal sealed partial class SessionCore(
             return;
         }
 
+        if (stream.Request.IsRelay && Active is not { IsRelayed: false })
+        {
+            stream.Reset(StreamCode.NoLane, "no direct lane between the two is up, and a relay never runs through a relay", now);
+            return;
+        }
+
         Deciding++;
         stream.IsDeciding = true;
         Driver.OpenRequested(stream);

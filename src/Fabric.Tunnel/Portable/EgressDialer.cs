@@ -4,7 +4,7 @@ using System.Net.Sockets;
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>Serves streams that peers open: asks <see cref="IEgress"/>, dials, joins.</summary>
-internal sealed class EgressDialer(PortableTunnel tunnel)
+internal sealed class EgressDialer(PortableTunnel tunnel, RelayDesk relays)
 {
     private static readonly TimeSpan _handlerLinger = TimeSpan.FromSeconds(5);
 
@@ -18,9 +18,15 @@ internal sealed class EgressDialer(PortableTunnel tunnel)
         Exception? failed = null;
         try
         {
-            var verdict = await Egress.DecideAsync(stream.Peer, stream.Request, tunnel.Stopping).ConfigureAwait(false);
+            var verdict = await DecideAsync(stream).ConfigureAwait(false);
             switch (verdict)
             {
+                case null:
+                    await relays.AcceptAsync(stream).ConfigureAwait(false);
+                    break;
+                case EgressVerdict.Relay relay:
+                    await relays.CarryAsync(stream, relay.Target).ConfigureAwait(false);
+                    break;
                 case EgressVerdict.Refuse refuse:
                     stream.Reset(refuse.Code, refuse.Reason);
                     break;
@@ -56,6 +62,10 @@ internal sealed class EgressDialer(PortableTunnel tunnel)
             stream.Request.Service, stream.Peer, endpoint, stream.Code, failed?.Message ?? stream.Reason,
             stream.BytesRead, stream.BytesWritten, tunnel.Now - began)));
     }
+
+    /// <summary>Null: a relay hands over a lane, which the plan decides on and nobody else.</summary>
+    private async ValueTask<EgressVerdict?> DecideAsync(TunnelStream stream) => RelayNames.OriginOf(stream.Request) is not null ? null
+        : await Egress.DecideAsync(stream.Peer, stream.Request, tunnel.Stopping).ConfigureAwait(false);
 
     /// <summary>Dials the endpoints in order. Null when none answered, or the stream ended meanwhile.</summary>
     public async Task<(Socket? Socket, IPEndPoint? Endpoint)> DialAsync(StreamOpen open, EgressVerdict.Dial dial, TunnelStream? stream)

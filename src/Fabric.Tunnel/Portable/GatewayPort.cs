@@ -19,36 +19,61 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         using var place = tunnel.Handshakes.TryEnter(remote.Address, tunnel.Now, out var why);
         if (place is null)
         {
-            tunnel.Refusals.Add(why);
             Sockets.Abort(socket);
-            throw new IOException($"{remote} closed: " + why switch
-            {
-                Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
-                Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
-                _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
-            });
+            throw Closed(remote.ToString(), why);
         }
 
-        var transport = new LaneTransport(socket);
+        Sockets.PrepareLane(socket, 0, 0);
+        await ServeAsync(new LaneTransport(socket), place, null, null).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// A stream that a relay hands over is a connection for a lane alone. The relay says who sent it; that gateway's certificate has
+    /// to say the same.
+    /// </summary>
+    public async Task ServeRelayedAsync(TunnelStream stream, string origin)
+    {
+        using var place = tunnel.Handshakes.TryEnter(stream.Peer, tunnel.Now, out var why) ?? throw Closed(stream.Peer, why);
+        await ServeAsync(new LaneTransport(stream), place, stream.Peer, origin).ConfigureAwait(false);
+    }
+
+    private IOException Closed(string from, Refusal why)
+    {
+        tunnel.Refusals.Add(why);
+        return new IOException($"{from} closed: " + why switch
+        {
+            Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
+            Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
+            _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
+        });
+    }
+
+    private async Task ServeAsync(LaneTransport transport, HandshakeGate.Place place, string? relay, string? origin)
+    {
+        var from = relay is null ? $"{transport.Remote}" : $"{origin} through {relay}";
         SslStream? tls = null;
         try
         {
-            (tls, var peer, var lane) = await ShakeHandsAsync(transport, remote, place).ConfigureAwait(false);
+            (tls, var peer, var lane) = await ShakeHandsAsync(transport, from, place, relay, origin).ConfigureAwait(false);
             var protocol = tls.NegotiatedApplicationProtocol.ToString();
             if (lane is not null)
             {
                 place.Dispose();
-                tunnel.Handshakes.Met(remote.Address);
+                if (transport.Remote is { } remote)
+                {
+                    tunnel.Handshakes.Met(remote.Address);
+                }
+
                 await lane.RunAsync(tunnel.Session(peer!.Value.Gateway)!).ConfigureAwait(false);
             }
             else if (tunnel.Options.Protocols.TryGetValue(protocol, out var handler))
             {
-                await handler(new ProtocolConnection(tls, protocol, peer, remote)).ConfigureAwait(false);
+                await handler(new ProtocolConnection(tls, protocol, peer, transport.Remote!)).ConfigureAwait(false);
             }
             else
             {
                 tunnel.Refusals.Add(Refusal.HandshakeFailed);
-                throw new AuthenticationException($"{remote} asked for no protocol that is spoken here");
+                throw new AuthenticationException($"{from} asked for no protocol that is spoken here");
             }
         }
         finally
@@ -64,7 +89,7 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
 
     /// <summary>TLS, and HELLO when it is a lane, within the time for both. The connection is closed when either fails.</summary>
     private async Task<(SslStream Tls, GatewayId? Peer, PortableLane? Lane)> ShakeHandsAsync(
-        LaneTransport transport, IPEndPoint remote, HandshakeGate.Place place)
+        LaneTransport transport, string from, HandshakeGate.Place place, string? relay, string? origin)
     {
         var allowed = tunnel.Options.Limits.HandshakeTimeout;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(tunnel.Stopping);
@@ -73,19 +98,22 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         SslStream? tls = null;
         try
         {
-            Sockets.PrepareLane(transport.Socket, 0, 0);
-            (tls, var peer) = await MutualTls.AcceptAsync(
-                transport, tunnel.Options.Identity, tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), limit.Token)
-                .ConfigureAwait(false);
+            var protocols = relay is null ? tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol) : [MutualTls.LaneProtocol];
+            (tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, limit.Token).ConfigureAwait(false);
+            if (origin is not null && peer?.Gateway != origin)
+            {
+                throw new AuthenticationException($"the certificate is that of {peer?.Gateway ?? "nobody"}");
+            }
+
             var lane = tls.NegotiatedApplicationProtocol.ToString() == MutualTls.LaneProtocol
-                ? await GreetAsync(transport, tls, peer, place, limit.Token).ConfigureAwait(false) : null;
+                ? await GreetAsync(transport, tls, peer, place, relay, limit.Token).ConfigureAwait(false) : null;
             return (tls, peer, lane);
         }
         catch (Exception error) when (limit.IsCancellationRequested && !tunnel.Stopping.IsCancellationRequested)
         {
             tunnel.Refusals.Add(Refusal.HandshakeTimeout);
             var what = tls is not null ? "it sent no HELLO" : transport.BytesReceived == 0 ? "it sent nothing" : "its TLS handshake did not end";
-            throw new IOException($"{remote} closed after {allowed.TotalSeconds:0.#} s: {what}", error);
+            throw new IOException($"{from} closed after {allowed.TotalSeconds:0.#} s: {what}", error);
         }
         catch (Exception error)
         {
@@ -94,12 +122,13 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
                 tunnel.Refusals.Add(Refusal.HandshakeFailed);
             }
 
-            throw new IOException($"{remote} closed: {error.Message}", error);
+            throw new IOException($"{from} closed: {error.Message}", error);
         }
     }
 
     private async Task<PortableLane> GreetAsync(
-        LaneTransport transport, SslStream tls, GatewayId? peer, HandshakeGate.Place place, CancellationToken cancellationToken)
+        LaneTransport transport, SslStream tls, GatewayId? peer, HandshakeGate.Place place, string? relay,
+        CancellationToken cancellationToken)
     {
         if (peer is not { } id)
         {
@@ -117,7 +146,9 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
 
             var hello = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
             transport.Obey(tunnel.Options.Faults, id.Gateway, hello.Link);
-            var session = tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.Session(id.Gateway) : null;
+            // A lane is called after the way that it came, or it is none.
+            var session = RelayNames.RelayOf(hello.Link) == relay && tunnel.IsPlanned(id.Gateway, hello.Link)
+                ? tunnel.SessionWith(id.Gateway) : null;
             if (session is null)
             {
                 throw new LaneRefusedException(Refusal.LaneRefused, StreamCode.PolicyDenied,

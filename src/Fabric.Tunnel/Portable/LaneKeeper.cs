@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using Fabric.Identity;
@@ -27,8 +28,8 @@ internal sealed class LaneKeeper
         _session = session;
         Plan = plan;
         Channel = channel;
-        _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
-        _loop = plan.Remote is not null ? Task.Run(DialLoopAsync)
+        _state = plan.Dials ? LaneState.Dialling : LaneState.Down;
+        _loop = plan.Dials ? Task.Run(DialLoopAsync)
             : plan.Knock is not null && channel == 0 ? Task.Run(KnockLoopAsync) : Task.CompletedTask;
     }
 
@@ -144,20 +145,18 @@ internal sealed class LaneKeeper
     /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
     private async Task DialAsync()
     {
-        var remote = Plan.Remote!;
         PortableLane? lane = null;
         using (var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
         using (StartTimer(limit))
         {
             await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
             await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
-            var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            var transport = new LaneTransport(socket);
+            LaneTransport? transport = null;
             try
             {
-                Sockets.PrepareLane(socket, Channel, Plan.MaxSegment);
+                transport = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : ConnectAsync(Plan.Remote!, limit.Token))
+                    .ConfigureAwait(false);
                 transport.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
-                await socket.ConnectAsync(remote, limit.Token).ConfigureAwait(false);
                 _accepted = true;
                 var (tls, peer) = await MutualTls.ConnectAsync(
                     transport, _tunnel.Options.Identity, MutualTls.LaneProtocol, Plan.Peer, limit.Token).ConfigureAwait(false);
@@ -165,7 +164,7 @@ internal sealed class LaneKeeper
             }
             catch
             {
-                await transport.DisposeAsync().ConfigureAwait(false);
+                await (transport?.DisposeAsync() ?? ValueTask.CompletedTask).ConfigureAwait(false);
                 throw;
             }
             finally
@@ -180,6 +179,25 @@ internal sealed class LaneKeeper
         _error = lane.EndReason;
         _state = LaneState.Down;
     }
+
+    private async Task<LaneTransport> ConnectAsync(IPEndPoint remote, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            Sockets.PrepareLane(socket, Channel, Plan.MaxSegment);
+            await socket.ConnectAsync(remote, cancellationToken).ConfigureAwait(false);
+            return new LaneTransport(socket);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<LaneTransport> ThroughAsync(string relay, CancellationToken cancellationToken) => new(await _tunnel.OpenAsync(
+        relay, new StreamOpen(RelayNames.Ask(Plan.Peer), 0, _tunnel.Options.Identity.Id.ToString()), cancellationToken).ConfigureAwait(false));
 
     private async Task<PortableLane> GreetAsync(PortableLane lane, GatewayId peer, CancellationToken cancellationToken)
     {

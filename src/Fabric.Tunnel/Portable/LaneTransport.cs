@@ -1,12 +1,14 @@
+using System.Net;
 using System.Net.Sockets;
 
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>
-/// What lies between TLS and the socket of a lane: many TLS records leave in one send and arrive in one receive, and a link
-/// that is cut by <see cref="ILinkFaults"/> holds its bytes here. One reader and one writer at a time.
+/// What lies between TLS and the bytes of a lane, which are a socket's, or a stream's through a relay: many TLS records leave
+/// in one send and arrive in one receive, and a link that is cut by <see cref="ILinkFaults"/> holds its bytes here. One reader and
+/// one writer at a time.
 /// </summary>
-internal sealed class LaneTransport(Socket socket) : Stream
+internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 {
     private const int Size = 128 * 1024;
 
@@ -17,12 +19,26 @@ internal sealed class LaneTransport(Socket socket) : Stream
     private int _outEnd;
     private long _sendProgress;
     private volatile bool _isSending;
+    private bool _abandoned;
     private ILinkFaults? _faults;
     private string _peer = "";
     private string _link = "";
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Socket Socket => socket;
+    /// <summary>Over a connected socket, which it owns.</summary>
+    public LaneTransport(Socket socket)
+        : this(new NetworkStream(socket, ownsSocket: true), socket)
+    {
+    }
+
+    /// <summary>Through a relay.</summary>
+    public LaneTransport(TunnelStream stream)
+        : this(stream, null)
+    {
+    }
+
+    /// <summary>Where a socket leads; null through a relay.</summary>
+    public IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
 
     /// <summary>Bytes that came from the socket.</summary>
     public long BytesReceived { get; private set; }
@@ -49,7 +65,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
     {
         if (_inStart == _inEnd)
         {
-            var received = await socket.ReceiveAsync(_in, SocketFlags.None, cancellationToken).ConfigureAwait(false);
+            var received = await inner.ReadAsync(_in, cancellationToken).ConfigureAwait(false);
             if (_faults is not null)
             {
                 await PassAsync(LinkFault.CutIn, cancellationToken).ConfigureAwait(false);
@@ -89,11 +105,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
             await PassAsync(LinkFault.CutOut, cancellationToken).ConfigureAwait(false);
         }
 
-        for (var sent = 0; sent < _outEnd;)
-        {
-            sent += await socket.SendAsync(_out.AsMemory(sent, _outEnd - sent), SocketFlags.None, cancellationToken).ConfigureAwait(false);
-        }
-
+        await inner.WriteAsync(_out.AsMemory(0, _outEnd), cancellationToken).ConfigureAwait(false);
         _outEnd = 0;
         _isSending = false;
         Volatile.Write(ref _sendProgress, _sendProgress + 1);
@@ -113,9 +125,22 @@ internal sealed class LaneTransport(Socket socket) : Stream
         }
     }
 
+    /// <summary>Nothing more will be sent; what the peer sends can still be read.</summary>
+    public void CompleteSending()
+    {
+        socket?.Shutdown(SocketShutdown.Send);
+        (inner as TunnelStream)?.CompleteWrites();
+    }
+
     /// <summary>The close will drop what was not sent yet.</summary>
     public void Abandon()
     {
+        _abandoned = true;
+        if (socket is null)
+        {
+            return;
+        }
+
         try
         {
             socket.LingerState = new LingerOption(true, 0);
@@ -143,7 +168,13 @@ internal sealed class LaneTransport(Socket socket) : Stream
                 faults.Changed -= OnChanged;
             }
 
-            socket.Dispose();
+            if (inner is TunnelStream stream && !_abandoned)
+            {
+                // A stream that is closed without it is reset, and its last words are lost.
+                stream.CompleteWrites();
+            }
+
+            inner.Dispose();
         }
 
         base.Dispose(disposing);

@@ -31,7 +31,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
 
     public LaneCore? Core { get; private set; }
 
-    public IPEndPoint? Remote { get; } = transport.Socket.RemoteEndPoint as IPEndPoint;
+    public IPEndPoint? Remote { get; } = transport.Remote;
 
     /// <summary>Ends with the connection.</summary>
     public Task Closed => _closed.Task;
@@ -155,7 +155,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
 
         try
         {
-            transport.Socket.Shutdown(SocketShutdown.Send);
+            transport.CompleteSending();
             while (await transport.ReadAsync(_slab!.Bytes, _stop.Token).ConfigureAwait(false) > 0)
             {
                 // Not even decrypted.

@@ -28,8 +28,10 @@ public sealed class PortableTunnel : ITunnel
     private readonly GatewayPort _port;
     private readonly EgressDialer _egress;
     private readonly ServiceServer _ingress;
+    private readonly RelayDesk _relays;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
     private TunnelPlan _plan = new();
+    private ImmutableDictionary<string, ImmutableHashSet<string>> _plannedRelays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -42,7 +44,8 @@ public sealed class PortableTunnel : ITunnel
         Log = new QuietLog(options.Log, options.Time);
         Pool.Budget.Freed = () => ThreadPool.UnsafeQueueUserWorkItem(static t => t.MemoryFreed(), this, preferLocal: false);
         _port = new GatewayPort(this);
-        _egress = new EgressDialer(this);
+        _relays = new RelayDesk(this, _port);
+        _egress = new EgressDialer(this, _relays);
         _ingress = new ServiceServer(this, _egress);
         _changeLoop = Task.Run(TellChangesAsync);
         _retry = options.Time.CreateTimer(static s => ((PortableTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
@@ -88,6 +91,8 @@ public sealed class PortableTunnel : ITunnel
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
             Handshakes.Plan(plan.Lanes.Select(l => (l.Remote ?? l.Knock)?.Address).OfType<IPAddress>());
+            changed.UnionWith(_plannedRelays.Where(r => plan.Relays.GetValueOrDefault(r.Key)?.IsSupersetOf(r.Value) != true).Select(r => r.Key));
+            _plannedRelays = plan.Relays;
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -102,7 +107,7 @@ public sealed class PortableTunnel : ITunnel
             {
                 if (!_keepers.ContainsKey(key))
                 {
-                    _keepers[key] = new LaneKeeper(this, _sessions.GetOrAdd(lane.Peer, peer => new PeerSession(this, peer)), lane, key.Channel);
+                    _keepers[key] = new LaneKeeper(this, SessionWith(lane.Peer), lane, key.Channel);
                     changed.Add(key.Peer);
                 }
             }
@@ -120,8 +125,8 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
-    /// <summary>The lanes of one link: one that all streams share, and those for bulk.</summary>
-    private IEnumerable<int> Channels(LanePlan lane) => Enumerable.Range(0, 1 + Options.Limits.BulkLanes);
+    /// <summary>The lanes of one link: one that all streams share, and those for bulk; through a relay they would share a stream's fate and window.</summary>
+    private IEnumerable<int> Channels(LanePlan lane) => Enumerable.Range(0, lane.Relay is null ? 1 + Options.Limits.BulkLanes : 1);
 
     private void Match<TKey>(
         Dictionary<TKey, Acceptor> open, ImmutableArray<TKey> wanted, Func<TKey, IPEndPoint> address, Func<TKey, Acceptor> create)
@@ -159,9 +164,13 @@ public sealed class PortableTunnel : ITunnel
     }
 
     public void SetPaths(string peer, LinkPaths paths) =>
-        _sessions.GetOrAdd(peer, name => new PeerSession(this, name)).SetPaths(paths);
+        SessionWith(peer).SetPaths(paths);
 
-    internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link));
+    internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link))
+        || (RelayNames.RelayOf(link) is { } relay && _plannedRelays.GetValueOrDefault(peer)?.Contains(relay) == true);
+
+    /// <summary>The session with a peer that is planned; begins with its first lane.</summary>
+    internal PeerSession SessionWith(string peer) => _sessions.GetOrAdd(peer, name => new PeerSession(this, name));
 
     internal PeerSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
 
@@ -260,7 +269,7 @@ public sealed class PortableTunnel : ITunnel
             }
 
             var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
-            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented);
+            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented) { Relayed = _relays.Status };
         }
     }
 

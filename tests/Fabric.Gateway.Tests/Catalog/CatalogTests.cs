@@ -5,6 +5,7 @@ using Fabric.Gateway.Egress;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
 using Fabric.Topology.Model;
+using Neighbour = Fabric.Routing.Paths.Neighbour;
 
 namespace Fabric.Gateway.Tests.Catalog;
 
@@ -123,6 +124,52 @@ public sealed class CatalogTests : IAsyncLifetime
 
         Assert.Empty((await NextAsync()).Services);
         Assert.Equal(topology.Revision, _watch.Current.TopologyRevision);
+    }
+
+    [Fact]
+    public async Task Neighbour_that_comes_or_goes_is_told_at_once_and_its_figures_with_the_heartbeat()
+    {
+        var topology = Exporting("web");
+        void Refresh(params Neighbour[] neighbours) => _publisher.Refresh(topology, "virginia", draining: false, neighbours);
+        Refresh(new Neighbour("paris-1", TimeSpan.FromMilliseconds(10), 12.5));
+        var told = Assert.Single((await NextAsync()).Neighbours.Gateways);
+        Assert.Equal(("paris-1", 10_000u, 12_500u), (told.Gateway, told.RttUs, told.ScoreUs));
+
+        var next = _watch.MoveNextAsync().AsTask();
+        Refresh(new Neighbour("paris-1", TimeSpan.FromMilliseconds(20), 22.5));
+        Assert.False(next.IsCompleted);
+        _time.Advance(CatalogPublisher.Heartbeat);
+        Assert.True(await next.WaitAsync(Wait.Limit));
+        Assert.Equal(20_000u, Assert.Single(_watch.Current.Neighbours.Gateways).RttUs);
+
+        next = _watch.MoveNextAsync().AsTask();
+        Refresh(new Neighbour("paris-1", TimeSpan.FromMilliseconds(20.1), 22.4));
+        Assert.False(next.IsCompleted);
+        _time.Advance(CatalogPublisher.Heartbeat);
+        Assert.True(await next.WaitAsync(Wait.Limit));
+        Assert.Null(_watch.Current.Neighbours);
+
+        next = _watch.MoveNextAsync().AsTask();
+        Refresh();
+        Assert.True(await next.WaitAsync(Wait.Limit));
+        Assert.Empty(_watch.Current.Neighbours!.Gateways);
+    }
+
+    [Fact]
+    public void Peer_catalog_keeps_neighbours_until_others_are_told()
+    {
+        var first = Update(1, full: true, []);
+        first.Neighbours = new Neighbours { Gateways = { new Fabric.Protocol.Proto.Neighbour { Gateway = "paris-1", RttUs = 10_500 } } };
+        var one = PeerCatalog.Apply(null, first, 0);
+        Assert.Equal(new Neighbour("paris-1", TimeSpan.FromMilliseconds(10.5), null), Assert.Single(one.Neighbours).Value);
+        Assert.Same(one.Neighbours, PeerCatalog.Apply(one, Update(2, full: false, []), 0).Neighbours);
+        Assert.Empty(PeerCatalog.Apply(one, Update(9, full: true, []), 0).Neighbours);
+        var none = Update(2, full: false, []);
+        none.Neighbours = new Neighbours();
+        Assert.Empty(PeerCatalog.Apply(one, none, 0).Neighbours);
+
+        none.Neighbours.Gateways.Add(Enumerable.Range(0, PeerCatalog.MaxNeighbours + 1).Select(i => new Fabric.Protocol.Proto.Neighbour { Gateway = $"g{i}" }));
+        Assert.Throws<InvalidDataException>(() => PeerCatalog.Apply(one, none, 0));
     }
 
     [Fact]

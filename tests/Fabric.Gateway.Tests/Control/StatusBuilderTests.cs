@@ -138,6 +138,36 @@ public sealed class StatusBuilderTests
         Assert.Equal(name, Build(Healthy()).Links.Single().Fault);
     }
 
+    [Fact]
+    public void Lanes_through_others_and_those_that_are_carried_are_shown()
+    {
+        var lane = new LaneStatus("via:oslo-1", LaneState.Up, 4, null, null, 0);
+        var down = new LaneStatus("via:rome-1", LaneState.Down, 0, null, "refused", 0);
+        var healthy = Healthy();
+        var status = Build(healthy with
+        {
+            Relays =
+            [
+                new RelayView("virginia-1", "oslo-1", lane, TimeSpan.FromMilliseconds(30), 31.5, "only relay"),
+                new RelayView("virginia-1", "rome-1", down, null, null, "kept until its successor is up"),
+            ],
+            Tunnel = healthy.Tunnel with { Relayed = [new RelayedStatus("virginia-1", 2, 1000)] },
+        });
+
+        Assert.Equal(("via:oslo-1", "virginia-1", "oslo-1", "standby", "up", 30, 31.5, "only relay"),
+            status.Relays[0] is var r ? (r.Name, r.Peer, r.Relay, r.Role, r.Lane, r.RttMs, r.Score, r.Reason) : default);
+        Assert.Equal(("", "down", "refused"), status.Relays[1] is var d ? (d.Role, d.Lane, d.LaneError) : default);
+        Assert.Equal((2u, 1000ul), status.Sites[1].Gateways[0] is var g ? (g.RelayedLanes, g.RelayedBytes) : default);
+        Assert.Equal("ready", status.State);
+
+        var session = healthy.Tunnel.Sessions[0] with { ActiveLink = "via:oslo-1" };
+        Assert.Equal("active", Build(healthy with
+        {
+            Relays = [new RelayView("virginia-1", "oslo-1", lane, null, null, "only relay")],
+            Tunnel = healthy.Tunnel with { Sessions = [session] },
+        }).Relays[0].Role);
+    }
+
     private FabricSnapshot Healthy()
     {
         var session = Samples.Session("virginia-1", "virginia", streams: 7, activeLink: "dx") with

@@ -75,6 +75,44 @@ public sealed class EgressDeciderTests : IAsyncLifetime
         Assert.Equal([first[1], first[0]], await DialAsync());
     }
 
+    [Theory]
+    [InlineData("virginia-1", "is no gateway that paris-1 could be relayed to")]
+    [InlineData("paris-1", "is no gateway that paris-1 could be relayed to")]
+    [InlineData("nowhere-1", "is no gateway that paris-1 could be relayed to")]
+    public async Task Lane_is_carried_to_another_gateway_of_the_topology_only(string target, string reason)
+    {
+        var refusal = Assert.IsType<EgressVerdict.Refuse>(await _egress.DecideAsync("paris-1", Ask(target), default));
+        Assert.Equal((StreamCode.NoService, $"{target} {reason}"), (refusal.Code, refusal.Reason));
+    }
+
+    [Fact]
+    public async Task Lane_is_carried_where_the_site_relays_and_is_audited()
+    {
+        Use(Samples.TwoSites.Replace("links:", "  - { name: oslo, gateways: [ { name: oslo-1 } ] }\nlinks:", StringComparison.Ordinal));
+        Assert.Equal(new EgressVerdict.Relay("oslo-1"), await _egress.DecideAsync("paris-1", Ask("oslo-1"), default));
+        _egress.Ended("paris-1", Ask("oslo-1"), new StreamSummary("", "paris-1", null, StreamCode.Ok, "", 11, 12, TimeSpan.FromSeconds(1)));
+
+        Use(Samples.TwoSites.Replace("links:", "  - { name: oslo, gateways: [ { name: oslo-1 } ] }\nlinks:", StringComparison.Ordinal)
+            .Replace("name: virginia\n", "name: virginia\n    relay: false\n", StringComparison.Ordinal));
+        var refusal = Assert.IsType<EgressVerdict.Refuse>(await _egress.DecideAsync("paris-1", Ask("oslo-1"), default));
+        Assert.Equal((StreamCode.PolicyDenied, "site virginia does not relay"), (refusal.Code, refusal.Reason));
+
+        await _audit.DisposeAsync();
+        var entries = AuditLines.Read(_folder["audit.log"]);
+        Assert.Equal(["allow", "deny"], entries.Select(e => e["verdict"]));
+        Assert.All(entries, e => Assert.Equal(("fabric.relay/oslo-1", "paris-1"), (e["service"], e["assertedBy"])));
+        Assert.Equal("11", entries[0]["bytesToEndpoint"]);
+    }
+
+    [Theory]
+    [InlineData("fabric.relay/")]
+    [InlineData("fabric.relay/Oslo 1")]
+    public async Task Relay_to_what_is_no_name_is_not_served(string service) =>
+        Assert.Equal(StreamCode.NoService, Assert.IsType<EgressVerdict.Refuse>(
+            await _egress.DecideAsync("paris-1", new StreamOpen(service, 0, ""), default)).Code);
+
+    private static StreamOpen Ask(string target) => new(RelayNames.Ask(target), 0, "spiffe://acme.example/site/paris/gateway/paris-1");
+
     [Fact]
     public async Task Caller_that_no_policy_allows_is_refused_and_audited()
     {

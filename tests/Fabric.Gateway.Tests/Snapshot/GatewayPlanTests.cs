@@ -100,8 +100,32 @@ public sealed class GatewayPlanTests
 
         Assert.Equal(["factory-1", "paris-2", "virginia-1"], plan.Peers.Order());
         Assert.Equal(["factory-1", "virginia-1"], plan.RemotePeers.Order());
-        Assert.Empty(Plan(ThreeSites, "paris-2").RemotePeers);
+        Assert.Empty(Plan(ThreeSites.Replace("name: paris\n", "name: paris\n    relay: false\n", StringComparison.Ordinal), "paris-2").RemotePeers);
     }
+
+    [Fact]
+    public void Relays_to_a_gateway_of_another_site_are_those_with_a_link_to_both_whose_site_relays()
+    {
+        Assert.Equal(["factory-1: virginia-1", "virginia-1: factory-1"], Relays(ThreeSites, "paris-1"));
+        Assert.Equal(["factory-1: paris-1", "virginia-1: paris-1"], Relays(ThreeSites, "paris-2"));
+        Assert.Equal(["factory-1: paris-1", "paris-1: factory-1", "paris-2: paris-1"], Relays(ThreeSites, "virginia-1"));
+        Assert.Equal(["virginia-1: factory-1"], Relays(ThreeSites.Replace("name: virginia\n", "name: virginia\n    relay: false\n", StringComparison.Ordinal), "paris-1"));
+        Assert.Empty(Relays(Samples.TwoSites, "paris-1"));
+    }
+
+    [Fact]
+    public void Lanes_through_relays_are_accepted_from_those_that_dial_and_no_others()
+    {
+        var factory = Plan(ThreeSites, "factory-1");
+        Assert.Empty(factory.Tunnel.Relays);
+        Assert.True(GatewayPlan.DialsThroughRelay("factory-1", "paris-2"));
+        var paris = Plan(ThreeSites, "paris-2");
+        Assert.Equal(["paris-1"], paris.Tunnel.Relays["factory-1"]);
+        Assert.DoesNotContain("virginia-1", paris.Tunnel.Relays.Keys);
+        Assert.DoesNotContain(paris.Tunnel.Lanes, l => l.Peer != "paris-1");
+    }
+
+    private static IEnumerable<string> Relays(string text, string gateway) => Plan(text, gateway).Relays.Select(r => $"{r.Key}: {string.Join(" ", r.Value.Order())}").Order();
 
     [Fact]
     public void Every_port_of_every_service_has_a_listener_at_its_address_and_the_gateway_at_its_own()

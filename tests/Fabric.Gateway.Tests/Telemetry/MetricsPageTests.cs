@@ -38,8 +38,13 @@ public sealed class MetricsPageTests
             new SiteStatus
             {
                 Name = "virginia",
-                Gateways = { new GatewayStatus { Name = "virginia-1", State = "connected", BytesSent = 1, BytesReceived = 2, BytesResent = 3, Moves = 4 } },
+                Gateways = { new GatewayStatus { Name = "virginia-1", State = "connected", BytesSent = 1, BytesReceived = 2, BytesResent = 3, Moves = 4, RelayedLanes = 5, RelayedBytes = 6 } },
             },
+        },
+        Relays =
+        {
+            new RelayStatus { Name = "via:oslo-1", Relay = "oslo-1", Peer = "virginia-1", Role = "active", RttMs = 30 },
+            new RelayStatus { Name = "via:rome-1", Relay = "rome-1", Peer = "virginia-1" },
         },
         Services = { new ServiceStatus { Name = "web.shop", Sites = { new ServiceSiteStatus { Site = "virginia", Endpoints = 3, Healthy = 2 } } } },
     };
@@ -65,6 +70,10 @@ public sealed class MetricsPageTests
             [1000, 100, 20, 30], new[] { "limit", "used", "retained", "promised" }.Select(n => page[$"fabric_memory_{n}_bytes{{}}"]));
         Assert.Equal(
             (2, 8, 0), (page["fabric_handshakes{}"], page["fabric_turned_away_total{kind=flood}"], page["fabric_turned_away_total{kind=memory}"]));
+        Assert.Equal((5, 6), (page["fabric_peer_relayed_lanes{peer=virginia-1,peer_site=virginia}"],
+            page["fabric_peer_relayed_bytes_total{peer=virginia-1,peer_site=virginia}"]));
+        Assert.Equal((1, 0.03), (page["fabric_relay_active{peer=virginia-1,relay=oslo-1}"], page["fabric_relay_rtt_seconds{peer=virginia-1,relay=oslo-1}"]));
+        Assert.DoesNotContain(page.Samples, s => s.Key.Contains("relay=rome-1", StringComparison.Ordinal));
         Assert.Equal(2, page["fabric_service_healthy_endpoints{service=web.shop,site=virginia}"]);
     }
 
