@@ -35,6 +35,9 @@ public interface ITunnel : IAsyncDisposable
     /// <summary>What is observed now; a copy.</summary>
     TunnelStatus Status { get; }
 
+    /// <summary>What memory is used now, and what was turned away so far; a copy.</summary>
+    TunnelUsage Usage { get; }
+
     /// <summary>
     /// Accepts no new connections nor streams, tells the peers, and waits until those that live have ended, at most
     /// <paramref name="limit"/>. Returns how many were left. It stays so until <see cref="Undrain"/>.
@@ -95,6 +98,9 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     /// refuses it, from a dead network. Null when it cannot be reached.
     /// </summary>
     public IPEndPoint? Knock { get; init; }
+
+    /// <summary>Where the peer is, when the plan knows: a place for its handshakes is kept that strangers cannot take.</summary>
+    public IPAddress? From { get; init; }
 }
 
 /// <summary>A service address that applications connect to.</summary>

@@ -26,6 +26,7 @@ internal sealed class GatewayPlan
             {
                 Knock = dials ? null : port,
                 MaxSegment = link.Kind == LinkKind.Vpn ? OverlayMtu.SegmentSize(mtu, remote!.AddressFamily) : 0,
+                From = remote,
             });
             probes.Add(new ProbeTarget(peer.Name, link.Name, local, port, mtu));
         }

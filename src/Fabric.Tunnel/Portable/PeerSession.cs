@@ -13,6 +13,7 @@ internal sealed class PeerSession : ISessionDriver
     private readonly ITimer _timer;
     private readonly PeerCore _core;
     private readonly HashSet<TunnelStream> _opening = [];
+    private PeerPenalty _penalty;
     private TimeSpan _armed = TimeSpan.MaxValue;
 
     public PeerSession(PortableTunnel tunnel, string peer)
@@ -35,6 +36,27 @@ internal sealed class PeerSession : ISessionDriver
 
     // ---- lanes
 
+    /// <summary>Why the peer may not have a lane now; empty when it may.</summary>
+    public string Penalty
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _penalty.Refusal(Now);
+            }
+        }
+    }
+
+    /// <summary>The peer broke the protocol on a lane, which is then ended.</summary>
+    public void Broke(string reason)
+    {
+        lock (Gate)
+        {
+            _penalty.Broke(reason, Now);
+        }
+    }
+
     /// <inheritdoc cref="PeerCore.NewHello"/>
     public HelloFrame NewHello(string link, int channel)
     {
@@ -50,6 +72,12 @@ internal sealed class PeerSession : ISessionDriver
         HelloFrame? hello;
         lock (Gate)
         {
+            reason = _penalty.Refusal(Now);
+            if (reason.Length > 0)
+            {
+                return null;
+            }
+
             _core.Drain(_tunnel.IsDraining);
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
             if (hello is null)
@@ -166,6 +194,27 @@ internal sealed class PeerSession : ISessionDriver
             {
                 _opening.Remove(stream);
             }
+        }
+    }
+
+    /// <inheritdoc cref="PeerCore.OpensRefused"/>
+    public long OpensRefused
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _core.OpensRefused;
+            }
+        }
+    }
+
+    /// <summary>Memory was freed since a session found none.</summary>
+    public void MemoryFreed()
+    {
+        lock (Gate)
+        {
+            _core.Session?.MemoryFreed();
         }
     }
 
