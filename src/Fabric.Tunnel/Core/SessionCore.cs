@@ -364,18 +364,6 @@ internal sealed partial class SessionCore(
         }
     }
 
-    /// <summary>Resets the streams of services; the peer hears of each. Returns how many.</summary>
-    public int Cut(StreamCode code, string reason, TimeSpan now)
-    {
-        var streams = _streams.Values.Where(s => !s.Request.IsReserved && !s.IsReset).ToArray();
-        foreach (var stream in streams)
-        {
-            stream.Reset(code, reason, now);
-        }
-
-        return streams.Length;
-    }
-
     /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>
     public void Abort(StreamCode code, string reason, TimeSpan now)
     {
