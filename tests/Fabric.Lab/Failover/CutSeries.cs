@@ -102,13 +102,16 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         return falls.Any(f => f is null) ? (double?)null : falls.Max(f => Ms(cut.At, f!.At));
     })];
 
-    /// <summary>What happened at the cut whose pause is nearest to the median, in order, as lines.</summary>
+    /// <summary>What happened at the cut whose pause is nearest to the median, and at the worst one, in order, as lines.</summary>
     public IEnumerable<string> Timeline(string service)
     {
         var pauses = WorstPauses(service);
         var median = Figures.Percentile(pauses, 50);
         var typical = Enumerable.Range(0, pauses.Count).MinBy(i => Math.Abs(pauses[i] - median));
-        return [$"timeline of a typical cut ({service}, pause {Figures.Number(pauses[typical])} ms):", .. Lines(service, typical)];
+        var worst = Enumerable.Range(0, pauses.Count).MaxBy(i => pauses[i]);
+        return [
+            $"a typical cut ({service}, pause {Figures.Number(pauses[typical])} ms):", .. Lines(service, typical),
+            $"the worst cut ({service}, pause {Figures.Number(pauses[worst])} ms):", .. Lines(service, worst)];
     }
 
     private IEnumerable<string> Lines(string service, int index)
@@ -124,8 +127,11 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         if (late.Length > 0)
         {
             lines.Add((late.Min(m => m.Message.SentAt), "the first message that is late was sent"));
-            lines.Add((late.Min(m => m.Message.ReceivedAt), "its echo, or another late one, is the first to come"));
+            lines.Add((late.Min(m => m.Message.ReceivedAt), "the first late echo came"));
             lines.Add((late.Max(m => m.Message.ReceivedAt), $"the last late echo of {late.Length} came"));
+            var latest = late.MaxBy(m => m.Late).Message;
+            lines.Add((latest.SentAt, $"the message that was latest was sent, on connection {latest.Connection}"));
+            lines.Add((latest.ReceivedAt, "its echo came"));
         }
 
         return lines.OrderBy(l => l.At).Select(l => $"  {Ms(cut.At, l.At),8:0.0} ms  {l.What}");
