@@ -184,7 +184,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
         var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId));
-        var egress = new EgressDecider(() => _loop.Current, health, _audit, Reserved, _time, _log);
+        var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new PortableTunnel(new TunnelOptions
         {
@@ -223,7 +223,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Health = health,
                 Publisher = publisher,
                 Catalogs = catalogs,
-                Addresses = new ServiceAddressBook(_state),
+                Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
                 Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),

@@ -5,6 +5,22 @@ using Fabric.Protocol.Probes;
 
 namespace Fabric.Gateway.Probing;
 
+/// <summary>What the snapshot's writer asks of probing.</summary>
+public interface IProber
+{
+    /// <inheritdoc cref="Prober.Reconcile"/>
+    void Reconcile(ImmutableArray<ProbeTarget> targets);
+
+    /// <inheritdoc cref="Prober.SetActive"/>
+    void SetActive(string peer, string link, bool active);
+
+    /// <inheritdoc cref="Prober.SetKeys"/>
+    void SetKeys(string peer, ImmutableArray<byte> toPeer, ImmutableArray<byte> fromPeer);
+
+    /// <inheritdoc cref="Prober.Snapshot"/>
+    ImmutableArray<LinkHealthSnapshot> Snapshot();
+}
+
 /// <summary>
 /// Probes links over UDP and judges them, on one thread of its own: a saturated thread pool was measured to delay timers by
 /// 14 ms and answers by 200, which reads as a dead link. All members are safe to call from any thread.
@@ -13,7 +29,7 @@ namespace Fabric.Gateway.Probing;
 /// The thread waits for a packet or for what is due next; reads all that has come, before it judges what is overdue; sends what is
 /// due. The lock is held for one step of that, and never while <see cref="Changed"/> is raised.
 /// </remarks>
-public sealed class Prober : IDisposable
+public sealed class Prober : IProber, IDisposable
 {
     /// <summary>Longest wait of the thread, when nothing is due.</summary>
     private static readonly TimeSpan Idle = TimeSpan.FromSeconds(1);

@@ -222,11 +222,11 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
-    internal TimeSpan Jitter(TimeSpan most)
+    internal double Jitter()
     {
         lock (Options.Random)
         {
-            return most * Options.Random.NextDouble();
+            return Options.Random.NextDouble();
         }
     }
 
