@@ -19,8 +19,8 @@ public sealed record Cut(long At, int Link, bool Out, bool Both);
 /// link heals after a second, and takes its rest while others are cut.
 /// <para>
 /// The <b>pause</b> of a connection at a cut is the longest time by which an echo came later than that connection's median round
-/// trip, among messages that were on their way at the cut or were sent from it until the next one. Of the 50 connections, many
-/// have nothing on their way in so short a time, and see none. What a user means is the connection that was hit: so the pause of a
+/// trip, among messages that were on their way at the cut or were sent in the second for which the link was dark. Of the 50
+/// connections, many have nothing on their way in so short a time, and see none. What a user means is the connection that was hit: so the pause of a
 /// cut is that of the worst connection, and percentiles are over cuts. Over all pairs of connection and cut they are much smaller;
 /// they are printed too.
 /// </para>
@@ -174,13 +174,12 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         }
     }
 
-    /// <summary>Messages that the cut may have hit: on their way at it, or sent until the next.</summary>
+    /// <summary>Messages that the cut may have hit: on their way at it, or sent while the link was dark.</summary>
     private IEnumerable<Echo> Hit(string service, int index)
     {
-        var (from, to) = (_cuts[index].At, index + 1 < _cuts.Count ? _cuts[index + 1].At : long.MaxValue);
-        return Messages[service].Where(m => m.SentAt < to && (m.ReceivedAt > from || m.ReceivedAt == 0)
-            // One that was on its way at the next cut belongs to that one.
-            && !(m.ReceivedAt > to && m.SentAt > from));
+        var from = _cuts[index].At;
+        var to = from + (long)(Dark.TotalSeconds * Stopwatch.Frequency);
+        return Messages[service].Where(m => m.SentAt < to && (m.ReceivedAt > from || m.ReceivedAt == 0));
     }
 
     private Dictionary<int, double> Baselines(string service) => Messages[service].GroupBy(m => m.Connection)
