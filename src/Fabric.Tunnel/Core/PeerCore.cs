@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Protocol.Tunnel;
@@ -27,6 +26,7 @@ internal sealed class PeerCore(
     private uint _generation = 1;
     private uint _lastEpoch;
     private SessionCounters _before;
+    private long _opensRefused;
     private string _site = "";
     private bool _draining;
     private bool _stopped;
@@ -38,7 +38,7 @@ internal sealed class PeerCore(
     public Mistake Planted { get; init; }
 
     /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => WithGeneration(process, _generation);
+    private Guid Local => SessionIds.WithGeneration(process, _generation);
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
     public HelloFrame NewHello(string link, int channel, TimeSpan now)
@@ -116,7 +116,7 @@ internal sealed class PeerCore(
             return "this side gave the session up while the lane was dialled";
         }
 
-        return Session is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
+        return Session is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
             ? "the lane belongs to a session that the peer gave up" : "";
     }
 
@@ -205,6 +205,7 @@ internal sealed class PeerCore(
 
         session.Abort(code, reason, now);
         _before += session.Counters;
+        _opensRefused += session.OpensRefused;
         _lastEpoch = Math.Max(_lastEpoch, session.LastEpoch);
         Session = null;
     }
@@ -214,6 +215,9 @@ internal sealed class PeerCore(
 
     /// <summary>Of all sessions of this process with the peer.</summary>
     public SessionCounters Counters => Session is { } session ? _before + session.Counters : _before;
+
+    /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
+    public long OpensRefused => _opensRefused + (Session?.OpensRefused ?? 0);
 
     /// <param name="planned">The lanes that should be; those that are replace them.</param>
     /// <param name="remote">Where a lane's connection goes.</param>
@@ -232,43 +236,10 @@ internal sealed class PeerCore(
             }
             : p);
         return new SessionStatus(
-            peer, _site, session is null ? Guid.Empty : Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
+            peer, _site, session is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
             Counters, _keyToPeer, keyFromPeer)
         {
             CopiesTo = session is { IsSuspecting: true } ? session.Second?.Link : null,
         };
-    }
-
-    // ---- session ids: 12 bytes of the process, then the generation
-
-    private static Guid WithGeneration(Guid process, uint generation)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        process.TryWriteBytes(bytes, bigEndian: true, out _);
-        BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
-        return new Guid(bytes, bigEndian: true);
-    }
-
-    private static uint Generation(Guid session)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        session.TryWriteBytes(bytes, bigEndian: true, out _);
-        return BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
-    }
-
-    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
-
-    /// <summary>One id that both ends derive from theirs, for logs.</summary>
-    private static Guid Common(Guid a, Guid b)
-    {
-        Span<byte> bytes = stackalloc byte[32];
-        a.TryWriteBytes(bytes, bigEndian: true, out _);
-        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
-        for (var i = 0; i < 16; i++)
-        {
-            bytes[i] ^= bytes[16 + i];
-        }
-
-        return new Guid(bytes[..16], bigEndian: true);
     }
 }

@@ -63,6 +63,8 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
         }
     }
 
+    public TunnelUsage Usage => TunnelUsage.None;
+
     /// <summary>Streams are opened by <see cref="SimSession"/>: nothing here waits.</summary>
     public Task<Stream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) => throw new NotSupportedException();
 
