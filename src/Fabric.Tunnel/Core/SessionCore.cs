@@ -81,11 +81,11 @@ internal sealed partial class SessionCore(
     /// <summary>Frames that came on a fenced lane.</summary>
     public long Discarded { get; private set; }
 
-    /// <summary>A frame has come: the peer has this session, too.</summary>
-    public bool HasHeard { get; private set; }
-
     /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
     public long OpensRefused { get; private set; }
+
+    /// <summary>A frame has come: the peer has this session, too.</summary>
+    public bool HasHeard { get; private set; }
 
     /// <summary>The peer asked for no new streams.</summary>
     public bool PeerIsDraining { get; private set; }
