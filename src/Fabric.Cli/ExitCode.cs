@@ -9,6 +9,9 @@ internal static class ExitCode
     public const int InvalidTopology = 3;
     public const int Unreachable = 4;
 
+    /// <summary>A drain's limit has passed and streams were left; with --force they were cut.</summary>
+    public const int StreamsLeft = 5;
+
     /// <summary>128 + SIGINT, as shells report it.</summary>
     public const int Interrupted = 130;
 }

@@ -39,10 +39,19 @@ public interface ITunnel : IAsyncDisposable
     TunnelUsage Usage { get; }
 
     /// <summary>
-    /// Accepts no new connections nor streams, and waits until those that live have ended, at most <paramref name="limit"/>.
-    /// Returns how many were left.
+    /// Accepts no new connections nor streams, tells the peers, and waits until those that live have ended, at most
+    /// <paramref name="limit"/>. Returns how many were left. It stays so until <see cref="Undrain"/>.
     /// </summary>
     Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken);
+
+    /// <summary>Accepts connections and streams again, and tells the peers. Idempotent.</summary>
+    void Undrain();
+
+    /// <summary>Streams and connections of services that live now, by service, peer and direction.</summary>
+    ImmutableArray<StreamGroup> Streams { get; }
+
+    /// <summary>Resets every stream and connection of a service. Returns how many.</summary>
+    int CutStreams(string reason);
 
     /// <summary>A session or a lane came or went; the argument is the peer. Raised outside all locks, never concurrently.</summary>
     event Action<string>? SessionChanged;
@@ -56,8 +65,14 @@ public sealed record LinkPaths(ImmutableArray<string> Preferred, ImmutableArray<
 {
     public static LinkPaths None { get; } = new([], [], []);
 
+    /// <summary>Links that this gateway drains: used only when nothing else is left, and the peer is asked to do likewise.</summary>
+    public ImmutableArray<string> Drained { get; init; } = [];
+
+    /// <summary>Whether another gateway of the peer's site is reached: then a lost peer is given up sooner.</summary>
+    public bool SiteReachable { get; init; }
+
     public bool SameAs(LinkPaths other) => Preferred.SequenceEqual(other.Preferred) && Suspect.SequenceEqual(other.Suspect)
-        && Down.SequenceEqual(other.Down);
+        && Down.SequenceEqual(other.Down) && Drained.SequenceEqual(other.Drained) && SiteReachable == other.SiteReachable;
 }
 
 /// <summary>What the tunnel should be.</summary>
@@ -78,8 +93,11 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     /// <summary>Largest TCP segment to use on it, or 0 for the kernel's own choice.</summary>
     public int MaxSegment { get; init; }
 
-    /// <summary>Where the peer is, when the plan knows: a place for its handshakes is kept that strangers cannot take.</summary>
-    public IPAddress? From { get; init; }
+    /// <summary>
+    /// The peer's gateway port, where the peer dials: while no lane is left, a connection there tells a dead process, which
+    /// refuses it, from a dead network. Null when it cannot be reached.
+    /// </summary>
+    public IPEndPoint? Knock { get; init; }
 }
 
 /// <summary>A service address that applications connect to.</summary>
@@ -276,7 +294,19 @@ public sealed record LaneStatus(string Link, LaneState State, uint Epoch, IPEndP
 
     /// <summary>Smoothed time to an answer inside the lane; zero while unknown.</summary>
     public TimeSpan RoundTrip { get; init; }
+
+    /// <summary>The peer drains the link.</summary>
+    public bool PeerDrains { get; init; }
+
+    /// <summary>The peer said that it sends nothing of a stream on it. Said only where the link is drained, by either side.</summary>
+    public bool PeerIsQuiet { get; init; }
 }
+
+/// <summary>Streams that are alike.</summary>
+/// <param name="Peer">The gateway at the other end; null for connections that are served within this site.</param>
+/// <param name="IsOurs">Whether the application that opened them is on this side.</param>
+/// <param name="Link">The link that this side sends on; null when there is none now.</param>
+public sealed record StreamGroup(string Service, string? Peer, bool IsOurs, string? Link, int Count);
 
 public enum LaneState
 {

@@ -57,6 +57,10 @@ public sealed record TunnelLimits
     /// <see cref="StreamCode.SessionLost"/>. Default 30 s.</summary>
     public TimeSpan Grace { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>The same while other gateways of the peer's site are reached: a connection made anew is served by them, so to wait
+    /// for this one is worth less. Default 5 s.</summary>
+    public TimeSpan GraceWithSiblings { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>How often a lane that is up is asked for an answer. Default 5 s.</summary>
     public TimeSpan PingInterval { get; init; } = TimeSpan.FromSeconds(5);
 

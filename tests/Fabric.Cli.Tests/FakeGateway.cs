@@ -16,6 +16,12 @@ internal sealed class FakeGateway : IAsyncDisposable
 
     private FakeGateway(WebApplication app) => _app = app;
 
+    /// <summary>What was asked to be drained or undrained, in order.</summary>
+    public List<DrainRequest> Drains { get; } = [];
+
+    /// <summary>How often a drain is asked until nothing is left.</summary>
+    public int DrainAnswers { get; set; } = 2;
+
     /// <summary>Faults set, in order: link, peer, fault.</summary>
     public List<(string Link, string Peer, string Fault)> Faults { get; } = [];
 
@@ -46,8 +52,7 @@ internal sealed class FakeGateway : IAsyncDisposable
         .ServerStreaming(AdminMethods.WatchStatus, (_, _) => Twice())
         .Unary(AdminMethods.Reload, (_, _) => throw new GrpcException(GrpcStatus.InvalidArgument,
             "fabric.yaml:3:1: error FAB0106: there is no key 'stes' (hint: did you mean 'sites'?)"))
-        .Unary(AdminMethods.Drain, (request, _) =>
-            Task.FromResult(new DrainReply { Remaining = request.LimitSeconds < 30 ? 2u : 0 }))
+        .Unary(AdminMethods.Drain, (request, _) => Task.FromResult(Drain(request)))
         .Unary(AdminMethods.SetFault, (request, _) =>
         {
             if (request.Link == "guarded")
@@ -59,6 +64,33 @@ internal sealed class FakeGateway : IAsyncDisposable
             Faults.Add((request.Link, request.Peer, request.Fault));
             return Task.FromResult(new SetFaultReply { Links = request.Link == "dx" ? 1u : 0 });
         });
+
+    private DrainReply Drain(DrainRequest request)
+    {
+        Drains.Add(request);
+        if (request.Gateway is not ("" or "paris-1"))
+        {
+            throw new GrpcException(GrpcStatus.NotFound, $"this is gateway paris-1: {request.Gateway} is drained on its own host");
+        }
+
+        if (request.Undo || Drains.Count >= DrainAnswers)
+        {
+            return new DrainReply();
+        }
+
+        var streams = new[]
+        {
+            new StreamsLeft { Service = "web.shop", Peer = "virginia-1", Direction = "out", Link = "dx", Streams = 5 },
+            new StreamsLeft { Service = "db.[shop]", Peer = "virginia-1", Direction = "in", Link = "dx", Streams = 1 },
+        };
+        return new DrainReply
+        {
+            Remaining = 6,
+            Streams = { streams },
+            Cut = request.Force ? 6u : 0,
+            Reason = request.Link.Length > 0 ? "no other link is left" : "",
+        };
+    }
 
     private static async IAsyncEnumerable<Status> Twice()
     {

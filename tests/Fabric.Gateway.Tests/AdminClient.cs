@@ -30,7 +30,9 @@ internal sealed class AdminClient : IDisposable
     public Task<SetFaultReply> SetFaultAsync(string link, string fault, string peer = "") =>
         CallAsync(AdminMethods.SetFault, new SetFaultRequest { Link = link, Fault = fault, Peer = peer });
 
-    public Task<DrainReply> DrainAsync(double seconds) => CallAsync(AdminMethods.Drain, new DrainRequest { LimitSeconds = seconds });
+    public Task<DrainReply> DrainAsync(double seconds) => DrainAsync(new DrainRequest { LimitSeconds = seconds });
+
+    public Task<DrainReply> DrainAsync(DrainRequest request) => CallAsync(AdminMethods.Drain, request);
 
     public Task<TReply> CallAsync<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, TRequest request)
         where TRequest : class, IMessage<TRequest>, new()

@@ -155,24 +155,6 @@ public sealed class GatewayTests : IDisposable
     }
 
     [Fact]
-    public async Task Drain_waits_for_streams_and_refuses_new_ones()
-    {
-        await using var pair = await Pair.StartAsync(_authority);
-        var (client, server) = await pair.ConnectAsync();
-        var draining = pair.Beta.Tunnel.DrainAsync(TimeSpan.FromSeconds(20), default);
-        await Pair.Until(
-            () => Record.Exception(() => pair.Alpha.Tunnel.OpenAsync("beta", Pair.Open, default).GetAwaiter().GetResult())
-                is StreamRefusedException { Code: StreamCode.Draining }, "new streams are refused");
-        await client.SendAsync(new byte[100]);
-        client.Shutdown(SocketShutdown.Send);
-        Assert.False(draining.IsCompleted);
-        Assert.Equal(100, (await Traffic.ReceiveAsync(server).WaitAsync(Pair.Limit)).Bytes);
-        server.Shutdown(SocketShutdown.Send);
-        Assert.Equal(0, await draining.WaitAsync(Pair.Limit));
-        Assert.Equal(0, (await Traffic.ReceiveAsync(client).WaitAsync(Pair.Limit)).Bytes);
-    }
-
-    [Fact]
     public async Task A_sender_of_100_bytes_at_a_time_arrives_whole()
     {
         await using var pair = await Pair.StartAsync(_authority);

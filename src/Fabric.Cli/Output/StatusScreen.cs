@@ -13,6 +13,32 @@ internal static class StatusScreen
 {
     public static string Render(Status status, bool wide, CliHost host)
     {
+        var (console, text) = Console(host, wide);
+        Header(console, status);
+        Gateways(console, status, wide);
+        Links(console, status, wide);
+        Services(console, status);
+        Listeners(console, status, wide);
+        Problems(console, status);
+        return Whole(text);
+    }
+
+    /// <summary>What a drain has left.</summary>
+    public static string Render(DrainReply reply, CliHost host)
+    {
+        var (console, text) = Console(host, false);
+        var table = Columns(["SERVICE", "PEER", "DIRECTION", "LINK", "STREAMS"], []);
+        foreach (var s in reply.Streams)
+        {
+            Row(table, [Text(s.Service), Text(s.Peer), Text(s.Direction), Text(s.Link), $"{s.Streams}"], []);
+        }
+
+        console.Write(table);
+        return Whole(text);
+    }
+
+    private static (IAnsiConsole Console, StringWriter Text) Console(CliHost host, bool wide)
+    {
         var text = new StringWriter();
         var console = AnsiConsole.Create(new AnsiConsoleSettings
         {
@@ -22,14 +48,10 @@ internal static class StatusScreen
             Out = new AnsiConsoleOutput(text),
         });
         console.Profile.Width = host.IsTerminal && !wide ? host.Width : 1000;
-        Header(console, status);
-        Gateways(console, status, wide);
-        Links(console, status, wide);
-        Services(console, status);
-        Listeners(console, status, wide);
-        Problems(console, status);
-        return string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
+        return (console, text);
     }
+
+    private static string Whole(StringWriter text) => string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
 
     private static void Header(IAnsiConsole console, Status s)
     {
@@ -128,7 +150,7 @@ internal static class StatusScreen
     }
 
     private static string Why(LinkStatus l) =>
-        string.Join("; ", new[] { l.Fault.Length > 0 ? $"fault {l.Fault}" : "", l.Reason, l.LaneError }.Where(t => t.Length > 0));
+        string.Join("; ", new[] { l.Drained.Length > 0 ? $"drained {l.Drained}" : "", l.Fault.Length > 0 ? $"fault {l.Fault}" : "", l.Reason, l.LaneError }.Where(t => t.Length > 0));
 
     private static Table Columns(string[] always, string[] more)
     {
@@ -165,5 +187,7 @@ internal static class StatusScreen
     };
 
     /// <summary>From the daemon, and in part from its peers: no markup, no control characters.</summary>
-    private static string Text(string text) => Markup.Escape(string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c)));
+    private static string Text(string text) => Markup.Escape(Plain(text));
+
+    public static string Plain(string text) => string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
 }

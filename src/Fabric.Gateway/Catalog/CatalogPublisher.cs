@@ -31,15 +31,20 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
         Interlocked.Exchange(ref _changed, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
+    /// <summary>Streams that this gateway carries, those with one peer left out.</summary>
+    public Func<string, int> LoadWithout { get; init; } = _ => 0;
+
     /// <summary>The messages of one watch.</summary>
-    public async IAsyncEnumerable<CatalogUpdate> WatchAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    public async IAsyncEnumerable<CatalogUpdate> WatchAsync(string watcher, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var feed = NewFeed();
         while (true)
         {
             // The signal is taken before the state is read: a change in between wakes the next round.
             var changed = Volatile.Read(ref _changed).Task;
-            yield return feed.Next();
+            var update = feed.Next();
+            update.Load = (uint)Math.Max(0, LoadWithout(watcher));
+            yield return update;
             await Task.WhenAny(changed, Task.Delay(Heartbeat, time, cancellationToken));
             cancellationToken.ThrowIfCancellationRequested();
         }

@@ -95,10 +95,11 @@ internal sealed class CatalogWatcher(
                     new CatalogWatchRequest { Gateway = gateway }, cancellationToken: either.Token))
                 {
                     silence.CancelAfter(Silence);
+                    var drained = catalog?.Draining ?? false;
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
                     wait = Backoff;
-                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining)
+                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained)
                     {
                         changed(peer);
                     }

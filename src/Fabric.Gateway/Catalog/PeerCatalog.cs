@@ -14,6 +14,9 @@ internal sealed record PeerCatalog(
     ulong Sequence,
     long Heard)
 {
+    /// <summary>Streams that it carries for others than this gateway.</summary>
+    public int Load { get; init; }
+
     /// <summary>A peer exports at most this many services; one that announces more is not believed at all.</summary>
     public const int MaxServices = 10_000;
 
@@ -34,6 +37,6 @@ internal sealed record PeerCatalog(
             .SetItems(update.Services.Select(s => KeyValuePair.Create(s.Service, s)));
         return services.Count > MaxServices
             ? throw new InvalidDataException($"a catalog holds at most {MaxServices} services, this one {services.Count}")
-            : new PeerCatalog(services, update.TopologyRevision, update.Draining, update.Sequence, now);
+            : new PeerCatalog(services, update.TopologyRevision, update.Draining, update.Sequence, now) { Load = (int)Math.Min(update.Load, int.MaxValue) };
     }
 }

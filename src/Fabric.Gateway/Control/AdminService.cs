@@ -17,10 +17,7 @@ internal static class AdminService
         .ServerStreaming(AdminMethods.WatchStatus, (_, call) => WatchAsync(services, time, call.Cancellation))
         .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(Reload(services)))
         .Unary(AdminMethods.SetFault, (request, _) => Task.FromResult(SetFault(services, request)))
-        .Unary(AdminMethods.Drain, async (request, call) => new DrainReply
-        {
-            Remaining = (uint)await services.Drain(Limit(request.LimitSeconds), call.Cancellation),
-        })
+        .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
         .Health(_ => services.Ready());
 
     private static Status Status(ControlServices services) =>

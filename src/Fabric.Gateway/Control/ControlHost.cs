@@ -33,7 +33,7 @@ internal sealed class ControlHost : IAsyncDisposable
         _services = services;
         _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"));
         _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
-            .ServerStreaming(CatalogMethods.Watch, (_, call) => services.Catalog(call.Cancellation))
+            .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(request.Gateway, call.Cancellation))
             .Health(_ => services.Ready());
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -135,14 +135,18 @@ internal sealed record ControlServices
     /// <summary>Null while the first topology is being applied.</summary>
     public required Func<Status?> Status { get; init; }
     public required Func<DaemonCounters> Counters { get; init; }
-    public required Func<CancellationToken, IAsyncEnumerable<CatalogUpdate>> Catalog { get; init; }
+
+    /// <summary>For the gateway that watches.</summary>
+    public required Func<string, CancellationToken, IAsyncEnumerable<CatalogUpdate>> Catalog { get; init; }
 
     /// <summary>Reads the topology again: its revision and whether it changed. Throws <see cref="TopologyRefusedException"/>.</summary>
     public required Func<(string Revision, bool Changed)> Reload { get; init; }
 
     /// <summary>Peer (or empty), link, fault: how many links it touched. Null where faults are not allowed.</summary>
     public required Func<string, string, LinkFault, int>? SetFault { get; init; }
-    public required Func<TimeSpan, CancellationToken, Task<int>> Drain { get; init; }
+
+    /// <summary>The limit is within reason.</summary>
+    public required Func<DrainRequest, TimeSpan, CancellationToken, Task<DrainReply>> Drain { get; init; }
     public required Func<bool> Ready { get; init; }
 
     /// <summary>Whether the state loop still turns.</summary>

@@ -109,15 +109,17 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         var session = now.Tunnel.Sessions.FirstOrDefault(s => s.Peer == link.Peer);
         var lane = session?.Lanes.Where(l => l.Link == link.Link).OrderBy(l => l.Channel).ThenByDescending(l => l.State == LaneState.Up).FirstOrDefault();
         var path = now.Paths.GetValueOrDefault(link.Peer);
+        var drained = now.Drained(link.Peer, link.Link, session?.Lanes ?? []) ?? "";
         return new LinkStatus
         {
+            Drained = drained,
             Name = link.Link,
             Kind = declared.Kind == LinkKind.Vpn ? "vpn" : "interconnect",
             Peer = link.Peer,
             PeerSite = now.Topology.Sites.First(s => s.Gateways.Any(g => g.Name == link.Peer)).Name,
             State = Name(link.State),
             Reason = link.Health.Reason,
-            Role = Role(path, link, session?.ActiveLink),
+            Role = Role(path, link, session?.ActiveLink, drained),
             RttMs = Round(link.Health.Rtt?.TotalMilliseconds ?? 0),
             JitterMs = Round(link.Health.Jitter.TotalMilliseconds),
             LossRatio = Math.Round(link.Health.Loss, 4),
@@ -139,8 +141,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
     }
 
     /// <summary>The tunnel says what carries bytes now, routing what should: where they differ, the truth is the tunnel's.</summary>
-    private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active) =>
-        link.Link == active ? "active" : path?.Preferred.Contains(link.Link) == true && link.State != LinkState.Down ? "standby" : "";
+    private static string Role(PathDecision? path, Probing.LinkHealthSnapshot link, string? active, string drained) =>
+        link.Link == active ? "active" : drained.Length > 0 ? "drained" : path?.Preferred.Contains(link.Link) == true && link.State != LinkState.Down ? "standby" : "";
 
     private static ServiceStatus Service(FabricSnapshot now, Service service)
     {

@@ -183,7 +183,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
-        var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId));
+        CatalogWatcher catalogs = null!;
+        var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
+        {
+            LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
+        };
         var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new PortableTunnel(new TunnelOptions
@@ -210,8 +214,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             _time);
         Own(new AsyncDisposal(prober));
         _prober = prober;
-        var publisher = new CatalogPublisher(health, _time);
-        var catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
+        var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout };
+        catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
 
         _loop = new StateLoop(
@@ -380,6 +384,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
         return names.Length == 0 ? "" : $"the topology changed {names}, which takes effect when this gateway is restarted";
     }
 
+    private int LoadWithout(string peer) => _loop.Current?.Tunnel is { } tunnel
+        ? tunnel.OpenStreams - (tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Streams ?? 0) : 0;
+
     private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
 
     private ControlServices Services(CatalogPublisher publisher) => new()
@@ -389,7 +396,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
-        Drain = DrainAsync,
+        Drain = new Drains(_identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
         Ready = () => _loop.Current is { Draining: false },
         Alive = () => Alive,
     };

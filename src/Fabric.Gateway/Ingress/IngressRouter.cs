@@ -1,5 +1,6 @@
-using System.Collections.Immutable;
+using System.Collections.Concurrent;
 using System.Net;
+using System.Runtime.CompilerServices;
 using Fabric.Gateway.Snapshot;
 using Fabric.Tunnel;
 
@@ -13,8 +14,14 @@ namespace Fabric.Gateway.Ingress;
 internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random random) : IIngress
 {
     private readonly Lock _randomLock = new();
+
+    /// <summary>Connections under way by the gateway that was chosen first: now, and not as of the last snapshot. As many as gateways.</summary>
+    private readonly ConcurrentDictionary<string, StrongBox<int>> _load = new(StringComparer.Ordinal);
     private long _refused;
     private long _accepted;
+
+    /// <summary>Streams that a gateway carries for others than this one, as it says itself.</summary>
+    public Func<string, int> LoadElsewhere { get; init; } = _ => 0;
 
     /// <summary>Connections that were routed and ended in order or by the application.</summary>
     public long Accepted => Interlocked.Read(ref _accepted);
@@ -43,18 +50,19 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         {
             Mirrored = now.Mirrored.Contains(listener.Service),
         };
-        var load = now.Tunnel.Sessions.ToDictionary(s => s.Peer, s => s.Streams, StringComparer.Ordinal);
+        IngressPlan plan;
         lock (_randomLock)
         {
-            return new(new IngressPlan(
-            [
-                .. choice.Routes(g => load.GetValueOrDefault(g), random).Select(r => new IngressRoute(r.Gateway, open)),
-            ]));
+            plan = new IngressPlan([.. choice.Routes(Load, random).Select(r => new IngressRoute(r.Gateway, open))]);
         }
+
+        Count(plan, 1);
+        return new(plan);
     }
 
     public void Ended(IngressPlan plan, StreamSummary summary)
     {
+        Count(plan, -1);
         if (summary.Code is not (StreamCode.Ok or StreamCode.ApplicationReset))
         {
             Interlocked.Increment(ref _refused);
@@ -62,6 +70,16 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         else
         {
             Interlocked.Increment(ref _accepted);
+        }
+    }
+
+    private int Load(string gateway) => (_load.TryGetValue(gateway, out var own) ? Volatile.Read(ref own.Value) : 0) + LoadElsewhere(gateway);
+
+    private void Count(IngressPlan plan, int connections)
+    {
+        if (plan.Routes is [{ Peer: { } first }, ..])
+        {
+            Interlocked.Add(ref _load.GetOrAdd(first, static _ => new StrongBox<int>()).Value, connections);
         }
     }
 }

@@ -43,11 +43,18 @@ internal sealed record FabricSnapshot
     /// <summary>No new streams are accepted.</summary>
     public bool Draining { get; init; }
 
+    /// <summary>Links that this gateway drains.</summary>
+    public ImmutableHashSet<(string Peer, string Link)> DrainedLinks { get; init; } = [];
+
     /// <summary>Empty, or why the newest topology was refused.</summary>
     public string TopologyError { get; init; } = "";
 
     /// <summary>Services without a service address, and why.</summary>
     public ImmutableArray<string> AddressProblems { get; init; } = [];
+
+    /// <summary>Who drains the link, as <c>by paris-1</c>; null when neither end does.</summary>
+    public string? Drained(string peer, string link, IEnumerable<LaneStatus> lanes) =>
+        DrainedLinks.Contains((peer, link)) ? $"by {Self.Name}" : lanes.Any(l => l.Link == link && l.PeerDrains) ? $"by {peer}" : null;
 
     /// <summary>The range that service addresses of this site come from.</summary>
     public IPNetwork ServiceRange => Topology.Sites.First(s => s.Name == Self.Site).ServiceAddresses;

@@ -20,12 +20,14 @@ internal sealed class GatewayPlan
         {
             var peer = gateways[link.PeerOf(self.Name).Gateway];
             var (local, remote, mtu) = Addresses(topology, link, self.Name);
-            lanes.Add(new LanePlan(peer.Name, link.Name, Dials(link, self.Name) ? new IPEndPoint(remote!, peer.Port) : null)
+            var port = remote is null ? null : new IPEndPoint(remote, peer.Port);
+            var dials = Dials(link, self.Name);
+            lanes.Add(new LanePlan(peer.Name, link.Name, dials ? port : null)
             {
+                Knock = dials ? null : port,
                 MaxSegment = link.Kind == LinkKind.Vpn ? OverlayMtu.SegmentSize(mtu, remote!.AddressFamily) : 0,
-                From = remote,
             });
-            probes.Add(new ProbeTarget(peer.Name, link.Name, local, remote is null ? null : new IPEndPoint(remote, peer.Port), mtu));
+            probes.Add(new ProbeTarget(peer.Name, link.Name, local, port, mtu));
         }
 
         Tunnel = new TunnelPlan

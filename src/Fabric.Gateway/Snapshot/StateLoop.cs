@@ -47,6 +47,7 @@ internal sealed class StateLoop : IDisposable
     private string _topologyError = "";
     private ImmutableArray<DnsService> _zoneServices;
     private uint _zoneSerial;
+    private ImmutableHashSet<(string Peer, string Link)> _drained = [];
     private volatile bool _draining;
     private volatile bool _stopped;
 
@@ -72,6 +73,13 @@ internal sealed class StateLoop : IDisposable
             _draining = value;
             Signal();
         }
+    }
+
+    /// <summary>Takes a link to a peer out of use as long as another works, or back into use. Forgotten at a restart.</summary>
+    public void DrainLink(string peer, string link, bool drained)
+    {
+        ImmutableInterlocked.Update(ref _drained, set => drained ? set.Add((peer, link)) : set.Remove((peer, link)));
+        Signal();
     }
 
     /// <summary>Something changed: look again. Any thread; never blocks.</summary>
@@ -148,6 +156,7 @@ internal sealed class StateLoop : IDisposable
         }
 
         var tunnel = _parts.Tunnel.Status;
+        now = now with { DrainedLinks = _drained };
         FollowSessions(tunnel);
         var links = _parts.Prober.Snapshot();
         var paths = ChoosePaths(now, links, tunnel);
@@ -229,13 +238,20 @@ internal sealed class StateLoop : IDisposable
         FabricSnapshot now, ImmutableArray<LinkHealthSnapshot> links, TunnelStatus tunnel)
     {
         var paths = ImmutableDictionary.CreateBuilder<string, PathDecision>(StringComparer.Ordinal);
+        var asked = new Dictionary<string, List<PathCandidate>>(StringComparer.Ordinal);
         foreach (var (peer, choice) in _choices)
         {
             var lanes = tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
             var candidates = links.Where(l => l.Peer == peer).Select(l => Candidate(now, l, lanes)).ToList();
             var decision = choice.Decide(candidates, Now);
             paths[peer] = decision;
-            Tell(peer, decision, candidates);
+            asked[peer] = candidates;
+        }
+
+        var reached = paths.Where(p => p.Value.Active is not null).ToLookup(p => now.Topology.FindGateway(p.Key)?.Site, p => p.Key);
+        foreach (var (peer, decision) in paths)
+        {
+            Tell(peer, decision, asked[peer], now.DrainedLinks, reached[now.Topology.FindGateway(peer)?.Site].Any(g => g != peer));
         }
 
         return paths.ToImmutable();
@@ -248,16 +264,22 @@ internal sealed class StateLoop : IDisposable
         {
             Cost = declared.Cost,
             Capacity = declared.Capacity,
+            Drained = now.Drained(link.Peer, link.Link, lanes),
             HasLane = lanes.Any(l => l.Link == link.Link && l.Channel == 0 && l.State == LaneState.Up),
         };
     }
 
-    private void Tell(string peer, PathDecision decision, List<PathCandidate> candidates)
+    private void Tell(
+        string peer, PathDecision decision, List<PathCandidate> candidates, ImmutableHashSet<(string Peer, string Link)> drained, bool siteReachable)
     {
         var told = _told.GetValueOrDefault(peer);
         _told[peer] = decision;
         var paths = new LinkPaths(
-            decision.Preferred, [.. candidates.Where(c => c.State == LinkState.Suspect).Select(c => c.Link)], decision.Down);
+            decision.Preferred, [.. candidates.Where(c => c.State == LinkState.Suspect).Select(c => c.Link)], decision.Down)
+        {
+            Drained = [.. candidates.Where(c => drained.Contains((peer, c.Link))).Select(c => c.Link)],
+            SiteReachable = siteReachable,
+        };
         if (!_paths.TryGetValue(peer, out var before) || !paths.SameAs(before))
         {
             _parts.Tunnel.SetPaths(peer, paths);

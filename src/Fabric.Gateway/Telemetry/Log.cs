@@ -20,6 +20,12 @@ internal static partial class Log
     [LoggerMessage(104, LogLevel.Error, "{What} failed and will be tried again: {Reason}")]
     public static partial void Failed(ILogger log, string what, string reason);
 
+    [LoggerMessage(105, LogLevel.Information, "{Doing} {What}")]
+    public static partial void Drain(ILogger log, string doing, string what);
+
+    [LoggerMessage(106, LogLevel.Warning, "{Count} streams were cut: gateway {Gateway} is drained by force")]
+    public static partial void Cut(ILogger log, int count, string gateway);
+
     [LoggerMessage(200, LogLevel.Information, "Topology {Revision} accepted: {Changes} changes")]
     public static partial void TopologyAccepted(ILogger log, string revision, int changes);
 

@@ -24,6 +24,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         Suspect,
         Unprobed,
         Recovering,
+        Drained,
         NoLane,
         Down,
     }
@@ -96,6 +97,14 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
+        if (best.Tier == Tier.Drained)
+        {
+            // From one drained link to another: for nothing.
+            _challenger = null;
+            _activeReason = Lowest(active, usable);
+            return active;
+        }
+
         if (best.Tier < active.Tier && active.Tier > Tier.Suspect)
         {
             _activeReason = $"{Lowest(best, usable)}; {active.Link.Link} {Weak(active)}";
@@ -143,6 +152,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         LinkState.Down when !link.Recovering => Tier.Down,
         _ when !link.HasLane => Tier.NoLane,
+        _ when link.Drained is not null => Tier.Drained,
         LinkState.Up => Tier.Up,
         LinkState.Suspect => Tier.Suspect,
         LinkState.Unknown => Tier.Unprobed,
@@ -156,6 +166,7 @@ public sealed class PathChoice(PathChoiceOptions options)
         {
             Tier.Up when others.Length == 0 => "only link up",
             Tier.Up => $"lowest score {Ms(best.Score)}; {string.Join(", ", others.Select(Name))}",
+            Tier.Drained => $"no other link is left; {best.Link.Link} {Weak(best)}",
             _ => $"no link is up; {best.Link.Link} {Weak(best)}",
         };
     }
@@ -163,6 +174,7 @@ public sealed class PathChoice(PathChoiceOptions options)
     private static string Weak(Ranked link) => link.Tier switch
     {
         Tier.Suspect => $"is suspect: {link.Link.StateReason}",
+        Tier.Drained => $"is drained {link.Link.Drained}",
         Tier.Unprobed => "has a lane, and no probe was answered yet",
         Tier.Recovering => "answers again and has a lane, before its hold-down is over",
         _ => $"is {link.Tier.ToString().ToLowerInvariant()}",

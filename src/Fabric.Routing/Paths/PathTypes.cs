@@ -28,6 +28,9 @@ public sealed record PathCandidate(string Link, LinkState State)
     /// <summary>Whether a lane is open over it: without one it carries nothing.</summary>
     public bool HasLane { get; init; }
 
+    /// <summary>Who takes it out of use, as <c>by paris-1</c>; null when nobody does. It is used when nothing else that works is left.</summary>
+    public string? Drained { get; init; }
+
     public static PathCandidate From(string link, LinkReport report) => new(link, report.State)
     {
         Recovering = report.Recovering,

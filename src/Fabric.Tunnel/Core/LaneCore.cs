@@ -40,7 +40,11 @@ internal sealed class LaneCore(int slot, uint epoch, string link, int channel, o
 
     public bool PingDue { get; set; }
 
-    public bool GoAwayDue { get; set; }
+    /// <summary>What this side said last in GOAWAY.</summary>
+    public GoAway Said { get; set; }
+
+    /// <summary>What the peer said last in GOAWAY.</summary>
+    public GoAway PeerSaid { get; set; }
 
     /// <summary>Token of a PING to answer; a later PING replaces it.</summary>
     public long? PongDue { get; set; }
@@ -51,6 +55,24 @@ internal sealed class LaneCore(int slot, uint epoch, string link, int channel, o
 
     /// <summary>Last answer to a PING, inside TCP and TLS; zero before the first.</summary>
     public TimeSpan RoundTrip { get; set; }
+}
+
+/// <summary>What GOAWAY says: the sender's wishes as they are now, in its offset. A lane begins with none.</summary>
+[Flags]
+internal enum GoAway
+{
+    None = 0,
+
+    /// <summary>Open no new streams to me.</summary>
+    NoStreams = 1,
+
+    /// <summary>The link of this lane is drained: use it only when nothing else is left.</summary>
+    LinkDrained = 2,
+
+    /// <summary>Behind this, I send nothing of a stream on this lane. Said only where its link is drained, by either side.</summary>
+    Quiet = 4,
+
+    All = NoStreams | LinkDrained | Quiet,
 }
 
 /// <summary>
@@ -79,6 +101,11 @@ internal interface ISessionDriver
 
     /// <summary>Both directions are done and acknowledged (<see cref="StreamCode.Ok"/>), or the stream was reset.</summary>
     void Ended(StreamCore stream);
+
+    /// <summary>The peer said in GOAWAY what it had not said before.</summary>
+    void PeerWishes()
+    {
+    }
 }
 
 /// <summary>Mistakes that a test plants, to show that the simulation finds them.</summary>

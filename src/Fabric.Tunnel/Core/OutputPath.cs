@@ -27,6 +27,9 @@ internal sealed class OutputPath(bool isCopy)
     /// <summary>Streams that are bulk.</summary>
     public Queue<StreamCore> BulkData { get; } = new();
 
+    /// <summary>Whether frames of streams leave on the lane.</summary>
+    public bool Takes(LaneCore lane) => lane == Shared || lane == Bulk;
+
     public LaneCore? LaneOf(StreamCore stream) => stream.IsBulk ? Bulk ?? Shared : Shared;
 
     /// <summary>Where the data of a stream waits: what is no more than that goes first.</summary>

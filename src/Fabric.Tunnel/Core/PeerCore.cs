@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Protocol.Tunnel;
+using Fabric.Routing.Peers;
 
 namespace Fabric.Tunnel.Core;
 
@@ -30,6 +31,9 @@ internal sealed class PeerCore(
     private string _site = "";
     private bool _draining;
     private bool _stopped;
+
+    /// <summary>What speaks for the peer's death when no lane is left; the driver tells it how connections to its port go.</summary>
+    public PeerLoss Loss { get; } = new(new PeerLossOptions { Grace = limits.Grace, GraceWithSiblings = limits.GraceWithSiblings });
 
     /// <summary>The session as it is now; null before the first lane, and after one was given up.</summary>
     public SessionCore? Session { get; private set; }
@@ -94,10 +98,11 @@ internal sealed class PeerCore(
             Session.SetPaths(_paths, now);
             if (_draining)
             {
-                Session.Drain();
+                Session.Drain(true);
             }
         }
 
+        Loss.Reached(remote.Link);
         _site = site;
         _keyToPeer = remote.ProbeKey;
         lane = Session.AttachLane(remote.Epoch, remote.Link, remote.Channel, owner, now, out reason);
@@ -135,6 +140,7 @@ internal sealed class PeerCore(
     public void SetPaths(LinkPaths paths, TimeSpan now)
     {
         _paths = paths;
+        Loss.SiteReachable = paths.SiteReachable;
         Session?.SetPaths(paths, now);
     }
 
@@ -142,18 +148,35 @@ internal sealed class PeerCore(
     public StreamCore Open(StreamOpen open, object? owner, TimeSpan now) => Session is { } session ? session.Open(open, owner, now)
         : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is up");
 
-    /// <summary>From now on new streams are refused, in this session and in later ones. Idempotent.</summary>
-    public void Drain()
+    /// <summary>Whether new streams are refused from now on, in this session and in later ones. Idempotent.</summary>
+    public void Drain(bool draining)
     {
-        if (!_draining)
+        if (_draining != draining)
         {
-            _draining = true;
-            Session?.Drain();
+            _draining = draining;
+            Session?.Drain(draining);
         }
     }
 
     /// <summary>When <see cref="Advance"/> has something to do; null when never.</summary>
-    public TimeSpan? NextDue => _stopped ? null : Session?.NextDue;
+    public TimeSpan? NextDue
+    {
+        get
+        {
+            if (_stopped || Session is not { } session)
+            {
+                return null;
+            }
+
+            if (session.Alone is { } alone)
+            {
+                Loss.SaidGoodbye |= session.PeerStopped;
+                session.Grace = Loss.Decide(alone).Keep;
+            }
+
+            return session.NextDue;
+        }
+    }
 
     /// <summary>Lets time pass. Returns true when the session was given up: no lane came back within the grace.</summary>
     public bool Advance(TimeSpan now)
@@ -163,7 +186,7 @@ internal sealed class PeerCore(
             return false;
         }
 
-        GiveUp($"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
+        GiveUp(Loss.Decide(session.Alone ?? now).Reason, now);
         return true;
     }
 
@@ -219,6 +242,13 @@ internal sealed class PeerCore(
     /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
     public long OpensRefused => _opensRefused + (Session?.OpensRefused ?? 0);
 
+    /// <summary>Streams of services, by service and direction.</summary>
+    public ImmutableArray<StreamGroup> Groups =>
+    [
+        .. (Session?.Streams ?? []).Where(s => !s.Request.IsReserved && !s.IsReset).GroupBy(s => (s.Request.Service, s.IsOurs))
+            .Select(g => new StreamGroup(g.Key.Service, peer, g.Key.IsOurs, Session!.Active?.Link, g.Count())),
+    ];
+
     /// <param name="planned">The lanes that should be; those that are replace them.</param>
     /// <param name="remote">Where a lane's connection goes.</param>
     public SessionStatus Status(ImmutableArray<LaneStatus> planned, Func<LaneCore, IPEndPoint?> remote)
@@ -233,6 +263,8 @@ internal sealed class PeerCore(
                 LastError = null,
                 Streams = lane == session.Active ? session.ServiceStreams : 0,
                 RoundTrip = lane.Timing.Smoothed,
+                PeerDrains = lane.PeerSaid.HasFlag(GoAway.LinkDrained),
+                PeerIsQuiet = lane.PeerSaid.HasFlag(GoAway.Quiet),
             }
             : p);
         return new SessionStatus(

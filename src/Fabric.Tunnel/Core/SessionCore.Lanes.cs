@@ -31,6 +31,9 @@ internal sealed partial class SessionCore
 
     public bool IsDraining { get; private set; }
 
+    /// <summary>How long the session is kept without a lane. Default <see cref="TunnelLimits.Grace"/>.</summary>
+    public TimeSpan Grace { get; set; } = limits.Grace;
+
     /// <summary>
     /// A lane came up. Returns null with the reason when it is late or one too many. An older lane over the same link and channel is
     /// fenced.
@@ -49,7 +52,7 @@ internal sealed partial class SessionCore
         }
 
         var slot = Enumerable.Range(0, 32).First(s => _lanes.All(l => l.Slot != s));
-        var lane = new LaneCore(slot, epoch, link, channel, owner, now) { GoAwayDue = IsDraining };
+        var lane = new LaneCore(slot, epoch, link, channel, owner, now);
         foreach (var ended in _endedEpochs)
         {
             lane.Fences.Enqueue(ended);
@@ -62,6 +65,7 @@ internal sealed partial class SessionCore
         }
 
         Choose(now);
+        SayWishes();
         Driver.OutputReady(lane);
         return lane;
     }
@@ -152,6 +156,7 @@ internal sealed partial class SessionCore
         }
 
         Choose(now);
+        SayWishes();
     }
 
     private void Choose(TimeSpan now)
@@ -177,16 +182,20 @@ internal sealed partial class SessionCore
 
         Wake(_main);
         ChooseCopies(now);
+        SayWishes();
     }
 
     /// <summary>The best shared lane over another link than that.</summary>
     private LaneCore? Best(string? butNot)
     {
         var lanes = _lanes.Where(l => l.Link != butNot).OrderBy(l => l.Channel).ThenBy(l => l.IsRelayed).ToArray();
-        return _links.Preferred.Select(link => lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
-            ?? lanes.FirstOrDefault(l => !_links.Down.Contains(l.Link))
-            ?? (butNot is null ? lanes.FirstOrDefault() : null);
+        // A drained link only when nothing else is left, and never for copies.
+        return First(lanes.Where(l => !IsDrained(l))) ?? (butNot is null ? First(lanes) ?? lanes.FirstOrDefault() : null);
     }
+
+    private LaneCore? First(IEnumerable<LaneCore> lanes) =>
+        _links.Preferred.Select(link => lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
+            ?? lanes.FirstOrDefault(l => !_links.Down.Contains(l.Link));
 
     private LaneCore? BulkLane(LaneCore? shared) =>
         shared is null ? null : _lanes.FirstOrDefault(l => l.Link == shared.Link && l.Channel > 0 && l != shared);
@@ -215,14 +224,45 @@ internal sealed partial class SessionCore
 
     private bool _chosenBefore;
 
-    /// <summary>From now on new streams are refused, and the peer is told not to try.</summary>
-    public void Drain()
+    /// <summary>Whether new streams are refused from now on; the peer is told.</summary>
+    public void Drain(bool draining)
     {
-        IsDraining = true;
+        IsDraining = draining;
+        SayWishes();
+    }
+
+    /// <summary>Whether either side drains the link of the lane.</summary>
+    public bool IsDrained(LaneCore lane) => lane.PeerSaid.HasFlag(GoAway.LinkDrained) || _links.Drained.Contains(lane.Link);
+
+    private GoAway Wishes(LaneCore lane) =>
+        (IsDraining ? GoAway.NoStreams : 0)
+        | (_links.Drained.Contains(lane.Link) ? GoAway.LinkDrained : 0)
+        | (IsDrained(lane) && !_main.Takes(lane) && !_copy.Takes(lane) ? GoAway.Quiet : 0);
+
+    private void SayWishes()
+    {
         foreach (var lane in _lanes)
         {
-            lane.GoAwayDue = true;
-            Driver.OutputReady(lane);
+            if (Wishes(lane) != lane.Said)
+            {
+                Driver.OutputReady(lane);
+            }
+        }
+    }
+
+    private void OnGoAway(LaneCore lane, long wishes, TimeSpan now)
+    {
+        if (wishes > (long)GoAway.All)
+        {
+            throw new FrameException($"GOAWAY of {wishes}: 0 to {(long)GoAway.All} are known");
+        }
+
+        if (lane.PeerSaid != (GoAway)wishes)
+        {
+            lane.PeerSaid = (GoAway)wishes;
+            Choose(now);
+            SayWishes();
+            Driver.PeerWishes();
         }
     }
 }

@@ -174,10 +174,10 @@ internal sealed partial class SessionCore
             batch.Add(new FrameHeader(FrameType.Ping, 0, 0, now.Ticks));
         }
 
-        if (lane.GoAwayDue)
+        if (Wishes(lane) is var wishes && wishes != lane.Said)
         {
-            lane.GoAwayDue = false;
-            batch.Add(new FrameHeader(FrameType.GoAway, 0, 0, 0));
+            lane.Said = wishes;
+            batch.Add(new FrameHeader(FrameType.GoAway, 0, 0, (long)wishes));
         }
     }
 
@@ -209,7 +209,7 @@ internal sealed partial class SessionCore
 
     /// <summary>Whether <see cref="Produce"/> has anything for the lane.</summary>
     public bool HasOutput(LaneCore lane) => lane.IsLive
-        && (lane.Fences.Count > 0 || lane.PongDue is not null || lane.PingDue || lane.GoAwayDue
+        && (lane.Fences.Count > 0 || lane.PongDue is not null || lane.PingDue || Wishes(lane) != lane.Said
             || (lane == Active && _goneAcks.Count > 0) || _main.HasOutput(lane) || _copy.HasOutput(lane));
 
     /// <summary>When <see cref="Advance"/> has something to do; null when never.</summary>
@@ -225,7 +225,7 @@ internal sealed partial class SessionCore
 
             due = SuspicionDue(due);
             due = _starved ? Min(due, _starvedUntil) : due;
-            due = Alone is { } alone ? Min(due, alone + Limits.Grace) : due;
+            due = Alone is { } alone ? Min(due, alone + Grace) : due;
             return due == TimeSpan.MaxValue ? null : due;
         }
     }
@@ -272,7 +272,7 @@ internal sealed partial class SessionCore
             }
         }
 
-        return Alone is not { } alone || now - alone < Limits.Grace;
+        return Alone is not { } alone || now - alone < Grace;
     }
 
     private TimeSpan _starvedUntil;

@@ -88,7 +88,10 @@ internal sealed partial class SessionCore(
     public bool HasHeard { get; private set; }
 
     /// <summary>The peer asked for no new streams.</summary>
-    public bool PeerIsDraining { get; private set; }
+    public bool PeerIsDraining => _lanes.Any(l => l.PeerSaid.HasFlag(GoAway.NoStreams));
+
+    /// <summary>The peer said that it stops: it will not resume anything.</summary>
+    public bool PeerStopped { get; private set; }
 
     public int StreamCount => _streams.Count;
 
@@ -140,7 +143,7 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.NoLane, "no lane to the peer is up");
         }
 
-        if (PeerIsDraining)
+        if (PeerIsDraining && (!request.IsReserved || request.IsRelay))
         {
             throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");
         }
@@ -222,10 +225,11 @@ internal sealed partial class SessionCore(
                 OnPong(lane, TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks)), now);
                 break;
             case FrameType.GoAway:
-                PeerIsDraining = true;
+                OnGoAway(lane, header.Offset, now);
                 break;
             case FrameType.Close:
                 var close = ReasonFrame.Parse(frame.Payload);
+                PeerStopped |= close.Code == (byte)StreamCode.Draining;
                 EndLane(lane, $"closed by the peer ({(StreamCode)close.Code}): {close.Reason}", now);
                 break;
             default:
@@ -256,14 +260,15 @@ internal sealed partial class SessionCore(
             throw new FrameException($"{theirs} streams open: at most {Limits.MaxStreams} were allowed");
         }
 
-        var refusal = IsDraining ? "the gateway is draining"
+        var isDrained = IsDraining && (!stream.Request.IsReserved || stream.Request.IsRelay);
+        var refusal = isDrained ? "the gateway is draining"
             : theirs > Limits.MaxStreams ? $"at most {Limits.MaxStreams} streams"
             : Deciding >= Limits.MaxPendingOpens ? $"{Deciding} opens wait for their decision: at most {Limits.MaxPendingOpens}"
             : _memory.MustGiveWay(TimeSpan.MaxValue) ? "the gateway has no memory left" : null;
         if (refusal is not null)
         {
             OpensRefused++;
-            stream.Reset(IsDraining ? StreamCode.Draining : StreamCode.LimitReached, refusal, now);
+            stream.Reset(isDrained ? StreamCode.Draining : StreamCode.LimitReached, refusal, now);
             return;
         }
 
@@ -351,6 +356,18 @@ internal sealed partial class SessionCore(
 
             Driver.Ended(stream);
         }
+    }
+
+    /// <summary>Resets the streams of services; the peer hears of each. Returns how many.</summary>
+    public int Cut(StreamCode code, string reason, TimeSpan now)
+    {
+        var streams = _streams.Values.Where(s => !s.Request.IsReserved && !s.IsReset).ToArray();
+        foreach (var stream in streams)
+        {
+            stream.Reset(code, reason, now);
+        }
+
+        return streams.Length;
     }
 
     /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>

@@ -19,6 +19,7 @@ internal sealed class LaneKeeper
     private readonly Task _loop;
     private volatile LaneState _state;
     private volatile string? _error;
+    private bool _accepted;
 
     public LaneKeeper(PortableTunnel tunnel, PeerSession session, LanePlan plan, int channel)
     {
@@ -27,7 +28,8 @@ internal sealed class LaneKeeper
         Plan = plan;
         Channel = channel;
         _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
-        _loop = plan.Remote is null ? Task.CompletedTask : Task.Run(DialLoopAsync);
+        _loop = plan.Remote is not null ? Task.Run(DialLoopAsync)
+            : plan.Knock is not null && channel == 0 ? Task.Run(KnockLoopAsync) : Task.CompletedTask;
     }
 
     public LanePlan Plan { get; }
@@ -38,17 +40,17 @@ internal sealed class LaneKeeper
     public LaneStatus Status => new(Plan.Link, _state, 0, Plan.Remote, _error, 0) { Channel = Channel };
 
     /// <summary>A lane over the link ended, for that reason.</summary>
-    public void LaneEnded(string reason)
-    {
-        _error = reason;
-        _wake.Set();
-    }
+    public void LaneEnded(string reason) => _error = reason;
+
+    /// <summary>A lane of the session ended: look whether there is something to do.</summary>
+    public void Wake() => _wake.Set();
 
     public async Task StopAsync()
     {
         await _stop.CancelAsync().ConfigureAwait(false);
         _wake.Set();
         await _loop.ConfigureAwait(false);
+        _session.Dialled(Plan.Link, null);
     }
 
     private async Task DialLoopAsync()
@@ -66,6 +68,7 @@ internal sealed class LaneKeeper
             try
             {
                 _state = LaneState.Dialling;
+                _accepted = false;
                 await DialAsync().ConfigureAwait(false);
                 pace.CameUp();
             }
@@ -74,18 +77,69 @@ internal sealed class LaneKeeper
                 _error = error is OperationCanceledException
                     ? $"no lane within {limits.HandshakeTimeout.TotalSeconds:0.#} s of dialling" : error.Message;
                 _state = LaneState.Down;
+                Tell(error);
             }
 
-            try
-            {
-                await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException)
+            if (!await PauseAsync(pace).ConfigureAwait(false))
             {
                 return;
             }
         }
     }
+
+    /// <summary>The peer dials. While no lane of it is left, a connection to its port says whether there still is a process behind it.</summary>
+    private async Task KnockLoopAsync()
+    {
+        var pace = new RedialPace(_tunnel.Options.Limits);
+        while (!_stop.IsCancellationRequested)
+        {
+            if (!_session.IsAlone)
+            {
+                pace.CameUp();
+                await _wake.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            try
+            {
+                _accepted = false;
+                using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+                using var timer = StartTimer(limit);
+                await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
+                using var socket = new Socket(Plan.Knock!.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+                await socket.ConnectAsync(Plan.Knock, limit.Token).ConfigureAwait(false);
+                _session.Dialled(Plan.Link, true);
+            }
+            catch (Exception error) when (error is SocketException or OperationCanceledException)
+            {
+                Tell(error);
+            }
+
+            if (!await PauseAsync(pace).ConfigureAwait(false))
+            {
+                return;
+            }
+        }
+    }
+
+    private void Tell(Exception error) => _session.Dialled(
+        Plan.Link, _accepted ? true : error is SocketException { SocketErrorCode: SocketError.ConnectionRefused } ? false : null);
+
+    private async Task<bool> PauseAsync(RedialPace pace)
+    {
+        try
+        {
+            await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private ITimer StartTimer(CancellationTokenSource limit) => _tunnel.Options.Time.CreateTimer(
+        static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan);
 
     /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
     private async Task DialAsync()
@@ -93,8 +147,7 @@ internal sealed class LaneKeeper
         var remote = Plan.Remote!;
         PortableLane? lane = null;
         using (var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
-        using (var timer = _tunnel.Options.Time.CreateTimer(
-            static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan))
+        using (StartTimer(limit))
         {
             await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
             await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
@@ -105,6 +158,7 @@ internal sealed class LaneKeeper
                 Sockets.PrepareLane(socket, Channel, Plan.MaxSegment);
                 transport.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
                 await socket.ConnectAsync(remote, limit.Token).ConfigureAwait(false);
+                _accepted = true;
                 var (tls, peer) = await MutualTls.ConnectAsync(
                     transport, _tunnel.Options.Identity, MutualTls.LaneProtocol, Plan.Peer, limit.Token).ConfigureAwait(false);
                 lane = await GreetAsync(new PortableLane(_tunnel, transport, tls), peer, limit.Token).ConfigureAwait(false);

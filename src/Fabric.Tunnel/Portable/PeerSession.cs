@@ -7,12 +7,13 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>The session with one peer: the lock and the timer around its <see cref="PeerCore"/>.</summary>
-internal sealed class PeerSession : ISessionDriver, IDisposable
+internal sealed class PeerSession : ISessionDriver
 {
     private readonly PortableTunnel _tunnel;
     private readonly ITimer _timer;
     private readonly PeerCore _core;
     private PeerPenalty _penalty;
+    private readonly HashSet<TunnelStream> _opening = [];
     private TimeSpan _armed = TimeSpan.MaxValue;
 
     public PeerSession(PortableTunnel tunnel, string peer)
@@ -77,11 +78,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
                 return null;
             }
 
-            if (_tunnel.IsDraining)
-            {
-                _core.Drain();
-            }
-
+            _core.Drain(_tunnel.IsDraining);
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
             if (hello is not null)
             {
@@ -126,6 +123,34 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
+    /// <summary>Whether the last lane is gone and the session is kept.</summary>
+    public bool IsAlone
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _core.Session?.Alone is not null;
+            }
+        }
+    }
+
+    /// <summary>How a connection to the peer's port over the link went: it was accepted, refused, or nothing came back.</summary>
+    public void Dialled(string link, bool? accepted)
+    {
+        lock (Gate)
+        {
+            switch (accepted)
+            {
+                case true: _core.Loss.Accepted(link, Now); break;
+                case false: _core.Loss.Refused(link, Now); break;
+                default: _core.Loss.Silent(link); break;
+            }
+
+            Rearm();
+        }
+    }
+
     public void SetPaths(LinkPaths paths)
     {
         lock (Gate)
@@ -137,12 +162,17 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     // ---- streams
 
-    public async Task<TunnelStream> OpenAsync(StreamOpen open, CancellationToken cancellationToken)
+    /// <param name="waits">Whether to wait for a lane to come back when the last one ends meanwhile, rather than fail.</param>
+    public async Task<TunnelStream> OpenAsync(StreamOpen open, bool waits, CancellationToken cancellationToken)
     {
         var stream = new TunnelStream(this);
         lock (Gate)
         {
             stream.Bind(_core.Open(open, stream, Now));
+            if (!waits)
+            {
+                _opening.Add(stream);
+            }
         }
 
         try
@@ -156,6 +186,13 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             stream.Reset(timedOut ? StreamCode.TimedOut : StreamCode.ApplicationReset, timedOut ? "no answer to OPEN" : "given up");
             await stream.DisposeAsync().ConfigureAwait(false);
             throw timedOut ? new StreamRefusedException(StreamCode.TimedOut, $"{Peer} did not answer in time") : error;
+        }
+        finally
+        {
+            lock (Gate)
+            {
+                _opening.Remove(stream);
+            }
         }
     }
 
@@ -180,11 +217,19 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public void Drain()
+    public void Drain(bool draining)
     {
         lock (Gate)
         {
-            _core.Drain();
+            _core.Drain(draining);
+        }
+    }
+
+    public int Cut(StreamCode code, string reason)
+    {
+        lock (Gate)
+        {
+            return _core.Session?.Cut(code, reason, Now) ?? 0;
         }
     }
 
@@ -224,7 +269,17 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         ((PortableLane)lane.Owner!).Ended(reason);
         _tunnel.LaneEnded(Peer, lane.Link, lane.Channel, reason);
+        if (_core.Session?.Active is null)
+        {
+            // Nothing of theirs was delivered: another gateway can serve them now, and need not wait for this one.
+            foreach (var stream in _opening)
+            {
+                stream.OnOpenFailed(StreamCode.NoLane, $"the last lane to {Peer} ended: {reason}");
+            }
+        }
     }
+
+    void ISessionDriver.PeerWishes() => _tunnel.RaiseChanged(Peer);
 
     void ISessionDriver.OpenRequested(StreamCore stream)
     {
@@ -260,13 +315,30 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public void Dispose()
+    public IEnumerable<StreamGroup> Groups()
     {
         lock (Gate)
         {
+            return _core.Groups;
+        }
+    }
+
+    /// <summary>The gateway stops: the peer is told on every lane, so that it keeps nothing for a resumption that will not come.</summary>
+    public Task StopAsync()
+    {
+        PortableLane[] lanes;
+        lock (Gate)
+        {
+            lanes = [.. (_core.Session?.Lanes ?? []).Select(l => (PortableLane)l.Owner!)];
+            foreach (var lane in lanes)
+            {
+                lane.SayGoodbye(StreamCode.Draining, "the gateway stopped");
+            }
+
             _core.Stop(Now);
         }
 
         _timer.Dispose();
+        return Task.WhenAll(lanes.Select(l => l.Closed));
     }
 }

@@ -24,13 +24,17 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
     private Slab? _slab;
     private int _parsed;
     private int _filled;
-    private byte[]? _farewell;
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile byte[]? _farewell;
 
     public SessionCore? Session { get; private set; }
 
     public LaneCore? Core { get; private set; }
 
     public IPEndPoint? Remote { get; } = transport.Socket.RemoteEndPoint as IPEndPoint;
+
+    /// <summary>Ends with the connection.</summary>
+    public Task Closed => _closed.Task;
 
     /// <summary>Why it ended.</summary>
     public string EndReason { get; private set; } = "";
@@ -134,6 +138,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
         await transport.DisposeAsync().ConfigureAwait(false);
         _slab?.Release();
         _slab = null;
+        _closed.TrySetResult();
     }
 
     /// <summary>
@@ -291,6 +296,9 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
 
     public void OutputReady() => _output.Set();
 
+    /// <summary>What the peer is told when the session lets go of the lane, which follows; in its lock.</summary>
+    public void SayGoodbye(StreamCode code, string reason) => _farewell = new ReasonFrame((byte)code, reason).ToPayload();
+
     /// <summary>The session let go of the lane; in its lock. Both loops end.</summary>
     public void Ended(string reason)
     {
@@ -300,6 +308,10 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
         {
             // Elsewhere: cancelling runs what waits for it.
             ThreadPool.UnsafeQueueUserWorkItem(static lane => lane._stop.Cancel(), this, preferLocal: false);
+        }
+        else
+        {
+            _stop.CancelAfter(_farewellLimit);
         }
     }
 

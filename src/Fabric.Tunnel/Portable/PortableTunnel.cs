@@ -29,6 +29,7 @@ public sealed class PortableTunnel : ITunnel
     private readonly EgressDialer _egress;
     private readonly ServiceServer _ingress;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
+    private TunnelPlan _plan = new();
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -82,10 +83,11 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
+            _plan = plan;
             var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
-            Handshakes.Plan(plan.Lanes.Select(l => l.From ?? l.Remote?.Address).OfType<IPAddress>());
+            Handshakes.Plan(plan.Lanes.Select(l => (l.Remote ?? l.Knock)?.Address).OfType<IPAddress>());
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -106,7 +108,7 @@ public sealed class PortableTunnel : ITunnel
             }
 
             Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Log, Options.Time));
-            Match(_services, plan.Services, service => service.Address, service => new Acceptor(
+            Match(_services, IsDraining ? [] : plan.Services, service => service.Address, service => new Acceptor(
                 service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Log, Options.Time));
         }
 
@@ -144,7 +146,7 @@ public sealed class PortableTunnel : ITunnel
     {
         lock (_reconciling)
         {
-            if (_disposed != 0 || IsDraining)
+            if (_disposed != 0)
             {
                 return;
             }
@@ -172,6 +174,10 @@ public sealed class PortableTunnel : ITunnel
         lock (_reconciling)
         {
             _keepers.GetValueOrDefault((peer, link, channel))?.LaneEnded(reason);
+            foreach (var keeper in _keepers.Values.Where(k => k.Plan.Peer == peer))
+            {
+                keeper.Wake();
+            }
         }
 
         RaiseChanged(peer);
@@ -184,8 +190,11 @@ public sealed class PortableTunnel : ITunnel
 
     /// <inheritdoc cref="ITunnel.OpenAsync"/>
     public Task<TunnelStream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
-        IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
-        : Session(peer) is { } session ? session.OpenAsync(open, cancellationToken)
+        OpenAsync(peer, open, true, cancellationToken);
+
+    internal Task<TunnelStream> OpenAsync(string peer, StreamOpen open, bool waits, CancellationToken cancellationToken) =>
+        (IsDraining && !open.IsReserved) || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
+        : Session(peer) is { } session ? session.OpenAsync(open, waits, cancellationToken)
         : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 
     /// <summary>A peer opened a stream; in the session's lock.</summary>
@@ -285,11 +294,13 @@ public sealed class PortableTunnel : ITunnel
             {
                 InBackground(acceptor.CloseAsync());
             }
+
+            _services.Clear();
         }
 
         foreach (var session in _sessions.Values)
         {
-            session.Drain();
+            session.Drain(true);
         }
 
         while (Left() > 0 && Now < until)
@@ -300,7 +311,26 @@ public sealed class PortableTunnel : ITunnel
         return Left();
     }
 
+    public void Undrain()
+    {
+        lock (_reconciling)
+        {
+            IsDraining = false;
+            Reconcile(_plan);
+        }
+
+        foreach (var session in _sessions.Values)
+        {
+            session.Drain(false);
+        }
+    }
+
     private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+
+    public ImmutableArray<StreamGroup> Streams =>
+        [.. _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).SelectMany(s => s.Groups()), .. _ingress.Local()];
+
+    public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + _ingress.CutLocal();
 
     private void InBackground(Task task)
     {
@@ -323,12 +353,8 @@ public sealed class PortableTunnel : ITunnel
 
         await _retry.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
-        foreach (var session in _sessions.Values)
-        {
-            session.Dispose();
-        }
-
-        await Task.WhenAll(ends.Concat(_closing.Keys)).ConfigureAwait(false);
+        var goodbyes = _sessions.Values.Select(s => s.StopAsync()).ToArray();
+        await Task.WhenAll(ends.Concat(goodbyes).Concat(_closing.Keys)).ConfigureAwait(false);
         _changes.Writer.TryComplete();
         await _changeLoop.ConfigureAwait(false);
     }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 
@@ -6,6 +7,8 @@ namespace Fabric.Tunnel.Portable;
 /// <summary>Serves connections to service addresses: asks <see cref="IIngress"/>, tries its routes in order, joins.</summary>
 internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
 {
+    /// <summary>Connections that no session carries, and the service of each.</summary>
+    private readonly ConcurrentDictionary<Socket, string> _local = new();
     private int _connections;
 
     private IIngress Ingress => tunnel.Options.Ingress;
@@ -15,6 +18,20 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
         code is not (StreamCode.PolicyDenied or StreamCode.ApplicationReset or StreamCode.ProtocolError);
 
     public int Connections => Volatile.Read(ref _connections);
+
+    public IEnumerable<StreamGroup> Local() =>
+        _local.Values.GroupBy(s => s).OrderBy(g => g.Key, StringComparer.Ordinal).Select(g => new StreamGroup(g.Key, null, true, null, g.Count()));
+
+    public int CutLocal()
+    {
+        var sockets = _local.Keys;
+        foreach (var socket in sockets)
+        {
+            Sockets.Abort(socket);
+        }
+
+        return sockets.Count;
+    }
 
     public async Task ServeAsync(ServiceListener listener, Socket client)
     {
@@ -41,13 +58,14 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
         var plan = await Ingress.PlanAsync(listener, (IPEndPoint)client.RemoteEndPoint!, tunnel.Stopping).ConfigureAwait(false);
         var code = StreamCode.NoEndpoint;
         var reason = plan.Refusal ?? "no route";
-        foreach (var route in plan.Routes)
+        for (var i = 0; i < plan.Routes.Length; i++)
         {
+            var (route, isLast) = (plan.Routes[i], i == plan.Routes.Length - 1);
             try
             {
                 var summary = route.Peer is null
                     ? await ServeLocallyAsync(route.Open, client, began).ConfigureAwait(false)
-                    : await ServeThroughAsync(route.Peer, route.Open, client, began).ConfigureAwait(false);
+                    : await ServeThroughAsync(route.Peer, route.Open, isLast, client, began).ConfigureAwait(false);
                 tunnel.Told(() => Ingress.Ended(plan, summary));
                 return;
             }
@@ -59,6 +77,12 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
                     break;
                 }
             }
+            catch (Exception error)
+            {
+                var failure = new StreamSummary(listener.Service, route.Peer, null, StreamCode.ApplicationReset, error.Message, 0, 0, tunnel.Now - began);
+                tunnel.Told(() => Ingress.Ended(plan, failure));
+                throw;
+            }
         }
 
         Sockets.Abort(client);
@@ -67,15 +91,28 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
         tunnel.Told(() => Ingress.Ended(plan, refusal));
     }
 
-    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, Socket client, TimeSpan began)
+    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, bool waits, Socket client, TimeSpan began)
     {
-        var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, tunnel.Stopping).ConfigureAwait(false);
+        var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, waits, tunnel.Stopping).ConfigureAwait(false);
         await Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
         return new StreamSummary(
             open.Service, peer, null, stream.Code, stream.Reason, stream.BytesWritten, stream.BytesRead, tunnel.Now - began);
     }
 
     private async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    {
+        _local[client] = open.Service;
+        try
+        {
+            return await JoinLocallyAsync(open, client, began).ConfigureAwait(false);
+        }
+        finally
+        {
+            _local.TryRemove(client, out _);
+        }
+    }
+
+    private async Task<StreamSummary> JoinLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
     {
         var verdict = await tunnel.Options.Egress.DecideAsync(null, open, tunnel.Stopping).ConfigureAwait(false);
         switch (verdict)

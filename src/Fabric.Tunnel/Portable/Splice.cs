@@ -21,8 +21,8 @@ internal static class Splice
         socket.NoDelay = true;
         var up = UpAsync(socket, stream, pool, time);
         var down = DownAsync(socket, stream);
-        await Task.WhenAll(up, down).ConfigureAwait(false);
-        await stream.Ended.ConfigureAwait(false);
+        var reset = WatchResetAsync(socket, stream);
+        await Task.WhenAll(up, down, reset).ConfigureAwait(false);
         socket.Dispose();
         await stream.DisposeAsync().ConfigureAwait(false);
     }
@@ -145,14 +145,9 @@ internal static class Splice
                 }
             }
 
-            if (stream.IsReset)
-            {
-                Sockets.Abort(socket);
-            }
-            else
+            if (!stream.IsReset)
             {
                 socket.Shutdown(SocketShutdown.Send);
-                await WatchResetAsync(socket, stream).ConfigureAwait(false);
             }
         }
         catch (Exception error) when (error is SocketException or ObjectDisposedException)
@@ -162,7 +157,7 @@ internal static class Splice
         }
     }
 
-    /// <summary>After the peer's FIN only a reset can still come from there; it has to end a read of the socket that waits.</summary>
+    /// <summary>A reset has to end a read of the socket that waits, and a send to an application that does not read.</summary>
     private static async Task WatchResetAsync(Socket socket, TunnelStream stream)
     {
         await stream.Ended.ConfigureAwait(false);

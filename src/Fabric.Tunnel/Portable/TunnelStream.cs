@@ -59,6 +59,13 @@ public sealed class TunnelStream : Stream
 
     internal void OnOpened() => _opened.TrySetResult();
 
+    /// <summary>The opening has failed; who opens resets the stream.</summary>
+    internal void OnOpenFailed(StreamCode code, string reason)
+    {
+        _opened.TrySetException(new StreamRefusedException(code, reason));
+        _ = _opened.Task.Exception;
+    }
+
     internal void OnWritable() => _writable.Set();
 
     internal void OnReadable()
@@ -75,8 +82,7 @@ public sealed class TunnelStream : Stream
     {
         if (_core.IsReset)
         {
-            _opened.TrySetException(new StreamRefusedException(_core.Code, _core.Reason));
-            _ = _opened.Task.Exception;
+            OnOpenFailed(_core.Code, _core.Reason);
         }
 
         _ended.TrySetResult();

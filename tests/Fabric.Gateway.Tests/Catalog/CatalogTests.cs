@@ -13,6 +13,7 @@ public sealed class CatalogTests : IAsyncLifetime
 {
     private readonly ManualTime _time = new();
     private readonly EndpointHealth _health;
+    private readonly Dictionary<string, int> _loads = new() { ["paris-1"] = 3, ["factory-1"] = 9 };
     private readonly CatalogPublisher _publisher;
     private readonly CancellationTokenSource _stop = new();
     private readonly IAsyncEnumerator<CatalogUpdate> _watch;
@@ -20,8 +21,8 @@ public sealed class CatalogTests : IAsyncLifetime
     public CatalogTests()
     {
         _health = new EndpointHealth(_time, () => { });
-        _publisher = new CatalogPublisher(_health, _time);
-        _watch = _publisher.WatchAsync(_stop.Token).GetAsyncEnumerator();
+        _publisher = new CatalogPublisher(_health, _time) { LoadWithout = watcher => _loads[watcher] };
+        _watch = _publisher.WatchAsync("paris-1", _stop.Token).GetAsyncEnumerator();
     }
 
     public Task InitializeAsync() => Task.CompletedTask;
@@ -81,6 +82,21 @@ public sealed class CatalogTests : IAsyncLifetime
         Assert.True(await next.WaitAsync(Wait.Limit));
         Assert.True(_watch.Current.Draining);
         Assert.Empty(_watch.Current.Services);
+    }
+
+    [Fact]
+    public async Task Every_message_says_how_many_streams_others_have()
+    {
+        await RefreshAsync(Exporting("web"));
+        Assert.Equal(3u, (await NextAsync()).Load);
+        Assert.Equal(3, PeerCatalog.Apply(null, _watch.Current, 0).Load);
+
+        _loads["paris-1"] = 4;
+        var next = _watch.MoveNextAsync().AsTask();
+        await Wait.UntilAsync(() => _time.HasTimerIn(CatalogPublisher.Heartbeat), () => "the heartbeat is set");
+        _time.Advance(CatalogPublisher.Heartbeat);
+        Assert.True(await next.WaitAsync(Wait.Limit));
+        Assert.Equal((4u, 0), (_watch.Current.Load, _watch.Current.Services.Count));
     }
 
     [Fact]

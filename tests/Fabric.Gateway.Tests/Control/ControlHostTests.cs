@@ -241,10 +241,10 @@ public sealed class ControlHostTests : IAsyncLifetime
     {
         Status = () => _status,
         Counters = () => new DaemonCounters(1, 2, default),
-        Catalog = _ => new[] { new CatalogUpdate { Sequence = 42 } }.ToAsyncEnumerable(),
+        Catalog = (_, _) => new[] { new CatalogUpdate { Sequence = 42 } }.ToAsyncEnumerable(),
         Reload = () => _reload(),
         SetFault = allowFaults ? Set : null,
-        Drain = (limit, _) => Task.FromResult((int)limit.TotalSeconds),
+        Drain = (_, limit, _) => Task.FromResult(new DrainReply { Remaining = (uint)limit.TotalSeconds }),
         Ready = () => _ready,
         Alive = () => _alive,
     };

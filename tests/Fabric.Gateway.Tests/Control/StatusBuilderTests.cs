@@ -56,6 +56,19 @@ public sealed class StatusBuilderTests
     [Fact]
     public void Draining_is_said_before_degraded() => Assert.Equal("draining", Build(Healthy() with { Draining = true, TopologyError = "bad" }).State);
 
+    [Fact]
+    public void Drained_link_says_who_drains_it_and_is_no_problem()
+    {
+        var status = Build(Healthy() with { DrainedLinks = [("virginia-1", "dx")] });
+        Assert.Equal(("active", "by paris-1", "ready"), (status.Links[0].Role, status.Links[0].Drained, status.State));
+
+        var now = Healthy();
+        var lane = new LaneStatus("dx", LaneState.Up, 1, null, null, 0) { PeerDrains = true };
+        var session = now.Tunnel.Sessions[0] with { ActiveLink = "vpn", Lanes = [lane] };
+        status = Build(now with { Tunnel = now.Tunnel with { Sessions = [session] } });
+        Assert.Equal(("drained", "by virginia-1"), (status.Links[0].Role, status.Links[0].Drained));
+    }
+
     [Theory]
     [InlineData(2, 1, "degraded")]
     [InlineData(2, 0, "down")]

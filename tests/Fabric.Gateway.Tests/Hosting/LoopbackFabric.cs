@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Fabric.Gateway.Hosting;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
@@ -12,23 +14,34 @@ namespace Fabric.Gateway.Tests.Hosting;
 
 /// <summary>
 /// Three whole gateways in this process: paris, where callers are, and virginia and factory, which export <c>web.shop</c>. They meet on
-/// the loopback by two links, <c>dx</c> and the dearer <c>internet</c>; factory has only the latter.
+/// the loopback by two links, <c>dx</c> and the dearer <c>internet</c>; factory has only the latter. Virginia may have a second gateway,
+/// on both links.
 /// </summary>
 internal sealed class LoopbackFabric : IAsyncDisposable
 {
     public const string Paris = "paris-1";
     public const string Virginia = "virginia-1";
+    public const string Virginia2 = "virginia-2";
     public const string Factory = "factory-1";
 
     private static int _ranges = Environment.ProcessId;
 
     private readonly TemporaryFolder _folder = new();
-    private readonly int[] _ports = FreePorts.Take(10);
+    private readonly int[] _ports = FreePorts.Take(13);
     private readonly int _range = 128 + (Interlocked.Increment(ref _ranges) % 40 * 3);
     private readonly Dictionary<string, GatewayProcess> _gateways = [];
     private readonly Dictionary<string, AdminClient> _admins = [];
 
-    private LoopbackFabric() => Write(Topology());
+    private readonly bool _two;
+    private Process? _process;
+
+    private LoopbackFabric(bool two)
+    {
+        _two = two;
+        Write(Topology());
+    }
+
+    private string[] Names => _two ? [Paris, Virginia, Virginia2, Factory] : [Paris, Virginia, Factory];
 
     public NamedEndpoint InVirginia { get; } = new("virginia");
     public NamedEndpoint InFactory { get; } = new("factory");
@@ -37,16 +50,20 @@ internal sealed class LoopbackFabric : IAsyncDisposable
 
     public GatewayProcess this[string gateway] => _gateways[gateway];
 
-    /// <summary>With all three started, and paris connected to both others over all links.</summary>
-    public static async Task<LoopbackFabric> StartAsync()
+    /// <summary>With all started, and paris connected to the others over all links.</summary>
+    /// <param name="two">Whether virginia has two gateways.</param>
+    /// <param name="killable">The gateway that is a process of its own, which <see cref="Kill"/> ends; null: none.</param>
+    public static async Task<LoopbackFabric> StartAsync(bool two = false, string? killable = null)
     {
-        var fabric = new LoopbackFabric();
+        var fabric = new LoopbackFabric(two);
         try
         {
             fabric.Join();
-            await Task.WhenAll(new[] { Paris, Virginia, Factory }.Select(fabric.StartAsync));
-            await fabric.Admin(Paris).UntilAsync(s => s.Links.Count == 3 && s.Links.All(l => l is { State: "up", Lane: "up" })
-                && s.Services is [{ Sites: [{ State: "healthy" }, { State: "healthy" }], ChosenSite: "virginia" }]);
+            await Task.WhenAll(fabric.Names.Select(g => g == killable ? fabric.StartProcessAsync(g) : fabric.StartAsync(g)));
+            await fabric.Admin(Paris).UntilAsync(s => s.Links.Count == (two ? 5 : 3) && s.Links.All(l => l is { State: "up", Lane: "up" })
+                && s.Services is [{ Sites: [{ State: "healthy" }, { State: "healthy" }], ChosenSite: "virginia" }]
+                && (!two || s.Services[0].ChosenReason.Contains("virginia-1 and virginia-2", StringComparison.Ordinal)
+                    || s.Services[0].ChosenReason.Contains("virginia-2 and virginia-1", StringComparison.Ordinal)));
             return fabric;
         }
         catch
@@ -59,12 +76,48 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     /// <summary>Nobody started yet; all have an identity.</summary>
     public static LoopbackFabric Joined()
     {
-        var fabric = new LoopbackFabric();
+        var fabric = new LoopbackFabric(false);
         fabric.Join();
         return fabric;
     }
 
     public AdminClient Admin(string gateway) => _admins[gateway];
+
+    private async Task StartProcessAsync(string gateway)
+    {
+        var options = Options(gateway);
+        var dotnet = Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "dotnet");
+        _process = Process.Start(new ProcessStartInfo(dotnet)
+        {
+            ArgumentList =
+            {
+                Path.Combine(AppContext.BaseDirectory, "fabricd.dll"), "--state", options.State, "--topology", options.Topology,
+                "--socket", options.Socket, "--wireguard", options.WireGuard,
+            },
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        _process.OutputDataReceived += (_, _) => { };
+        _process.ErrorDataReceived += (_, _) => { };
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+        await Wait.UntilAsync(() => File.Exists(options.Socket), () => $"{gateway} has its socket");
+        lock (_gateways)
+        {
+            _admins[gateway] = new AdminClient(options.Socket);
+        }
+    }
+
+    /// <summary>SIGKILL, for the gateway that is a process of its own.</summary>
+    public void Kill() => _process!.Kill();
+
+    public async Task StopAsync(string gateway)
+    {
+        _admins.Remove(gateway, out var admin);
+        admin!.Dispose();
+        _gateways.Remove(gateway, out var stopped);
+        await stopped!.DisposeAsync();
+    }
 
     public async Task StartAsync(string gateway)
     {
@@ -103,18 +156,19 @@ internal sealed class LoopbackFabric : IAsyncDisposable
             gateways: [ { name: paris-1, listen: [ 127.0.0.1 ], port: {{_ports[0]}}, dns: "127.0.0.1:{{_ports[1]}}", metrics: "127.0.0.1:{{_ports[2]}}", dashboard: off } ]
           - name: virginia
             serviceAddresses: 127.{{_range + 1}}.0.0/16
-            gateways: [ { name: virginia-1, listen: [ 127.0.0.1 ], port: {{_ports[3]}}, dns: "127.0.0.1:{{_ports[4]}}", metrics: "127.0.0.1:{{_ports[5]}}", dashboard: off } ]
+            gateways: [ { name: virginia-1, listen: [ 127.0.0.1 ], port: {{_ports[3]}}, dns: "127.0.0.1:{{_ports[4]}}", metrics: "127.0.0.1:{{_ports[5]}}", dashboard: off }{{(_two ? $$""", { name: virginia-2, listen: [ 127.0.0.1 ], port: {{_ports[10]}}, dns: "127.0.0.1:{{_ports[11]}}", metrics: "127.0.0.1:{{_ports[12]}}", dashboard: off }""" : "")}} ]
           - name: factory
             serviceAddresses: 127.{{_range + 2}}.0.0/16
             gateways: [ { name: factory-1, listen: [ 127.0.0.1 ], port: {{_ports[6]}}, dns: "127.0.0.1:{{_ports[7]}}", metrics: "127.0.0.1:{{_ports[8]}}", dashboard: off } ]
         links:
           - name: dx
             type: interconnect
-            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 } ]
+            cost: {{(_two ? 300 : 0)}}
+            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 }{{SecondEnd}} ]
           - name: internet
             type: interconnect
-            cost: 300
-            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 }, { gateway: factory-1 } ]
+            cost: {{(_two ? 600 : 300)}}
+            ends: [ { gateway: paris-1, address: 127.0.0.1 }, { gateway: virginia-1, address: 127.0.0.1 }{{SecondEnd}}, { gateway: factory-1 } ]
         workloads:
           - { name: shop, site: paris, addresses: [ 127.0.0.1/32 ] }
         policies:
@@ -129,6 +183,8 @@ internal sealed class LoopbackFabric : IAsyncDisposable
               - { site: factory, endpoints: [ "127.0.0.1:{{InFactory.Port}}" ] }
 
         """ + moreServices;
+
+    private string SecondEnd => _two ? ", { gateway: virginia-2, address: 127.0.0.1 }" : "";
 
     /// <summary>A connection to the service's address in paris, from an address of the caller.</summary>
     public async Task<Call> CallAsync(string from = "127.0.0.1")
@@ -160,6 +216,13 @@ internal sealed class LoopbackFabric : IAsyncDisposable
             await gateway.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
         }
 
+        if (_process is not null)
+        {
+            _process.Kill();
+            await _process.WaitForExitAsync();
+            _process.Dispose();
+        }
+
         InVirginia.Dispose();
         InFactory.Dispose();
         _folder.Dispose();
@@ -168,9 +231,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     private void Join()
     {
         var ca = MeshCa.Create(_folder["ca"], "acme.example", TimeProvider.System);
-        foreach (var (site, gateway) in new[] { ("paris", Paris), ("virginia", Virginia), ("factory", Factory) })
+        foreach (var gateway in Names)
         {
-            JoinClient.JoinLocally(ca.CreateToken(site, gateway), ca, new GatewayKeyStore(State(gateway, "identity")), TimeProvider.System);
+            JoinClient.JoinLocally(ca.CreateToken(gateway.Split('-')[0], gateway), ca, new GatewayKeyStore(State(gateway, "identity")), TimeProvider.System);
         }
     }
 
@@ -178,6 +241,20 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     internal sealed class Call(TcpClient client) : IDisposable
     {
         private readonly StreamReader _reader = new(client.GetStream());
+
+        /// <summary>Waits for the end: whether it was a reset, and not an end in order.</summary>
+        public async Task<bool> WasResetAsync()
+        {
+            try
+            {
+                Assert.Null(await _reader.ReadLineAsync().WaitAsync(Wait.Limit));
+                return false;
+            }
+            catch (IOException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionReset })
+            {
+                return true;
+            }
+        }
 
         /// <summary>Null when the other side has ended it, in order or not.</summary>
         public async Task<string?> ReadLineAsync()
@@ -192,9 +269,18 @@ internal sealed class LoopbackFabric : IAsyncDisposable
             }
         }
 
+        /// <summary>Null when the other side has ended it, in order or not.</summary>
         public async Task<string?> EchoAsync(string line)
         {
-            await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(line + "\n")).AsTask().WaitAsync(Wait.Limit);
+            try
+            {
+                await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(line + "\n")).AsTask().WaitAsync(Wait.Limit);
+            }
+            catch (IOException)
+            {
+                return null;
+            }
+
             return await ReadLineAsync();
         }
 

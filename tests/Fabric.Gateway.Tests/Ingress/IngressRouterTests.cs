@@ -13,9 +13,16 @@ public sealed class IngressRouterTests
     private static readonly IPEndPoint Client = new(IPAddress.Loopback, 50000);
 
     private readonly IngressRouter _router;
+    private readonly Dictionary<string, int> _elsewhere = [];
+
+    /// <summary>How often each gateway was the first choice.</summary>
+    private readonly Dictionary<string, int> _first = [];
     private FabricSnapshot? _snapshot = Samples.Snapshot(Samples.TwoSites, "paris-1");
 
-    public IngressRouterTests() => _router = new IngressRouter(() => _snapshot, new Random(1));
+    public IngressRouterTests() => _router = new IngressRouter(() => _snapshot, new Random(1))
+    {
+        LoadElsewhere = gateway => _elsewhere.GetValueOrDefault(gateway),
+    };
 
     [Fact]
     public async Task Routes_name_gateway_service_and_caller_by_address()
@@ -44,15 +51,37 @@ public sealed class IngressRouterTests
     public async Task Less_loaded_gateway_of_two_that_are_as_good_comes_first()
     {
         Serve(View("virginia-1"), more: View("virginia-2"));
-        _snapshot = _snapshot! with
-        {
-            Tunnel = new TunnelStatus([Samples.Session("virginia-1", "virginia", streams: 9), Samples.Session("virginia-2", "virginia")], [], 9, 0),
-        };
+        _elsewhere["virginia-1"] = 20;
 
         for (var i = 0; i < 20; i++)
         {
             Assert.Equal(["virginia-2", "virginia-1"], (await PlanAsync(Client)).Routes.Select(r => r.Peer));
         }
+
+        // With its own twenty there, both are as loaded, and stay so.
+        for (var i = 0; i < 20; i++)
+        {
+            await PlanAsync(Client);
+        }
+
+        Assert.Equal(10, _first["virginia-1"]);
+    }
+
+    [Fact]
+    public async Task Connections_that_are_over_are_no_load()
+    {
+        Serve(View("virginia-1"), more: View("virginia-2"));
+        for (var i = 0; i < 50; i++)
+        {
+            var plan = await PlanAsync(Client);
+            if (plan.Routes[0].Peer == "virginia-1")
+            {
+                _router.Ended(plan, new StreamSummary("web.shop", null, null, StreamCode.Ok, "", 0, 0, TimeSpan.Zero));
+            }
+        }
+
+        // All that live are at virginia-2: one, which every later connection keeps away from.
+        Assert.Equal(1, _first["virginia-2"]);
     }
 
     [Fact]
@@ -98,7 +127,16 @@ public sealed class IngressRouterTests
         })),
     };
 
-    private async Task<IngressPlan> PlanAsync(IPEndPoint client) => await _router.PlanAsync(Listener, client, default);
+    private async Task<IngressPlan> PlanAsync(IPEndPoint client)
+    {
+        var plan = await _router.PlanAsync(Listener, client, default);
+        if (plan.Routes is [{ Peer: { } first }, ..])
+        {
+            _first[first] = _first.GetValueOrDefault(first) + 1;
+        }
+
+        return plan;
+    }
 
     private async Task RefusedAsync(string reason)
     {

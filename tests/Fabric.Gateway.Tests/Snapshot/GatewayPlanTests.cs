@@ -55,6 +55,14 @@ public sealed class GatewayPlanTests
     }
 
     [Fact]
+    public void End_that_waits_knows_where_to_knock_when_the_other_has_an_address()
+    {
+        Assert.Equal(new IPEndPoint(IPAddress.Parse("192.0.2.1"), 7001), Lane("virginia-1", "paris-1", "dx").Knock);
+        Assert.Null(Lane("paris-1", "virginia-1", "dx").Knock);
+        Assert.Null(Lane("virginia-1", "factory-1", "dx").Knock);
+    }
+
+    [Fact]
     public void End_without_an_address_dials_and_is_not_dialled()
     {
         Assert.Equal(new IPEndPoint(IPAddress.Parse("192.0.2.3"), 7003), Lane("factory-1", "virginia-1", "dx").Remote);

@@ -235,4 +235,56 @@ public class PathChoiceTests
         Recovering = random.Next(2) == 0,
         StateReason = "because",
     };
+
+    [Fact]
+    public void A_drained_link_is_left_at_once_and_returned_to_when_it_is_the_cheaper_one()
+    {
+        var choice = new PathChoice();
+        choice.Decide([Up("dx", 1), Up("vpn", 20, cost: 5)], At(0));
+        var decision = choice.Decide([Up("dx", 1) with { Drained = "by paris-1" }, Up("vpn", 20, cost: 5)], At(1));
+        Assert.Equal(("vpn", "only link up; dx is drained by paris-1"), (decision.Active, decision.Reason));
+        Assert.Equal("dx", Assert.Single(decision.Standbys));
+        Assert.Empty(decision.Down);
+
+        Assert.Equal("vpn", choice.Decide([Up("dx", 1) with { Drained = "by paris-1" }, Up("vpn", 20, cost: 5)], At(100)).Active);
+        Assert.Equal("dx", choice.Decide([Up("dx", 1), Up("vpn", 20, cost: 5)], At(101)).Active);
+    }
+
+    [Fact]
+    public void From_one_drained_link_to_another_there_is_no_way()
+    {
+        var choice = new PathChoice();
+        PathCandidate[] both = [Up("dx", 1) with { Drained = "by a" }, Up("vpn", 20) with { Drained = "by b" }];
+        choice.Decide([both[0], Up("vpn", 20)], At(0));
+        foreach (var at in new[] { 1, 100 })
+        {
+            var decision = choice.Decide(both, At(at));
+            Assert.Equal(("vpn", "no other link is left; vpn is drained by b"), (decision.Active, decision.Reason));
+        }
+    }
+
+    [Theory]
+    [InlineData(LinkState.Up, false)]
+    [InlineData(LinkState.Suspect, false)]
+    [InlineData(LinkState.Unknown, false)]
+    [InlineData(LinkState.Down, true)]
+    public void A_drained_link_ranks_below_all_that_work(LinkState other, bool recovering)
+    {
+        var drained = Up("dx", 1) with { Drained = "by paris-1" };
+        var decision = new PathChoice().Decide([drained, Up("vpn", 90) with { State = other, Recovering = recovering }], At(0));
+        Assert.Equal(("vpn", "dx"), (decision.Active, Assert.Single(decision.Standbys)));
+    }
+
+    [Fact]
+    public void A_drained_link_is_used_when_nothing_else_is_left()
+    {
+        var drained = Up("dx", 1) with { Drained = "by virginia-1" };
+        foreach (var other in new[] { Down("vpn"), Up("vpn", 5) with { HasLane = false } })
+        {
+            var decision = new PathChoice().Decide([drained, other], At(0));
+            Assert.Equal(("dx", "no other link is left; dx is drained by virginia-1"), (decision.Active, decision.Reason));
+        }
+
+        Assert.Equal(["dx"], new PathChoice().Decide([Down("dx") with { Drained = "by paris-1", HasLane = true }], At(0)).Down.ToArray());
+    }
 }

@@ -70,6 +70,12 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
     public Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken) => throw new NotSupportedException();
 
+    public void Undrain() => throw new NotSupportedException();
+
+    public ImmutableArray<StreamGroup> Streams => [];
+
+    public int CutStreams(string reason) => throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private SimSession SessionOf(string peer)
@@ -100,7 +106,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
     {
         foreach (var session in _sessions.Values)
         {
-            session.Core.Drain();
+            session.Core.Drain(true);
         }
     }
 
