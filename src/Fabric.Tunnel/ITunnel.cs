@@ -200,7 +200,54 @@ public sealed record TunnelStatus(
     ImmutableArray<SessionStatus> Sessions,
     ImmutableArray<ListenerStatus> Listeners,
     int OpenStreams,
-    long BufferedBytes);
+    long BufferedBytes)
+{
+    public DatagramStatus Datagrams { get; init; } = DatagramStatus.None;
+}
+
+/// <summary>Flows and their datagrams, since the start. To endpoints: those that clients sent; to clients: those sent back.</summary>
+/// <param name="Flows">Flows of clients, and flows that peers opened, now.</param>
+/// <param name="LastOversize">The last datagram that was too large: its size, the limit, and where. Empty when there was none.</param>
+public sealed record DatagramStatus(
+    int Flows,
+    long FlowsTotal,
+    long ToEndpoints,
+    long BytesToEndpoints,
+    long ToClients,
+    long BytesToClients,
+    ImmutableSortedDictionary<DatagramDrop, long> Dropped,
+    string LastOversize)
+{
+    public static DatagramStatus None { get; } = new(0, 0, 0, 0, 0, 0, ImmutableSortedDictionary<DatagramDrop, long>.Empty, "");
+}
+
+/// <summary>Why a datagram was dropped.</summary>
+public enum DatagramDrop
+{
+    /// <summary>Too many waited in its flow: the oldest went.</summary>
+    QueueFull,
+
+    /// <summary>The session's memory for datagrams, or the tunnel's memory, is used up.</summary>
+    Memory,
+
+    /// <summary>It came twice: over two lanes.</summary>
+    Duplicate,
+
+    /// <summary>It came long after younger ones, or after the end of its flow.</summary>
+    Late,
+
+    /// <summary>Larger than a frame carries, or than the network behind takes.</summary>
+    Oversize,
+
+    /// <summary>No more flows may be open.</summary>
+    FlowLimit,
+
+    /// <summary>Its flow was refused: by policy, without an endpoint, without a lane.</summary>
+    Refused,
+
+    /// <summary>The socket to the endpoint or to the client did not take it.</summary>
+    NotSent,
+}
 
 /// <param name="ProbeKeyToPeer">Key (32 bytes) that the peer gave to sign probes sent to it; empty until its HELLO came.</param>
 /// <param name="ProbeKeyFromPeer">Key (32 bytes) that this gateway gave to the peer.</param>

@@ -110,6 +110,7 @@ internal sealed partial class SessionCore
             }
         }
 
+        ProduceDatagrams(batch, _few.Count + _bulk.Count > 0 ? budget * 3 / 4 : budget);
         ProduceData(_few, batch, lane.Slot, _bulk.Count > 0 ? budget * 3 / 4 : budget);
         ProduceData(_bulk, batch, lane.Slot, budget);
         ProduceData(_few, batch, lane.Slot, budget);
@@ -163,7 +164,7 @@ internal sealed partial class SessionCore
     /// <summary>Whether <see cref="Produce"/> has anything for the lane.</summary>
     public bool HasOutput(LaneCore lane) => lane.IsLive
         && (lane.Fences.Count > 0 || lane.PongDue is not null || lane.PingDue || lane.GoAwayDue
-            || (lane == Active && (_goneAcks.Count > 0 || _control.Count > 0 || _few.Count > 0 || _bulk.Count > 0)));
+            || (lane == Active && (_goneAcks.Count > 0 || _control.Count > 0 || _flows.Count > 0 || _few.Count > 0 || _bulk.Count > 0)));
 
     /// <summary>When <see cref="Advance"/> has something to do; null when never.</summary>
     public TimeSpan? NextDue

@@ -5,7 +5,8 @@ namespace Fabric.Tunnel.Core;
 /// <summary>
 /// All streams between two gateway processes, whatever lanes there are: a state machine without I/O, clock or locks. A driver
 /// gives it frames and instants and asks it for frames; <see cref="ISessionDriver"/> is told what became of it. One driver at a
-/// time may call it. This file: streams and frames in; <c>SessionCore.Lanes.cs</c>: lanes; <c>SessionCore.Output.cs</c>: frames out.
+/// time may call it. This file: streams and frames in; <c>SessionCore.Lanes.cs</c>: lanes; <c>SessionCore.Output.cs</c>: frames out;
+/// <c>SessionCore.Datagrams.cs</c>: flows.
 /// </summary>
 /// <param name="odd">This gateway's streams have odd ids: its name sorts first (ordinal).</param>
 /// <param name="driver">Told what happens.</param>
@@ -100,7 +101,7 @@ internal sealed partial class SessionCore(
         var stream = new StreamCore(this, _nextId, true, request) { Owner = owner };
         _nextId += 2;
         _ours++;
-        stream.Begin(FirstWindow());
+        stream.Begin(FirstWindow(request));
         _streams.Add(stream.Id, stream);
         Schedule(stream, now);
         return stream;
@@ -131,6 +132,9 @@ internal sealed partial class SessionCore(
             case FrameType.Data:
                 BytesReceived += header.Length;
                 Find(header)?.OnData(header.Offset, piece, now);
+                break;
+            case FrameType.Datagram:
+                OnDatagram(header, frame.Payload);
                 break;
             case FrameType.Fin when Find(header) is { } stream:
                 stream.OnFin(header.Offset, now);
@@ -181,7 +185,7 @@ internal sealed partial class SessionCore(
         var stream = new StreamCore(this, header.Stream, false, StreamCore.ToRequest(open));
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
-        stream.Begin(FirstWindow());
+        stream.Begin(FirstWindow(stream.Request));
         var theirs = _streams.Count - _ours;
         if (theirs > Limits.MaxStreams * 2L)
         {
@@ -229,8 +233,9 @@ internal sealed partial class SessionCore(
         return was ? null : throw new FrameException($"{header.Type} for stream {header.Stream}, which was never opened");
     }
 
-    private int FirstWindow() =>
-        (int)Math.Clamp((Limits.Memory / 2 - Promised) / 16, Math.Min(LeastWindow, Limits.InitialWindow), Limits.InitialWindow);
+    /// <summary>A flow has no credit: DATA on it is past it.</summary>
+    private int FirstWindow(StreamOpen request) => request.Datagrams ? 0
+        : (int)Math.Clamp((Limits.Memory / 2 - Promised) / 16, Math.Min(LeastWindow, Limits.InitialWindow), Limits.InitialWindow);
 
     public void CountSent(int length, long known)
     {
@@ -248,6 +253,7 @@ internal sealed partial class SessionCore(
         }
 
         stream.IsGone = true;
+        DropDatagrams(stream, incoming: false);
         stream.CountPromise();
         _streams.Remove(stream.Id);
         _ours -= stream.IsOurs ? 1 : 0;

@@ -38,6 +38,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     public ReceiveBuffer Receive { get; } = new();
 
+    /// <summary>Its datagrams, when it is a flow.</summary>
+    public FlowCore? Flow { get; } = request.Datagrams ? new FlowCore(session.Pool) : null;
+
     /// <summary>OPENED was received, or sent.</summary>
     public bool IsAccepted { get; private set; }
 
@@ -113,6 +116,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         IsAccepted = true;
         OpenedDue = true;
         session.Schedule(this, now);
+        session.ScheduleFlow(this);
     }
 
     public void Write(Segment segment, TimeSpan now)
@@ -189,6 +193,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         {
             IsAccepted = true;
             Send.Allow(credit);
+            session.ScheduleFlow(this);
             session.Driver.Opened(this);
         }
 
@@ -301,6 +306,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         Reason = reason;
         session.Retained -= Send.Clear();
         Receive.Clear();
+        session.DropDatagrams(this, incoming: true);
         Ack = AckNeed.None;
         CountPromise();
         session.Driver.Ended(this);
