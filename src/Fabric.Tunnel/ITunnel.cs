@@ -76,8 +76,15 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     public int MaxSegment { get; init; }
 }
 
-/// <summary>A service address that applications connect to.</summary>
-public sealed record ServiceListener(string Service, int Port, IPEndPoint Address);
+/// <summary>A service address that applications connect to, or send datagrams to.</summary>
+public sealed record ServiceListener(string Service, int Port, IPEndPoint Address)
+{
+    /// <summary>UDP instead of TCP.</summary>
+    public bool Datagrams { get; init; }
+
+    /// <summary>A client's flow that carried nothing for this long is over. Default 60 s.</summary>
+    public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+}
 
 /// <summary>How a stream introduces itself; carried in the OPEN frame.</summary>
 /// <param name="Service"><c>name.namespace</c>, or a reserved name that begins with <c>fabric.</c></param>
@@ -104,6 +111,7 @@ public interface IIngress
 {
     /// <summary>
     /// Routes in the order in which to try them; the next is tried when one refuses before any byte was sent. An empty list refuses.
+    /// Asked once per connection, or per flow.
     /// </summary>
     ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken);
 
@@ -122,7 +130,7 @@ public interface IEgress
     /// <param name="peer">Name of the gateway that opened the stream, from its certificate; null when it is this gateway itself.</param>
     ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken);
 
-    /// <summary>A dial to an endpoint failed: the next is tried.</summary>
+    /// <summary>A dial to an endpoint failed: the next is tried. Or an endpoint's host said that nobody takes the flow's datagrams.</summary>
     void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason);
 
     /// <summary>The stream ended.</summary>
@@ -133,7 +141,11 @@ public interface IEgress
 public abstract record EgressVerdict
 {
     /// <summary>Endpoints in the order in which to dial them.</summary>
-    public sealed record Dial(ImmutableArray<IPEndPoint> Endpoints, TimeSpan ConnectTimeout) : EgressVerdict;
+    public sealed record Dial(ImmutableArray<IPEndPoint> Endpoints, TimeSpan ConnectTimeout) : EgressVerdict
+    {
+        /// <summary>A flow that carried nothing for this long is over. Default 60 s.</summary>
+        public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+    }
 
     /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>
     public sealed record Handle(Func<Stream, Task> Handler) : EgressVerdict;

@@ -24,6 +24,8 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     private bool _openedConfirmed;
     private long _promised;
 
+    public SessionCore Session => session;
+
     public uint Id { get; } = id;
 
     /// <summary>This gateway opened it.</summary>

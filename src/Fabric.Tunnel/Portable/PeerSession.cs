@@ -87,7 +87,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             {
                 Forget(StreamCode.SessionLost, "the peer began a new session");
                 _remote = remote.Session;
-                _core = new SessionCore(IsOdd, this, _tunnel.Options.Limits, _tunnel.Pool, remote.MaxStreams);
+                _core = new SessionCore(IsOdd, this, _tunnel.Options.Limits, _tunnel.Pool, remote.MaxStreams) { Datagrams = _tunnel.Datagrams };
                 _core.SetPaths(_paths, Now);
                 if (_tunnel.IsDraining)
                 {
@@ -175,9 +175,15 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     // ---- streams
 
-    public async Task<TunnelStream> OpenAsync(StreamOpen open, CancellationToken cancellationToken)
+    public Task<TunnelStream> OpenAsync(StreamOpen open, CancellationToken cancellationToken) =>
+        OpenAsync(new TunnelStream(this), open, cancellationToken);
+
+    public Task<TunnelFlow> OpenFlowAsync(StreamOpen open, CancellationToken cancellationToken) =>
+        OpenAsync(new TunnelFlow(this), open, cancellationToken);
+
+    private async Task<T> OpenAsync<T>(T stream, StreamOpen open, CancellationToken cancellationToken)
+        where T : IStreamOwner
     {
-        var stream = new TunnelStream(this);
         lock (Gate)
         {
             if (_core is null)
@@ -272,18 +278,26 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     void ISessionDriver.OpenRequested(StreamCore stream)
     {
+        if (stream.Request.Datagrams)
+        {
+            var flow = new TunnelFlow(this);
+            flow.Bind(stream);
+            _tunnel.Serve(flow);
+            return;
+        }
+
         var tunnelStream = new TunnelStream(this);
-        tunnelStream.Bind(stream);
+        ((IStreamOwner)tunnelStream).Bind(stream);
         _tunnel.Serve(tunnelStream);
     }
 
-    void ISessionDriver.Opened(StreamCore stream) => ((TunnelStream)stream.Owner!).OnOpened();
+    void ISessionDriver.Opened(StreamCore stream) => ((IStreamOwner)stream.Owner!).OnOpened();
 
-    void ISessionDriver.Readable(StreamCore stream) => ((TunnelStream)stream.Owner!).OnReadable();
+    void ISessionDriver.Readable(StreamCore stream) => ((IStreamOwner)stream.Owner!).OnReadable();
 
-    void ISessionDriver.Writable(StreamCore stream) => ((TunnelStream?)stream.Owner)?.OnWritable();
+    void ISessionDriver.Writable(StreamCore stream) => ((IStreamOwner?)stream.Owner)?.OnWritable();
 
-    void ISessionDriver.Ended(StreamCore stream) => ((TunnelStream?)stream.Owner)?.OnEnded();
+    void ISessionDriver.Ended(StreamCore stream) => ((IStreamOwner?)stream.Owner)?.OnEnded();
 
     public int StreamCount
     {

@@ -9,7 +9,7 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>The driver that runs anywhere: <see cref="SslStream"/> and sockets on the thread pool.</summary>
-public sealed class PortableTunnel : ITunnel
+public sealed partial class PortableTunnel : ITunnel
 {
     private static readonly TimeSpan _listenRetry = TimeSpan.FromSeconds(1);
 
@@ -18,7 +18,7 @@ public sealed class PortableTunnel : ITunnel
     private readonly ConcurrentDictionary<string, PeerSession> _sessions = new();
     private readonly Dictionary<(string Peer, string Link), LaneKeeper> _keepers = [];
     private readonly Dictionary<IPEndPoint, Acceptor> _ports = [];
-    private readonly Dictionary<ServiceListener, Acceptor> _services = [];
+    private readonly Dictionary<ServiceListener, IListener> _services = [];
     private readonly ConcurrentDictionary<Task, byte> _closing = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly Channel<string> _changes = Channel.CreateUnbounded<string>(new UnboundedChannelOptions { SingleReader = true });
@@ -41,6 +41,8 @@ public sealed class PortableTunnel : ITunnel
         _port = new GatewayPort(this);
         _egress = new EgressDialer(this);
         _ingress = new ServiceServer(this, _egress);
+        _clientFlows = new FlowTable(this);
+        _endpointFlows = new EndpointFlows(this);
         _changeLoop = Task.Run(TellChangesAsync);
         _retry = options.Time.CreateTimer(static s => ((PortableTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
     }
@@ -96,9 +98,8 @@ public sealed class PortableTunnel : ITunnel
                 }
             }
 
-            Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
-            Match(_services, plan.Services, service => service.Address, service => new Acceptor(
-                service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Options.Log));
+            Match(_ports, plan.Listen, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
+            Match(_services, plan.Services, Listener);
         }
 
         OpenListeners();
@@ -109,9 +110,10 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
-    private void Match<TKey>(
-        Dictionary<TKey, Acceptor> open, ImmutableArray<TKey> wanted, Func<TKey, IPEndPoint> address, Func<TKey, Acceptor> create)
+    private void Match<TKey, TListener>(
+        Dictionary<TKey, TListener> open, ImmutableArray<TKey> wanted, Func<TKey, TListener> create)
         where TKey : notnull
+        where TListener : IListener
     {
         foreach (var key in open.Keys.Except(wanted).ToArray())
         {
@@ -137,7 +139,7 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
-            foreach (var acceptor in _ports.Values.Concat(_services.Values))
+            foreach (var acceptor in _ports.Values.Concat<IListener>(_services.Values))
             {
                 acceptor.TryOpen();
             }
@@ -172,9 +174,11 @@ public sealed class PortableTunnel : ITunnel
 
     /// <inheritdoc cref="ITunnel.OpenAsync"/>
     public Task<TunnelStream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
+        SessionFor(peer).OpenAsync(open, cancellationToken);
+
+    private PeerSession SessionFor(string peer) =>
         IsDraining || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
-        : Session(peer) is { } session ? session.OpenAsync(open, cancellationToken)
-        : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
+        : Session(peer) ?? throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 
     /// <summary>A peer opened a stream; in the session's lock.</summary>
     internal void Serve(TunnelStream stream) => _ = Task.Run(() => _egress.ServeAsync(stream));
@@ -235,11 +239,11 @@ public sealed class PortableTunnel : ITunnel
             lock (_reconciling)
             {
                 lanes = _keepers.Values.ToLookup(k => k.Plan.Peer, k => k.Status);
-                listeners = [.. _ports.Values.Concat(_services.Values).Select(a => a.Status)];
+                listeners = [.. _ports.Values.Concat<IListener>(_services.Values).Select(a => a.Status)];
             }
 
             var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
-            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented);
+            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented) { Datagrams = DatagramStatus };
         }
     }
 
@@ -251,8 +255,9 @@ public sealed class PortableTunnel : ITunnel
         lock (_reconciling)
         {
             IsDraining = true;
-            foreach (var acceptor in _services.Values)
+            foreach (var acceptor in _services.Values.Where(s => s is not DatagramListener))
             {
+                // Flows that live share their listener's socket: it stays, and takes no new ones.
                 InBackground(acceptor.CloseAsync());
             }
         }
@@ -270,7 +275,7 @@ public sealed class PortableTunnel : ITunnel
         return Left();
     }
 
-    private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+    private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections + _clientFlows.Count);
 
     private void InBackground(Task task)
     {
@@ -288,11 +293,13 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
-            ends = [.. _ports.Values.Concat(_services.Values).Select(a => a.CloseAsync()), .. _keepers.Values.Select(k => k.StopAsync())];
+            ends = [.. _ports.Values.Concat<IListener>(_services.Values).Select(a => a.CloseAsync()), .. _keepers.Values.Select(k => k.StopAsync())];
         }
 
         await _retry.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
+        _clientFlows.Dispose();
+        _endpointFlows.Dispose();
         foreach (var session in _sessions.Values)
         {
             session.Dispose();

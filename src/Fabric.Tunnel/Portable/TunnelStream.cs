@@ -8,7 +8,7 @@ namespace Fabric.Tunnel.Portable;
 /// is nothing to flush. Disposing without <see cref="CompleteWrites"/> resets the stream; after it, what was written is
 /// still delivered, and what still comes is discarded.
 /// </summary>
-public sealed class TunnelStream : Stream
+public sealed class TunnelStream : Stream, IStreamOwner
 {
     private static readonly TimeSpan _lingering = TimeSpan.FromSeconds(30);
 
@@ -47,9 +47,9 @@ public sealed class TunnelStream : Stream
 
     internal bool IsReset => _core.IsReset;
 
-    internal Task Opened => _opened.Task;
+    Task IStreamOwner.Opened => _opened.Task;
 
-    internal void Bind(StreamCore core)
+    void IStreamOwner.Bind(StreamCore core)
     {
         core.Owner = this;
         _core = core;
@@ -57,11 +57,11 @@ public sealed class TunnelStream : Stream
 
     // ---- what the core tells; in the session's lock
 
-    internal void OnOpened() => _opened.TrySetResult();
+    void IStreamOwner.OnOpened() => _opened.TrySetResult();
 
-    internal void OnWritable() => _writable.Set();
+    void IStreamOwner.OnWritable() => _writable.Set();
 
-    internal void OnReadable()
+    void IStreamOwner.OnReadable()
     {
         if (_discards)
         {
@@ -71,7 +71,7 @@ public sealed class TunnelStream : Stream
         _readable.Set();
     }
 
-    internal void OnEnded()
+    void IStreamOwner.OnEnded()
     {
         if (_core.IsReset)
         {
