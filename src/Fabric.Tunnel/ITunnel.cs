@@ -93,6 +93,15 @@ public sealed record ServiceListener(string Service, int Port, IPEndPoint Addres
 /// <param name="TraceParent">W3C traceparent, or empty.</param>
 public sealed record StreamOpen(string Service, int Port, string Caller, string TraceParent = "")
 {
+    /// <summary>Names of links that run as a stream through a third gateway begin with it; the gateway's name follows.</summary>
+    public const string RelayLinkPrefix = "via:";
+
+    /// <summary>
+    /// It carries a lane of others. It only ever travels over lanes that are not relayed themselves, and is reset when there is
+    /// none: so a relay is one gateway deep, and nothing can go round in a circle.
+    /// </summary>
+    public bool IsRelay => IsReserved && Service.StartsWith("fabric.relay", StringComparison.Ordinal);
+
     /// <summary>Its frames go out on the two best lanes at once, both ways: a silent cut costs the difference of the two.</summary>
     public bool Mirrored { get; init; }
 
@@ -270,14 +279,57 @@ public sealed record SessionStatus(
     ImmutableArray<LaneStatus> Lanes,
     string? ActiveLink,
     int Streams,
-    long BytesSent,
-    long BytesReceived,
-    long BytesResent,
-    long Moves,
+    SessionCounters Counters,
     ImmutableArray<byte> ProbeKeyToPeer,
-    ImmutableArray<byte> ProbeKeyFromPeer);
+    ImmutableArray<byte> ProbeKeyFromPeer)
+{
+    /// <summary>The link that takes copies because the active one is suspect; null while it is not.</summary>
+    public string? CopiesTo { get; init; }
+}
 
-public sealed record LaneStatus(string Link, LaneState State, uint Epoch, IPEndPoint? Remote, string? LastError, int Streams);
+/// <summary>What a session has done since the process began. Bytes are those of applications.</summary>
+public readonly record struct SessionCounters
+{
+    /// <summary>Bytes put on a lane for the first time.</summary>
+    public long Sent { get; init; }
+
+    public long Received { get; init; }
+
+    /// <summary>Bytes put on a lane again after the first had died.</summary>
+    public long Resent { get; init; }
+
+    /// <summary>Bytes that left on a second lane as well because the first was suspect.</summary>
+    public long Copied { get; init; }
+
+    /// <summary>Bytes of mirrored streams that left on a second lane as well.</summary>
+    public long Mirrored { get; init; }
+
+    /// <summary>Streams that went on on another lane.</summary>
+    public long Moves { get; init; }
+
+    /// <summary>How often the active lane became suspect.</summary>
+    public long Suspicions { get; init; }
+
+    public static SessionCounters operator +(SessionCounters a, SessionCounters b) => new()
+    {
+        Sent = a.Sent + b.Sent,
+        Received = a.Received + b.Received,
+        Resent = a.Resent + b.Resent,
+        Copied = a.Copied + b.Copied,
+        Mirrored = a.Mirrored + b.Mirrored,
+        Moves = a.Moves + b.Moves,
+        Suspicions = a.Suspicions + b.Suspicions,
+    };
+}
+
+public sealed record LaneStatus(string Link, LaneState State, uint Epoch, IPEndPoint? Remote, string? LastError, int Streams)
+{
+    /// <summary>0: the lane that streams share; more: a lane for bulk over the same link.</summary>
+    public int Channel { get; init; }
+
+    /// <summary>Smoothed time to an answer inside the lane; zero while unknown.</summary>
+    public TimeSpan RoundTrip { get; init; }
+}
 
 public enum LaneState
 {

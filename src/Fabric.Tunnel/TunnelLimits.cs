@@ -15,8 +15,11 @@ public sealed record TunnelLimits
     /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
-    /// <summary>Lanes per session, at most 16. At it, a new lane is refused. Default 16.</summary>
-    public int MaxLanes { get; init; } = 16;
+    /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>
+    public int MaxLanes { get; init; } = 31;
+
+    /// <summary>Lanes for bulk beside the shared one of each link, so that small things never wait behind bulk: 0 or 1. Default 1.</summary>
+    public int BulkLanes { get; init; } = 1;
 
     /// <summary>TLS handshakes under way at once, each way. At it, accepting and dialling wait. Default 32.</summary>
     public int MaxHandshakes { get; init; } = 32;
@@ -43,6 +46,15 @@ public sealed record TunnelLimits
 
     /// <summary>A lane on which nothing arrived for this long is dead. Default 15 s.</summary>
     public TimeSpan LaneTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>A link whose lane owes an answer for this long is given up, when there is another. Default 3 s.</summary>
+    public TimeSpan LateLimit { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>Bytes that may leave twice at once while a lane is suspect; at it, streams wait for the verdict. Default 4 MiB.</summary>
+    public long CopyBurst { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Bytes per second that may leave twice in the long run. Default 1 MiB.</summary>
+    public long CopyRate { get; init; } = 1024 * 1024;
 
     /// <summary>Connect, TLS handshake and HELLO of a lane together. Default 3 s.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(3);

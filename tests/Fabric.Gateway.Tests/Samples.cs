@@ -78,5 +78,5 @@ internal static class Samples
     }
 
     public static SessionStatus Session(string peer, string site, int streams = 0, string? activeLink = null) => new(
-        peer, site, Guid.NewGuid(), [], activeLink, streams, 10, 20, 30, 2, ImmutableArray<byte>.Empty, ImmutableArray<byte>.Empty);
+        peer, site, Guid.NewGuid(), [], activeLink, streams, new SessionCounters { Sent = 10, Received = 20, Resent = 30, Moves = 2 }, ImmutableArray<byte>.Empty, ImmutableArray<byte>.Empty);
 }

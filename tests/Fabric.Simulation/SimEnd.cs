@@ -14,6 +14,7 @@ internal sealed class SimEnd : ISessionDriver
     private readonly List<SimApp> _apps = [];
     private readonly HashSet<string> _down = [];
     private List<string> _preferred = [.. World.Links];
+    private string? _suspect;
     private TimeSpan _armed = TimeSpan.MaxValue;
 
     public SimEnd(World world, string name, bool odd, Mistake mistake)
@@ -36,7 +37,7 @@ internal sealed class SimEnd : ISessionDriver
 
     public bool IsQuiet => Core.StreamCount == 0 && _apps.All(a => a.IsOver);
 
-    public LaneCore? Lane(string link) => Core.Lanes.FirstOrDefault(l => l.Link == link);
+    public LaneCore? Lane(string link, int channel) => Core.Lanes.FirstOrDefault(l => l.Link == link && l.Channel == channel);
 
     public LaneCore? LaneOf(SimLane lane) => _lanes.GetValueOrDefault(lane);
 
@@ -44,7 +45,7 @@ internal sealed class SimEnd : ISessionDriver
 
     public bool Attach(SimLane lane)
     {
-        if (IsLost || Core.AttachLane(lane.Epoch, lane.Link, lane, _world.Now, out _) is not { } core)
+        if (IsLost || Core.AttachLane(lane.Epoch, lane.Link, lane.Channel, lane, _world.Now, out _) is not { } core)
         {
             return false;
         }
@@ -68,7 +69,25 @@ internal sealed class SimEnd : ISessionDriver
     public void Prefer(string link)
     {
         _preferred = [link, .. _preferred.Where(l => l != link)];
-        Core.SetPaths(new LinkPaths([.. _preferred.Where(l => !_down.Contains(l))], [], [.. _down]), _world.Now);
+        Tell();
+    }
+
+    /// <summary>The link owes an answer, for a while.</summary>
+    public void Suspect(string link)
+    {
+        _suspect = link;
+        Tell();
+        _world.AfterMs(10, 500, () =>
+        {
+            _suspect = null;
+            Tell();
+        });
+    }
+
+    private void Tell()
+    {
+        Core.SetPaths(
+            new LinkPaths([.. _preferred.Where(l => !_down.Contains(l))], _suspect is null ? [] : [_suspect], [.. _down]), _world.Now);
         Rearm();
     }
 
@@ -77,8 +96,7 @@ internal sealed class SimEnd : ISessionDriver
         if (down ? _down.Add(link) : _down.Remove(link))
         {
             _world.Note(2, Name[0], down ? 1 : 0);
-            Core.SetPaths(new LinkPaths([.. _preferred.Where(l => !_down.Contains(l))], [], [.. _down]), _world.Now);
-            Rearm();
+            Tell();
         }
     }
 
@@ -183,7 +201,7 @@ internal sealed class SimEnd : ISessionDriver
         }
 
         var plan = StreamPlan.Draw(_world.Random);
-        var stream = Core.Open(new StreamOpen($"s{_world.Random.Next()}", 80, "", plan.ToText()), null, _world.Now);
+        var stream = Core.Open(new StreamOpen($"s{_world.Random.Next()}", 80, "", plan.ToText()) { Mirrored = _world.Random.Next(4) == 0 }, null, _world.Now);
         _world.Note(3, Name[0], stream.Id);
         var app = new SimApp(_world, this, stream, plan.Ours, plan.Theirs);
         _apps.Add(app);

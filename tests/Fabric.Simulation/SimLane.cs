@@ -10,11 +10,12 @@ internal sealed class SimLane
     private readonly Direction _toA;
     private readonly Direction _toB;
 
-    public SimLane(World world, uint epoch, string link)
+    public SimLane(World world, uint epoch, string link, int channel)
     {
         _world = world;
         Epoch = epoch;
         Link = link;
+        Channel = channel;
         var latency = TimeSpan.FromMilliseconds(1 + world.Random.Next(40));
         _toA = new Direction(this, world.B, world.A, latency);
         _toB = new Direction(this, world.A, world.B, latency);
@@ -24,12 +25,14 @@ internal sealed class SimLane
 
     public string Link { get; }
 
+    public int Channel { get; }
+
     /// <summary>HELLO there and back: B has the lane before A has.</summary>
     public void Connect() => _world.After(_toB.Latency, () =>
     {
         if (!_world.B.Attach(this))
         {
-            _world.Redial(Link);
+            _world.Redial(Link, Channel);
             return;
         }
 
@@ -44,7 +47,7 @@ internal sealed class SimLane
             else
             {
                 Closed(_world.A);
-                _world.Redial(Link);
+                _world.Redial(Link, Channel);
             }
         });
     });
@@ -58,7 +61,7 @@ internal sealed class SimLane
         From(by).Close();
         if (by == _world.A)
         {
-            _world.Redial(Link);
+            _world.Redial(Link, Channel);
         }
     }
 

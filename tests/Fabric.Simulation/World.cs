@@ -91,7 +91,8 @@ internal sealed class World
     {
         foreach (var link in Links)
         {
-            Dial(link);
+            Dial(link, 0);
+            Dial(link, 1);
         }
 
         AfterMs(0, 100, OpenSome);
@@ -145,7 +146,7 @@ internal sealed class World
         var link = Links[Random.Next(Links.Length)];
         var lane = _lanes.LastOrDefault(l => l.Link == link);
         var end = Random.Next(2) == 0 ? A : B;
-        var kind = Random.Next(8);
+        var kind = Random.Next(9);
         Note(100 + kind, Array.IndexOf(Links, link), end.Name[0]);
         switch (kind)
         {
@@ -179,6 +180,9 @@ internal sealed class World
                 AfterMs(10, 1500, () => end.Declare(link, down: false));
                 break;
             case 7:
+                end.Suspect(link);
+                break;
+            case 8:
                 A.Prefer(link);
                 B.Prefer(link);
                 break;
@@ -221,23 +225,23 @@ internal sealed class World
     }
 
     /// <summary>A keeps a lane up over each link: dials when it has none.</summary>
-    public void Redial(string link) => AfterMs(20, 300, () => Dial(link));
+    public void Redial(string link, int channel) => AfterMs(20, 300, () => Dial(link, channel));
 
-    private void Dial(string link)
+    private void Dial(string link, int channel)
     {
-        if (A.Lane(link) is not null || A.IsLost)
+        if (A.Lane(link, channel) is not null || A.IsLost)
         {
             return;
         }
 
         if (_linkIsCut[link])
         {
-            Redial(link);
+            Redial(link, channel);
             return;
         }
 
         _epoch += 2;
-        var lane = new SimLane(this, _epoch - 1, link);
+        var lane = new SimLane(this, _epoch - 1, link, channel);
         _lanes.Add(lane);
         lane.Connect();
     }

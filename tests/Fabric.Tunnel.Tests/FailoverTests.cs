@@ -30,9 +30,9 @@ public sealed class FailoverTests : IDisposable
         Assert.Equal((await down.WaitAsync(Pair.Limit), 100_000_000), await atClient.WaitAsync(Pair.Limit));
         var (alpha, beta) = (pair.Alpha.SessionWith("beta"), pair.Beta.SessionWith("alpha"));
         Assert.Equal(("two", "two"), (alpha.ActiveLink, beta.ActiveLink));
-        Assert.InRange(alpha.BytesResent + beta.BytesResent, 1, 2L * new TunnelLimits().MaxWindow);
-        Assert.Equal(LaneState.Up, alpha.Lanes.Single(l => l.Link == "two").State);
-        Assert.NotEqual(LaneState.Up, alpha.Lanes.Single(l => l.Link == "one").State);
+        Assert.InRange(alpha.Counters.Resent + beta.Counters.Resent, 1, 2L * new TunnelLimits().MaxWindow);
+        Assert.Equal(LaneState.Up, alpha.Lanes.Single(l => l.Channel == 0 && l.Link == "two").State);
+        Assert.NotEqual(LaneState.Up, alpha.Lanes.Single(l => l.Channel == 0 && l.Link == "one").State);
 
         pair.Cut("one", LinkFault.None);
         await pair.LanesAsync(2);
@@ -108,8 +108,8 @@ public sealed class FailoverTests : IDisposable
         Assert.Equal((await up.WaitAsync(Pair.Limit), 60_000_000), await receiving.WaitAsync(Pair.Limit));
         var alpha = pair.Alpha.SessionWith("beta");
         Assert.True(moves >= 8);
-        Assert.Equal(0, alpha.BytesResent);
-        Assert.True(alpha.Moves >= 8);
+        Assert.Equal(0, alpha.Counters.Resent);
+        Assert.True(alpha.Counters.Moves >= 8);
         Assert.All(alpha.Lanes, l => Assert.Equal(LaneState.Up, l.State));
     }
 

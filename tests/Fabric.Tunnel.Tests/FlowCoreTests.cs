@@ -63,7 +63,7 @@ public sealed class FlowCoreTests
         public (LaneCore Left, LaneCore Right) Lane(string link)
         {
             _epoch += 2;
-            return (Left.AttachLane(_epoch, link, null, TimeSpan.Zero, out _)!, Right.AttachLane(_epoch, link, null, TimeSpan.Zero, out _)!);
+            return (Left.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!, Right.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!);
         }
 
         /// <summary>Frames that are due on a lane of one end, as bytes each.</summary>
@@ -286,6 +286,31 @@ public sealed class FlowCoreTests
         ends.Deliver(ends.Right, lane.Right, second);
         Assert.Equal(["second", "first"], Taken(ends.Right, right));
         Assert.Equal(1, ends.Right.Datagrams.Dropped(DatagramDrop.Duplicate));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Mirrored_or_on_a_suspect_link_a_datagram_leaves_on_both_links(bool mirrored)
+    {
+        var ends = new Ends(_pool);
+        var lane = ends.Lane("one");
+        var other = ends.Lane("two");
+        var (left, right) = ends.Open(lane, _flow with { Mirrored = mirrored });
+        ends.Left.SetPaths(new LinkPaths(["one", "two"], mirrored ? [] : ["one"], []), TimeSpan.Zero);
+        ends.Left.SendDatagram(left, "twice"u8);
+        ends.Deliver(ends.Right, other.Right, Ends.Produce(ends.Left, other.Left));
+        Assert.Equal(["twice"], Taken(ends.Right, right));
+        ends.Exchange(lane);
+        ends.Exchange(other);
+        Assert.Empty(Taken(ends.Right, right));
+        Assert.Equal(1, ends.Right.Datagrams.Dropped(DatagramDrop.Duplicate));
+        Assert.Equal((5L, 5L), (ends.Left.BytesSent, mirrored ? ends.Left.BytesMirrored : ends.Left.BytesCopied));
+        ends.Left.SetPaths(new LinkPaths(["two"], [], ["one"]), TimeSpan.Zero);
+        ends.Left.SendDatagram(left, "once"u8);
+        ends.Exchange(other);
+        Assert.Equal(["once"], Taken(ends.Right, right));
+        Assert.Equal(0, ends.Left.QueuedDatagrams);
     }
 
     [Fact]

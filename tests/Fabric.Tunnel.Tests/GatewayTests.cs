@@ -126,7 +126,7 @@ public sealed class GatewayTests : IDisposable
         await using var mistaken = new TestGateway(_authority.Gateway("gamma"));
         mistaken.Tunnel.Reconcile(new TunnelPlan { Lanes = [new LanePlan("delta", "one", port)] });
         await Pair.Until(() => mistaken.SessionWith("delta").Lanes[0].LastError?.Contains("gateway delta was expected") == true, "another name");
-        Assert.Equal(2, pair.Beta.SessionWith("alpha").Lanes.Count(l => l.State == LaneState.Up));
+        Assert.Equal(2, pair.Beta.SessionWith("alpha").Lanes.Count(l => l.Channel == 0 && l.State == LaneState.Up));
     }
 
     [Fact]

@@ -123,7 +123,7 @@ internal sealed class Pair : IAsyncDisposable
     {
         foreach (var (gateway, peer) in new[] { (Alpha, "beta"), (Beta, "alpha") })
         {
-            await Until(() => gateway.SessionWith(peer).Lanes.Count(l => l.State == LaneState.Up) == count, $"{count} lanes at {gateway.Name}");
+            await Until(() => gateway.SessionWith(peer).Lanes.Count(l => l.Channel == 0 && l.State == LaneState.Up) == count, $"{count} lanes at {gateway.Name}");
         }
     }
 

@@ -47,7 +47,7 @@ internal static class StatusScreen
     private static void Gateways(IAnsiConsole console, Status s, bool wide)
     {
         var table = Columns(["SITE", "GATEWAY", "STATE", "LINK", "WHY", "CATALOG", "STREAMS"],
-            wide ? ["SENT", "RECEIVED", "RESENT", "MOVES"] : []);
+            wide ? ["SENT", "RECEIVED", "RESENT", "COPIED", "MIRRORED", "MOVES"] : []);
         foreach (var site in s.Sites)
         {
             foreach (var g in site.Gateways)
@@ -56,7 +56,8 @@ internal static class StatusScreen
                     Text(g.ActiveReason), g.State == "self" ? "-" : g.CatalogAgeSeconds < 0 ? "none"
                         : Units.Seconds(g.CatalogAgeSeconds),
                     $"{g.Streams}"],
-                    wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent), $"{g.Moves}"]
+                    wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent),
+                        Units.Bytes(g.BytesCopied), Units.Bytes(g.BytesMirrored), $"{g.Moves}"]
                         : []);
             }
         }

@@ -63,6 +63,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         var path = now.Paths.GetValueOrDefault(gateway.Name);
         var catalog = sources.Catalogs.Of(gateway.Name);
         var active = session?.ActiveLink ?? "";
+        var counters = session?.Counters ?? default;
         return new GatewayStatus
         {
             Name = gateway.Name,
@@ -71,10 +72,14 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             ActiveReason = path?.Reason ?? "no link to it is declared",
             CatalogAgeSeconds = catalog is null ? -1 : Math.Round(time.GetElapsedTime(catalog.Heard).TotalSeconds, 2),
             Streams = (uint)(session?.Streams ?? 0),
-            BytesSent = (ulong)(session?.BytesSent ?? 0),
-            BytesReceived = (ulong)(session?.BytesReceived ?? 0),
-            BytesResent = (ulong)(session?.BytesResent ?? 0),
-            Moves = (ulong)(session?.Moves ?? 0),
+            BytesSent = (ulong)counters.Sent,
+            BytesReceived = (ulong)counters.Received,
+            BytesResent = (ulong)counters.Resent,
+            BytesCopied = (ulong)counters.Copied,
+            BytesMirrored = (ulong)counters.Mirrored,
+            Moves = (ulong)counters.Moves,
+            Suspicions = (ulong)counters.Suspicions,
+            CopiesTo = session?.CopiesTo ?? "",
         };
     }
 
@@ -82,7 +87,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
     {
         var declared = now.Topology.Links.First(l => l.Name == link.Link && l.Touches(now.Self.Name) && l.Touches(link.Peer));
         var session = now.Tunnel.Sessions.FirstOrDefault(s => s.Peer == link.Peer);
-        var lane = session?.Lanes.Where(l => l.Link == link.Link).OrderByDescending(l => l.State == LaneState.Up).FirstOrDefault();
+        var lane = session?.Lanes.Where(l => l.Link == link.Link).OrderBy(l => l.Channel).ThenByDescending(l => l.State == LaneState.Up).FirstOrDefault();
         var path = now.Paths.GetValueOrDefault(link.Peer);
         return new LinkStatus
         {
@@ -128,6 +133,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             ServiceAddress = now.Addresses.GetValueOrDefault(service.FullName)?.ToString() ?? "",
             ChosenSite = choice?.Chosen ?? "",
             ChosenReason = choice?.Reason ?? "",
+            Delivery = service.Delivery == ServiceDelivery.Mirrored ? "mirrored" : "normal",
         };
         status.Ports.Add(service.Ports.Select(p => (uint)p.Port));
         status.Sites.Add(choice?.Candidates.Select(c => new ServiceSiteStatus

@@ -39,7 +39,10 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             return new(new IngressPlan([], choice.Reason));
         }
 
-        var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address));
+        var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address))
+        {
+            Mirrored = now.Mirrored.Contains(listener.Service),
+        };
         var load = now.Tunnel.Sessions.ToDictionary(s => s.Peer, s => s.Streams, StringComparer.Ordinal);
         lock (_randomLock)
         {

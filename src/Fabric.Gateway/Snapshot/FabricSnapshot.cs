@@ -24,6 +24,9 @@ internal sealed record FabricSnapshot
     /// <summary>Service addresses in this site, by <c>name.namespace</c>.</summary>
     public required ImmutableDictionary<string, IPAddress> Addresses { get; init; }
 
+    /// <summary>Services whose bytes take two links at once.</summary>
+    public ImmutableHashSet<string> Mirrored { get; init; } = [];
+
     /// <summary>Links of this gateway that are probed, with the verdict on each.</summary>
     public ImmutableArray<LinkHealthSnapshot> Links { get; init; } = [];
 

@@ -181,6 +181,7 @@ internal sealed class StateLoop : IDisposable
             Callers = new CallerIdentity(topology, self.Site),
             Addresses = addresses,
             AddressProblems = problems,
+            Mirrored = [.. topology.Services.Where(s => s.Delivery == ServiceDelivery.Mirrored).Select(s => s.FullName)],
             Zone = before?.Zone ?? DnsZone.Empty,
             Tunnel = before?.Tunnel ?? _parts.Tunnel.Status,
         };
@@ -242,7 +243,7 @@ internal sealed class StateLoop : IDisposable
         {
             Cost = declared.Cost,
             Capacity = declared.Capacity,
-            HasLane = lanes.Any(l => l.Link == link.Link && l.State == LaneState.Up),
+            HasLane = lanes.Any(l => l.Link == link.Link && l.Channel == 0 && l.State == LaneState.Up),
         };
     }
 

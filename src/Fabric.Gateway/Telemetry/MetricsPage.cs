@@ -43,6 +43,12 @@ internal sealed class MetricsPage
         page.Each(peers, p => p.Gateway.BytesReceived, "fabric_peer_received_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
         page.Head("fabric_peer_resent_bytes_total", "counter", "Bytes sent again after a link failed.");
         page.Each(peers, p => p.Gateway.BytesResent, "fabric_peer_resent_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_copied_bytes_total", "counter", "Bytes sent on a second link as well because the first was suspect.");
+        page.Each(peers, p => p.Gateway.BytesCopied, "fabric_peer_copied_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_mirrored_bytes_total", "counter", "Bytes of mirrored services sent on a second link as well.");
+        page.Each(peers, p => p.Gateway.BytesMirrored, "fabric_peer_mirrored_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Head("fabric_peer_suspicions_total", "counter", "How often the active link to the peer owed an answer.");
+        page.Each(peers, p => p.Gateway.Suspicions, "fabric_peer_suspicions_total", p => PeerLabels(p.Site, p.Gateway.Name));
         page.Head("fabric_peer_moves_total", "counter", "Streams moved from one link to another.");
         page.Each(peers, p => p.Gateway.Moves, "fabric_peer_moves_total", p => PeerLabels(p.Site, p.Gateway.Name));
 

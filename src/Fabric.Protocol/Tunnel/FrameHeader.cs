@@ -21,7 +21,7 @@ public enum FrameType : byte
 }
 
 /// <summary>
-/// The 16 bytes that begin every frame, little-endian: type u8, flags u8 (zero), payload length u16, stream u32, offset u64.
+/// The 16 bytes that begin every frame, little-endian: type u8, flags u8, payload length u16, stream u32, offset u64.
 /// What <see cref="Offset"/> means depends on the type: see <c>src/Fabric.Protocol/README.md</c>.
 /// </summary>
 public readonly record struct FrameHeader(FrameType Type, int Length, uint Stream, long Offset)
@@ -44,19 +44,26 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
     /// <summary>Bytes of an ACK payload: the credit limit, u64.</summary>
     public const int AckPayload = 8;
 
+    /// <summary>Flag of a frame that leaves on a second lane because the first is suspect (OPEN, OPENED, DATA, FIN, RESET,
+    /// DATAGRAM).</summary>
+    public const byte CopyFlag = 1;
+
+    /// <summary>It carries <see cref="CopyFlag"/>: what it says left on the sender's main lane as well.</summary>
+    public bool IsCopy { get; init; }
+
     /// <summary>Writes the header into the first <see cref="Size"/> bytes.</summary>
     public void Write(Span<byte> destination)
     {
         BinaryPrimitives.WriteUInt64LittleEndian(destination[8..], (ulong)Offset);
         BinaryPrimitives.WriteUInt32LittleEndian(destination[4..], Stream);
         BinaryPrimitives.WriteUInt16LittleEndian(destination[2..], (ushort)Length);
-        destination[1] = 0;
+        destination[1] = IsCopy ? CopyFlag : (byte)0;
         destination[0] = (byte)Type;
     }
 
     /// <summary>
     /// Reads a header and checks what can be checked without state. Throws <see cref="FrameException"/> on an unknown type,
-    /// a flag, a length that the type does not allow, a stream where there must be none (or none where there must be), an
+    /// an unknown flag, a length that the type does not allow, a stream where there must be none (or none where there must be), an
     /// offset past 2^62, and a datagram without a number.
     /// </summary>
     public static FrameHeader Read(ReadOnlySpan<byte> source)
@@ -81,9 +88,11 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
             FrameType.Datagram => (0, MaxDatagram, true),
             _ => throw new FrameException($"frame type {source[0]}: the known types are 1 to 13"),
         };
-        if (source[1] != 0)
+        var copies = type is FrameType.Open or FrameType.Opened or FrameType.Data or FrameType.Fin or FrameType.Reset
+            or FrameType.Datagram;
+        if ((source[1] & ~(copies ? CopyFlag : 0)) != 0)
         {
-            throw new FrameException($"{type} with flags 0x{source[1]:x2}: version 1 defines none");
+            throw new FrameException($"{type} with flags 0x{source[1]:x2}: {(copies ? "only 0x01 is known" : "it has none")}");
         }
 
         if (length < least || length > most)
@@ -106,7 +115,7 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
             throw new FrameException("DATAGRAM with number 0: they count from 1");
         }
 
-        return new FrameHeader(type, length, stream, (long)offset);
+        return new FrameHeader(type, length, stream, (long)offset) { IsCopy = source[1] != 0 };
     }
 }
 

@@ -109,6 +109,9 @@ internal static class AskedShapes
         .With("address", Scalars.UnicastAddress, (s, v) => s.Address = v,
             "Fixed service address. Without it, each site derives one from the name.")
         .With("ports", new ListShape<AskedPort>(ServicePort, 1, 100), (s, v) => s.Ports = v.Value, "Its ports.", required: true)
+        .With("delivery", Scalars.Choice(("normal", ServiceDelivery.Normal), ("mirrored", ServiceDelivery.Mirrored)),
+            (s, v) => s.Delivery = v, "`mirrored`: its bytes take the two best links at once, so that a silent cut costs no more than "
+                + "the difference of the two; at twice the bandwidth.", @default: "normal")
         .With("health", Health, (s, v) => s.Health = v, "How endpoints are checked.")
         .With("flowIdle", Scalars.Duration(1_000, 3_600_000), (s, v) => s.FlowIdle = v,
             "A UDP flow that carried nothing for this long, either way, is over.", @default: "60s")

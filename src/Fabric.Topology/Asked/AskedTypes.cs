@@ -72,6 +72,7 @@ internal sealed class AskedService
     public Located<string>? Namespace { get; set; }
     public Located<IPAddress>? Address { get; set; }
     public ImmutableArray<Located<AskedPort>> Ports { get; set; } = [];
+    public Located<ServiceDelivery>? Delivery { get; set; }
     public Located<AskedHealth>? Health { get; set; }
     public Located<TimeSpan>? FlowIdle { get; set; }
     public ImmutableArray<Located<AskedExport>> Exports { get; set; } = [];

@@ -95,6 +95,7 @@ internal static class Acceptance
             Namespace = asked.Namespace!.Value.Value,
             Address = asked.Address?.Value,
             Ports = ports,
+            Delivery = asked.Delivery?.Value ?? ServiceDelivery.Normal,
             Health = Accept(asked.Health?.Value ?? new AskedHealth(), asked.CheckKind),
             FlowIdle = asked.FlowIdle?.Value ?? TimeSpan.FromSeconds(60),
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,

@@ -133,6 +133,15 @@ public enum ServiceProtocol
     TcpAndUdp,
 }
 
+public enum ServiceDelivery
+{
+    /// <summary>Over the best link; on suspicion, what interactive streams have outstanding takes the second as well.</summary>
+    Normal,
+
+    /// <summary>Over the two best links at once, always.</summary>
+    Mirrored,
+}
+
 /// <summary>A name that sites export: <c>&lt;name&gt;.&lt;namespace&gt;.&lt;domain&gt;</c>.</summary>
 public sealed record Service
 {
@@ -144,6 +153,9 @@ public sealed record Service
     public ImmutableArray<ServiceExport> Exports { get; init; } = [];
 
     public HealthCheck Health { get; init; } = new();
+
+    /// <summary>Over how many links its bytes go at once. Default: one.</summary>
+    public ServiceDelivery Delivery { get; init; }
 
     /// <summary>A fixed service address for every importing site, or null: picked by name in the site's range.</summary>
     public IPAddress? Address { get; init; }

@@ -12,7 +12,7 @@ internal sealed class DatagramQueue(SlabPool pool, int most = DatagramQueue.Most
     /// <summary>Bytes that wait in one direction of a flow: never less than the largest datagram.</summary>
     public const int MostBytes = 256 * 1024;
 
-    private readonly Queue<Segment> _queue = new();
+    private readonly Queue<(Segment Datagram, long Number)> _queue = new();
     private Slab? _open;
     private int _end;
 
@@ -20,13 +20,13 @@ internal sealed class DatagramQueue(SlabPool pool, int most = DatagramQueue.Most
 
     public int Bytes { get; private set; }
 
-    /// <summary>Appends a copy. Returns how many older ones were dropped for it.</summary>
-    public int Add(ReadOnlySpan<byte> datagram)
+    /// <summary>Appends a copy, under a number of the caller's. Returns how many older ones were dropped for it.</summary>
+    public int Add(ReadOnlySpan<byte> datagram, long number = 0)
     {
         var dropped = 0;
         while (_queue.Count > 0 && (_queue.Count >= most || Bytes + datagram.Length > mostBytes))
         {
-            TryTake(out var oldest);
+            TryTake(out var oldest, out _);
             oldest.Release();
             dropped++;
         }
@@ -41,16 +41,20 @@ internal sealed class DatagramQueue(SlabPool pool, int most = DatagramQueue.Most
         var segment = new Segment(_open, _end, datagram.Length);
         datagram.CopyTo(segment.Span);
         segment.Retain();
-        _queue.Enqueue(segment);
+        _queue.Enqueue((segment, number));
         _end += datagram.Length;
         Bytes += datagram.Length;
         return dropped;
     }
 
     /// <summary>The oldest; the caller takes over the reference.</summary>
-    public bool TryTake(out Segment datagram)
+    public bool TryTake(out Segment datagram) => TryTake(out datagram, out _);
+
+    public bool TryTake(out Segment datagram, out long number)
     {
-        if (!_queue.TryDequeue(out datagram))
+        var taken = _queue.TryDequeue(out var head);
+        (datagram, number) = head;
+        if (!taken)
         {
             return false;
         }

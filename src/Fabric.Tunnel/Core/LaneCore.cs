@@ -1,10 +1,22 @@
 namespace Fabric.Tunnel.Core;
 
 /// <summary>One lane as the session sees it.</summary>
-internal sealed class LaneCore(int slot, uint epoch, string link, object? owner, TimeSpan now)
+internal sealed class LaneCore(int slot, uint epoch, string link, int channel, object? owner, TimeSpan now)
 {
-    /// <summary>Index in the session's table, 0 to 15; used again after the lane's end.</summary>
+    /// <summary>How the answers on it come; written by the session.</summary>
+    public LaneTiming Timing;
+
+    /// <summary>Index in the session's table, 0 to 31; used again after the lane's end.</summary>
     public int Slot { get; } = slot;
+
+    /// <summary>Which lane of its link it is: 0 is shared by all streams, further ones are for bulk.</summary>
+    public int Channel { get; } = channel;
+
+    /// <summary>It runs as a stream through a third gateway.</summary>
+    public bool IsRelayed { get; } = link.StartsWith(StreamOpen.RelayLinkPrefix, StringComparison.Ordinal);
+
+    /// <summary>Since when an answer is overdue on it; null when none is.</summary>
+    public TimeSpan? LateSince { get; set; }
 
     /// <summary>Its number, agreed in HELLO; never used again in a session.</summary>
     public uint Epoch { get; } = epoch;

@@ -2,19 +2,23 @@ namespace Fabric.Tunnel.Core;
 
 /// <summary>
 /// Output and retention of one direction of a stream, in one: bytes stay from when the application wrote them until the peer
-/// has acknowledged them. Offsets: <c>Base ≤ Next ≤ End ≤ Limit</c>, and <c>Next ≤ MaxSent</c>.
+/// has acknowledged them. Offsets: <c>Base ≤ Next ≤ End ≤ Limit</c>, and <c>Next ≤ MaxSent</c>, for each of the two cursors.
 /// </summary>
 internal sealed class SendBuffer
 {
+    /// <summary>How far the main path has got.</summary>
+    public SendCursor Main;
+
+    /// <summary>How far the path of copies has got; only of meaning while there is one.</summary>
+    public SendCursor Copy;
+
     private SegmentQueue _queue;
-    private int _cursorSegment;
-    private int _cursorOffset;
 
     /// <summary>First byte that is not acknowledged.</summary>
     public long Base { get; private set; }
 
-    /// <summary>Next byte to put on a lane.</summary>
-    public long Next { get; private set; }
+    /// <summary>Next byte to put on a lane of the main path.</summary>
+    public long Next => Main.Next;
 
     /// <summary>After the last byte the application wrote.</summary>
     public long End { get; private set; }
@@ -44,28 +48,28 @@ internal sealed class SendBuffer
         End += bytes.Length;
     }
 
-    /// <summary>The next piece to send, retained for the caller; its offset is <see cref="Next"/> before the call.</summary>
-    public bool TryTake(int limit, out Segment piece)
+    /// <summary>The next piece to send, retained for the caller; its offset is the cursor's before the call.</summary>
+    public bool TryTake(ref SendCursor cursor, int limit, out Segment piece)
     {
         piece = default;
-        if (Next == End || limit <= 0)
+        if (cursor.Next == End || limit <= 0)
         {
             return false;
         }
 
-        var segment = _queue[_cursorSegment];
-        if (_cursorOffset == segment.Length)
+        var segment = _queue[cursor.Segment];
+        if (cursor.Offset == segment.Length)
         {
-            _cursorSegment++;
-            _cursorOffset = 0;
-            segment = _queue[_cursorSegment];
+            cursor.Segment++;
+            cursor.Offset = 0;
+            segment = _queue[cursor.Segment];
         }
 
-        piece = segment.Slice(_cursorOffset, Math.Min(limit, segment.Length - _cursorOffset));
+        piece = segment.Slice(cursor.Offset, Math.Min(limit, segment.Length - cursor.Offset));
         piece.Retain();
-        _cursorOffset += piece.Length;
-        Next += piece.Length;
-        MaxSent = Math.Max(MaxSent, Next);
+        cursor.Offset += piece.Length;
+        cursor.Next += piece.Length;
+        MaxSent = Math.Max(MaxSent, cursor.Next);
         return true;
     }
 
@@ -83,18 +87,8 @@ internal sealed class SendBuffer
 
         var gone = _queue.Consume(bytes, out var partial);
         Base = offset;
-        if (offset >= Next)
-        {
-            Next = offset;
-            _cursorSegment = 0;
-            _cursorOffset = 0;
-        }
-        else
-        {
-            _cursorSegment -= gone;
-            _cursorOffset -= _cursorSegment == 0 ? partial : 0;
-        }
-
+        Main.Acknowledged(offset, gone, partial);
+        Copy.Acknowledged(offset, gone, partial);
         return bytes;
     }
 
@@ -110,12 +104,11 @@ internal sealed class SendBuffer
         return true;
     }
 
-    /// <summary>What is not acknowledged may be lost: it is sent again, from the first byte of it.</summary>
-    public void Rewind(int mistake = 0)
+    /// <summary>A cursor from which everything that is not acknowledged is sent, again or as a copy.</summary>
+    public SendCursor FromBase(int mistake = 0)
     {
-        Next = Base + Math.Min(mistake, Retained);
-        _cursorSegment = 0;
-        _cursorOffset = (int)(Next - Base);
+        var skip = (int)Math.Min(mistake, Retained);
+        return new SendCursor { Next = Base + skip, Offset = skip };
     }
 
     /// <summary>Lets go of everything. Returns the bytes let go.</summary>
@@ -123,9 +116,29 @@ internal sealed class SendBuffer
     {
         var bytes = Retained;
         _queue.Clear();
-        Base = Next = End = MaxSent;
-        _cursorSegment = 0;
-        _cursorOffset = 0;
+        Base = End = MaxSent;
+        Main = Copy = new SendCursor { Next = MaxSent };
         return bytes;
+    }
+}
+
+/// <summary>A place in a <see cref="SendBuffer"/>: the offset of the next byte, and where it is.</summary>
+internal struct SendCursor
+{
+    public long Next;
+    public int Segment;
+    public int Offset;
+
+    /// <summary>The buffer let go of everything before <paramref name="offset"/>: whole segments, and a part of the first left.</summary>
+    public void Acknowledged(long offset, int segments, int partial)
+    {
+        if (offset >= Next)
+        {
+            this = new SendCursor { Next = offset };
+            return;
+        }
+
+        Segment -= segments;
+        Offset -= Segment == 0 ? partial : 0;
     }
 }

@@ -7,17 +7,28 @@ internal sealed class FlowCore(SlabPool pool)
 {
     private SequenceWindow _window;
 
-    public DatagramQueue Out { get; } = new(pool);
+    /// <summary>What waits to go out on the main path, and on the path of copies.</summary>
+    public FlowPath Main { get; } = new(pool);
+
+    public FlowPath Copy { get; } = new(pool);
 
     public DatagramQueue In { get; } = new(pool);
 
-    /// <summary>Number of the last datagram that went out.</summary>
-    public long Sent { get; set; }
+    /// <summary>Number of the last datagram that the application sent.</summary>
+    public long Last { get; set; }
+
+    public FlowPath Path(OutputPath path) => path.IsCopy ? Copy : Main;
+
+    public Sequence See(long number) => _window.See(number);
+}
+
+/// <summary>What of a flow waits to go out on one path.</summary>
+internal sealed class FlowPath(SlabPool pool)
+{
+    public DatagramQueue Out { get; } = new(pool);
 
     /// <summary>It waits for its turn to send.</summary>
     public bool IsQueued { get; set; }
-
-    public Sequence See(long number) => _window.See(number);
 }
 
 /// <content>
@@ -26,8 +37,6 @@ internal sealed class FlowCore(SlabPool pool)
 /// </content>
 internal sealed partial class SessionCore
 {
-    private readonly Queue<StreamCore> _flows = new();
-
     /// <summary>What became of them; of the whole tunnel.</summary>
     public DatagramCounters Datagrams { get; init; } = new();
 
@@ -41,8 +50,15 @@ internal sealed partial class SessionCore
         {
             Datagrams.Drop(DatagramDrop.Late);
         }
-        else if (Queue(flow.Flow!.Out, datagram) && flow.IsAccepted)
+        else
         {
+            var number = ++flow.Flow!.Last;
+            Queue(flow.Flow.Main.Out, datagram, number);
+            if (flow.IsCopying)
+            {
+                Queue(flow.Flow.Copy.Out, datagram, number);
+            }
+
             ScheduleFlow(flow);
         }
     }
@@ -60,7 +76,8 @@ internal sealed partial class SessionCore
     {
         if (stream.Flow is { } flow)
         {
-            Clear(flow.Out);
+            Clear(flow.Main.Out);
+            Clear(flow.Copy.Out);
             if (incoming)
             {
                 Clear(flow.In);
@@ -74,7 +91,7 @@ internal sealed partial class SessionCore
         queue.Clear();
     }
 
-    private bool Queue(DatagramQueue queue, ReadOnlySpan<byte> datagram)
+    private bool Queue(DatagramQueue queue, ReadOnlySpan<byte> datagram, long number = 0)
     {
         if (QueuedDatagrams + datagram.Length > Limits.DatagramMemory || Pool.IsFull)
         {
@@ -83,19 +100,30 @@ internal sealed partial class SessionCore
         }
 
         QueuedDatagrams -= queue.Bytes;
-        Datagrams.Drop(DatagramDrop.QueueFull, queue.Add(datagram));
+        Datagrams.Drop(DatagramDrop.QueueFull, queue.Add(datagram, number));
         QueuedDatagrams += queue.Bytes;
         return true;
     }
 
-    /// <summary>Its turn to send comes, when it has something to send.</summary>
+    /// <summary>Its turn to send comes, when it has something to send and the peer has accepted it.</summary>
     public void ScheduleFlow(StreamCore stream)
     {
-        if (stream.Flow is { IsQueued: false, Out.Count: > 0 } flow)
+        if (stream is { Flow: { } flow, IsAccepted: true })
         {
-            flow.IsQueued = true;
-            _flows.Enqueue(stream);
-            if (Active is { } lane)
+            foreach (var path in Paths)
+            {
+                Enqueue(stream, flow.Path(path), path);
+            }
+        }
+    }
+
+    private void Enqueue(StreamCore stream, FlowPath own, OutputPath path)
+    {
+        if (own is { IsQueued: false, Out.Count: > 0 })
+        {
+            own.IsQueued = true;
+            path.Flows.Enqueue(stream);
+            if (path.Shared is { } lane)
             {
                 Driver.OutputReady(lane);
             }
@@ -124,24 +152,25 @@ internal sealed partial class SessionCore
     }
 
     /// <summary>One datagram of each flow in turn.</summary>
-    private void ProduceDatagrams(FrameBatch batch, int budget)
+    private void ProduceDatagrams(OutputPath path, FrameBatch batch, int budget)
     {
-        while (batch.Count < 500 && batch.Bytes < budget && _flows.TryDequeue(out var stream))
+        while (batch.Count < MostFrames && batch.Bytes < budget && path.Flows.TryDequeue(out var stream))
         {
-            var flow = stream.Flow!;
-            flow.IsQueued = false;
-            var queued = flow.Out.Bytes;
-            if (flow.Out.TryTake(out var datagram))
+            var own = stream.Flow!.Path(path);
+            own.IsQueued = false;
+            if (own.Out.TryTake(out var datagram, out var number))
             {
-                QueuedDatagrams -= queued - flow.Out.Bytes;
-                CountSent(datagram.Length, 0);
-                batch.Add(new FrameHeader(FrameType.Datagram, datagram.Length, stream.Id, ++flow.Sent), datagram);
-            }
-
-            if (flow.Out.Count > 0)
-            {
-                flow.IsQueued = true;
-                _flows.Enqueue(stream);
+                QueuedDatagrams -= datagram.Length;
+                CountSent(stream, path, datagram.Length, path.IsCopy ? datagram.Length : 0);
+                batch.Add(new FrameHeader(FrameType.Datagram, datagram.Length, stream.Id, number)
+                {
+                    IsCopy = path.IsCopy && !stream.Request.Mirrored,
+                }, datagram);
+                Enqueue(stream, own, path);
+                if (path.IsCopy && !stream.Request.Mirrored && CopiesAreSpent)
+                {
+                    stream.StopCopying();
+                }
             }
         }
     }

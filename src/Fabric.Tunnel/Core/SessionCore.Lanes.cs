@@ -9,13 +9,16 @@ internal sealed partial class SessionCore
 
     private readonly List<LaneCore> _lanes = [];
     private readonly Queue<uint> _endedEpochs = new();
-    private LinkPaths _paths = LinkPaths.None;
+    private LinkPaths _links = LinkPaths.None;
 
     /// <summary>Lanes that live, in the order in which they came up.</summary>
     public IReadOnlyList<LaneCore> Lanes => _lanes;
 
-    /// <summary>The lane that this side's frames go out on; null when there is none.</summary>
-    public LaneCore? Active { get; private set; }
+    /// <summary>The lane that this side's events, acknowledgements and small streams go out on; null when there is none.</summary>
+    public LaneCore? Active => _main.Shared;
+
+    /// <summary>The lane that this side's bulk goes out on; null when it shares the active one.</summary>
+    public LaneCore? ActiveBulk => _main.Bulk;
 
     /// <summary>Since when there is no lane; null while there is one.</summary>
     public TimeSpan? Alone { get; private set; }
@@ -26,15 +29,16 @@ internal sealed partial class SessionCore
     public bool IsDraining { get; private set; }
 
     /// <summary>
-    /// A lane came up. Returns null with the reason when it is late or one too many. An older lane over the same link is fenced.
+    /// A lane came up. Returns null with the reason when it is late or one too many. An older lane over the same link and channel is
+    /// fenced.
     /// </summary>
-    public LaneCore? AttachLane(uint epoch, string link, object? owner, TimeSpan now, out string reason)
+    public LaneCore? AttachLane(uint epoch, string link, int channel, object? owner, TimeSpan now, out string reason)
     {
         LastEpoch = Math.Max(LastEpoch, epoch);
-        var older = _lanes.FirstOrDefault(l => l.Link == link);
+        var older = _lanes.FirstOrDefault(l => l.Link == link && l.Channel == channel);
         reason = _endedEpochs.Contains(epoch) || _lanes.Any(l => l.Epoch == epoch) ? $"lane {epoch} is over"
             : older?.Epoch > epoch ? $"lane {older.Epoch} over {link} is newer than lane {epoch}"
-            : _lanes.Count >= Math.Min(Limits.MaxLanes, 16) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
+            : _lanes.Count >= Math.Min(Limits.MaxLanes, 31) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
             : "";
         if (reason.Length > 0)
         {
@@ -42,7 +46,7 @@ internal sealed partial class SessionCore
         }
 
         var slot = Enumerable.Range(0, 32).First(s => _lanes.All(l => l.Slot != s));
-        var lane = new LaneCore(slot, epoch, link, owner, now) { GoAwayDue = IsDraining };
+        var lane = new LaneCore(slot, epoch, link, channel, owner, now) { GoAwayDue = IsDraining };
         foreach (var ended in _endedEpochs)
         {
             lane.Fences.Enqueue(ended);
@@ -80,9 +84,10 @@ internal sealed partial class SessionCore
             Driver.OutputReady(other);
         }
 
-        if (Active == lane)
+        foreach (var path in Paths)
         {
-            Active = null;
+            path.Shared = path.Shared == lane ? null : path.Shared;
+            path.Bulk = path.Bulk == lane ? null : path.Bulk;
         }
 
         foreach (var stream in _streams.Values)
@@ -136,8 +141,8 @@ internal sealed partial class SessionCore
     /// </summary>
     public void SetPaths(LinkPaths paths, TimeSpan now)
     {
-        var before = _paths;
-        _paths = paths;
+        var before = _links;
+        _links = paths;
         foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)).ToArray())
         {
             EndLane(lane, "its link is down", now);
@@ -148,23 +153,61 @@ internal sealed partial class SessionCore
 
     private void Choose(TimeSpan now)
     {
-        var best = _paths.Preferred.Select(link => _lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
-            ?? _lanes.FirstOrDefault(l => !_paths.Down.Contains(l.Link))
-            ?? _lanes.FirstOrDefault();
+        var best = Best(null);
         Alone = best is null ? Alone ?? now : null;
-        if (best == Active)
+        if (best != Active)
         {
-            return;
+            if (best is not null)
+            {
+                Moves += _chosenBefore ? _streams.Count : 0;
+                _chosenBefore = true;
+            }
+
+            _main.Shared = best;
         }
 
-        if (best is not null)
+        _main.Bulk = BulkLane(best);
+        if (best is null || best.IsRelayed)
         {
-            Moves += _chosenBefore ? _streams.Count : 0;
-            _chosenBefore = true;
-            Driver.OutputReady(best);
+            ResetRelays(now);
         }
 
-        Active = best;
+        Wake(_main);
+        ChooseCopies(now);
+    }
+
+    /// <summary>The best shared lane over another link than that.</summary>
+    private LaneCore? Best(string? butNot)
+    {
+        var lanes = _lanes.Where(l => l.Link != butNot).OrderBy(l => l.Channel).ThenBy(l => l.IsRelayed).ToArray();
+        return _links.Preferred.Select(link => lanes.FirstOrDefault(l => l.Link == link)).FirstOrDefault(l => l is not null)
+            ?? lanes.FirstOrDefault(l => !_links.Down.Contains(l.Link))
+            ?? (butNot is null ? lanes.FirstOrDefault() : null);
+    }
+
+    private LaneCore? BulkLane(LaneCore? shared) =>
+        shared is null ? null : _lanes.FirstOrDefault(l => l.Link == shared.Link && l.Channel > 0 && l != shared);
+
+    private void Wake(OutputPath path)
+    {
+        if (path.Shared is { } shared && HasOutput(shared))
+        {
+            Driver.OutputReady(shared);
+        }
+
+        if (path.Bulk is { } bulk && HasOutput(bulk))
+        {
+            Driver.OutputReady(bulk);
+        }
+    }
+
+    /// <summary>A relay never runs through a relay: what carries lanes of others ends with the last direct lane.</summary>
+    private void ResetRelays(TimeSpan now)
+    {
+        foreach (var stream in _streams.Values.Where(s => s.Request.IsRelay).ToArray())
+        {
+            stream.Reset(StreamCode.NoLane, "no direct lane is left", now);
+        }
     }
 
     private bool _chosenBefore;

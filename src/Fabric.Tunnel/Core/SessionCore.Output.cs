@@ -10,14 +10,20 @@ internal sealed partial class SessionCore
     /// <summary>Streams with no more than this to send go before those with more.</summary>
     private const int FewBytes = 8 * 1024;
 
+    /// <summary>Frames after which a turn ends: fewer than a batch takes, by what one stream may add.</summary>
+    private const int MostFrames = 500;
+
     private static readonly TimeSpan _memoryRetry = TimeSpan.FromMilliseconds(20);
 
-    private readonly Queue<StreamCore> _control = new();
-    private readonly Queue<StreamCore> _few = new();
-    private readonly Queue<StreamCore> _bulk = new();
+    private readonly OutputPath _main = new(isCopy: false);
+    private readonly OutputPath _copy = new(isCopy: true);
     private readonly List<StreamCore> _delayedAcks = [];
     private readonly Queue<(uint Stream, long Received)> _goneAcks = new();
     private TimeSpan? _acksDue;
+
+    private OutputPath[] Paths => _pathArray ??= [_main, _copy];
+
+    private OutputPath[]? _pathArray;
 
     /// <summary>Puts the stream where the next <see cref="Produce"/> finds it, when it has something to send.</summary>
     public void Schedule(StreamCore stream, TimeSpan now)
@@ -27,27 +33,42 @@ internal sealed partial class SessionCore
             return;
         }
 
-        if (stream.ControlDue && !stream.InControl)
+        Schedule(stream, _main);
+        if (stream.IsCopying)
         {
-            stream.InControl = true;
-            _control.Enqueue(stream);
+            Schedule(stream, _copy);
+        }
+    }
+
+    private void Schedule(StreamCore stream, OutputPath path)
+    {
+        ref var own = ref stream.Path(path);
+        if (!own.InControl && stream.ControlDue(path))
+        {
+            own.InControl = true;
+            path.Control.Enqueue(stream);
         }
 
-        if (stream.DataDue && !stream.InData)
+        if (!own.InData && stream.DataDue(path))
         {
-            stream.InData = true;
-            (stream.Send.Unsent <= FewBytes ? _few : _bulk).Enqueue(stream);
+            own.InData = true;
+            path.QueueOf(stream, FewBytes).Enqueue(stream);
         }
 
-        if ((stream.InControl || stream.InData) && Active is { } lane)
+        if (own.InControl && path.Shared is { } shared)
+        {
+            Driver.OutputReady(shared);
+        }
+
+        if (own.InData && path.LaneOf(stream) is { } lane)
         {
             Driver.OutputReady(lane);
         }
     }
 
-    public void AckNeeded(StreamCore stream, TimeSpan now)
+    public void AckNeeded(StreamCore stream, AckNeed need, TimeSpan now)
     {
-        if (stream.Ack == AckNeed.Now)
+        if (need == AckNeed.Now)
         {
             Schedule(stream, now);
             return;
@@ -90,35 +111,54 @@ internal sealed partial class SessionCore
         }
 
         ProduceLane(lane, batch, now);
-        if (lane != Active)
+        if (lane == Active)
         {
-            return;
-        }
-
-        while (!batch.IsFull && batch.Bytes < budget && _goneAcks.TryDequeue(out var gone))
-        {
-            batch.AddAck(gone.Stream, gone.Received, 0);
-        }
-
-        // A stream's events are at most four frames.
-        while (batch.Count < 500 && batch.Bytes < budget && _control.TryDequeue(out var stream))
-        {
-            stream.InControl = false;
-            if (!stream.IsGone)
+            while (!batch.IsFull && batch.Bytes < budget && _goneAcks.TryDequeue(out var gone))
             {
-                stream.WriteControl(batch, lane.Slot);
+                batch.AddAck(gone.Stream, gone.Received, 0);
             }
         }
 
-        ProduceDatagrams(batch, _few.Count + _bulk.Count > 0 ? budget * 3 / 4 : budget);
-        ProduceData(_few, batch, lane.Slot, _bulk.Count > 0 ? budget * 3 / 4 : budget);
-        ProduceData(_bulk, batch, lane.Slot, budget);
-        ProduceData(_few, batch, lane.Slot, budget);
+        foreach (var path in Paths)
+        {
+            if (lane == path.Shared)
+            {
+                ProduceShared(path, batch, lane, budget, now);
+            }
+            else if (lane == path.Bulk)
+            {
+                ProduceData(path.BulkData, path, batch, lane, budget, now);
+            }
+        }
+    }
+
+    private void ProduceShared(OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now)
+    {
+        // A stream's events are at most four frames.
+        while (batch.Count < MostFrames && batch.Bytes < budget && path.Control.TryDequeue(out var stream))
+        {
+            stream.Path(path).InControl = false;
+            if (!stream.IsGone && (!path.IsCopy || stream.IsCopying))
+            {
+                stream.WriteControl(batch, path, lane, now);
+            }
+        }
+
+        var more = path.Large.Count > 0 || (path.Bulk is null && path.BulkData.Count > 0);
+        ProduceDatagrams(path, batch, more || path.Few.Count > 0 ? budget * 3 / 4 : budget);
+        ProduceData(path.Few, path, batch, lane, more ? budget * 3 / 4 : budget, now);
+        ProduceData(path.Large, path, batch, lane, budget, now);
+        if (path.Bulk is null)
+        {
+            ProduceData(path.BulkData, path, batch, lane, budget, now);
+        }
+
+        ProduceData(path.Few, path, batch, lane, budget, now);
     }
 
     private void ProduceLane(LaneCore lane, FrameBatch batch, TimeSpan now)
     {
-        while (batch.Count < 500 && lane.Fences.TryDequeue(out var epoch))
+        while (batch.Count < MostFrames && lane.Fences.TryDequeue(out var epoch))
         {
             batch.Add(new FrameHeader(FrameType.Fence, 0, 0, epoch));
         }
@@ -142,29 +182,36 @@ internal sealed partial class SessionCore
         }
     }
 
-    private void ProduceData(Queue<StreamCore> queue, FrameBatch batch, int slot, int budget)
+    private void ProduceData(Queue<StreamCore> queue, OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now)
     {
-        while (batch.Count < 500 && batch.Bytes < budget && queue.TryDequeue(out var stream))
+        while (batch.Count < MostFrames && batch.Bytes < budget && queue.TryDequeue(out var stream))
         {
-            stream.InData = false;
-            if (stream.IsGone || !stream.DataDue)
+            stream.Path(path).InData = false;
+            if (!IsSending(stream, path))
             {
                 continue;
             }
 
-            stream.WriteData(batch, slot, Quantum);
-            if (stream.DataDue)
+            stream.WriteData(batch, path, lane, Quantum, now);
+            if (IsSending(stream, path))
             {
-                stream.InData = true;
-                (stream.Send.Unsent <= FewBytes ? _few : _bulk).Enqueue(stream);
+                stream.Path(path).InData = true;
+                path.QueueOf(stream, FewBytes).Enqueue(stream);
+                if (path.LaneOf(stream) is { } other && other != lane)
+                {
+                    Driver.OutputReady(other);
+                }
             }
         }
     }
 
+    private static bool IsSending(StreamCore stream, OutputPath path) =>
+        !stream.IsGone && (!path.IsCopy || stream.IsCopying) && stream.DataDue(path);
+
     /// <summary>Whether <see cref="Produce"/> has anything for the lane.</summary>
     public bool HasOutput(LaneCore lane) => lane.IsLive
         && (lane.Fences.Count > 0 || lane.PongDue is not null || lane.PingDue || lane.GoAwayDue
-            || (lane == Active && (_goneAcks.Count > 0 || _control.Count > 0 || _flows.Count > 0 || _few.Count > 0 || _bulk.Count > 0)));
+            || (lane == Active && _goneAcks.Count > 0) || _main.HasOutput(lane) || _copy.HasOutput(lane));
 
     /// <summary>When <see cref="Advance"/> has something to do; null when never.</summary>
     public TimeSpan? NextDue
@@ -177,6 +224,7 @@ internal sealed partial class SessionCore
                 due = Min(due, Min(lane.NextPing, lane.LastHeard + Limits.LaneTimeout));
             }
 
+            due = SuspicionDue(due);
             due = _starved ? Min(due, _starvedUntil) : due;
             due = Alone is { } alone ? Min(due, alone + Limits.Grace) : due;
             return due == TimeSpan.MaxValue ? null : due;
@@ -191,10 +239,9 @@ internal sealed partial class SessionCore
             _acksDue = null;
             foreach (var stream in _delayedAcks)
             {
-                if (stream.Ack == AckNeed.Later && !stream.IsGone)
+                if (!stream.IsGone)
                 {
-                    stream.Ack = AckNeed.Now;
-                    Schedule(stream, now);
+                    stream.AckOverdue(now);
                 }
             }
 
@@ -215,6 +262,7 @@ internal sealed partial class SessionCore
             }
         }
 
+        AdvanceSuspicion(now);
         if (_starved && _starvedUntil <= now)
         {
             _starvedUntil = now + _memoryRetry;

@@ -47,8 +47,25 @@ internal sealed partial class SessionCore(
     /// <summary>Bytes of applications put on a lane again.</summary>
     public long BytesResent { get; private set; }
 
+    /// <summary>Bytes of applications that left on a second lane as well because the first was suspect.</summary>
+    public long BytesCopied { get; private set; }
+
+    /// <summary>Bytes of mirrored streams that left on a second lane as well.</summary>
+    public long BytesMirrored { get; private set; }
+
     /// <summary>Streams that went on on another lane.</summary>
     public long Moves { get; private set; }
+
+    public SessionCounters Counters => new()
+    {
+        Sent = BytesSent,
+        Received = BytesReceived,
+        Resent = BytesResent,
+        Copied = BytesCopied,
+        Mirrored = BytesMirrored,
+        Moves = Moves,
+        Suspicions = Suspicions,
+    };
 
     /// <summary>Frames that came on a fenced lane.</summary>
     public long Discarded { get; private set; }
@@ -93,6 +110,11 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.Draining, "the peer is draining");
         }
 
+        if (request.IsRelay && Active.IsRelayed)
+        {
+            throw new StreamRefusedException(StreamCode.NoLane, "no direct lane to the peer is up, and a relay never runs through a relay");
+        }
+
         if (_ours >= peerMaxStreams || _nextId > uint.MaxValue - 2)
         {
             throw new StreamRefusedException(StreamCode.LimitReached, $"{_ours} streams are open to the peer: it takes {peerMaxStreams}");
@@ -103,6 +125,7 @@ internal sealed partial class SessionCore(
         _ours++;
         stream.Begin(FirstWindow(request));
         _streams.Add(stream.Id, stream);
+        UpdateCopy(stream, now);
         Schedule(stream, now);
         return stream;
     }
@@ -121,6 +144,11 @@ internal sealed partial class SessionCore(
 
         lane.LastHeard = now;
         var header = frame.Header;
+        if (header.IsCopy)
+        {
+            PeerSuspects(lane, now);
+        }
+
         switch (header.Type)
         {
             case FrameType.Open:
@@ -131,7 +159,7 @@ internal sealed partial class SessionCore(
                 break;
             case FrameType.Data:
                 BytesReceived += header.Length;
-                Find(header)?.OnData(header.Offset, piece, now);
+                Find(header)?.OnData(header.Offset, piece, header.IsCopy, now);
                 break;
             case FrameType.Datagram:
                 OnDatagram(header, frame.Payload);
@@ -156,7 +184,7 @@ internal sealed partial class SessionCore(
                 Driver.OutputReady(lane);
                 break;
             case FrameType.Pong:
-                lane.RoundTrip = now - TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks));
+                OnPong(lane, TimeSpan.FromTicks(Math.Min(header.Offset, now.Ticks)), now);
                 break;
             case FrameType.GoAway:
                 PeerIsDraining = true;
@@ -186,6 +214,7 @@ internal sealed partial class SessionCore(
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
         stream.Begin(FirstWindow(stream.Request));
+        UpdateCopy(stream, now);
         var theirs = _streams.Count - _ours;
         if (theirs > Limits.MaxStreams * 2L)
         {
@@ -237,11 +266,24 @@ internal sealed partial class SessionCore(
     private int FirstWindow(StreamOpen request) => request.Datagrams ? 0
         : (int)Math.Clamp((Limits.Memory / 2 - Promised) / 16, Math.Min(LeastWindow, Limits.InitialWindow), Limits.InitialWindow);
 
-    public void CountSent(int length, long known)
+    /// <summary>Bytes of a stream left, of which so many had left before on either path.</summary>
+    public void CountSent(StreamCore stream, OutputPath path, int length, long known)
     {
         var again = Math.Clamp(known, 0, length);
-        BytesResent += again;
         BytesSent += length - again;
+        if (!path.IsCopy && !stream.IsCopying)
+        {
+            BytesResent += again;
+        }
+        else if (stream.Request.Mirrored)
+        {
+            BytesMirrored += again;
+        }
+        else
+        {
+            BytesCopied += again;
+            _mayCopy -= again;
+        }
     }
 
     /// <summary>Forgets a stream that both ends are done with.</summary>

@@ -2,23 +2,81 @@ using Fabric.Protocol.Tunnel;
 
 namespace Fabric.Tunnel.Core;
 
-/// <content>What goes out on lanes, and what goes out again when a lane ends.</content>
+/// <content>What goes out on lanes, as a copy on a second one, and again when a lane ends.</content>
 internal sealed partial class StreamCore
 {
-    /// <summary>What went out on that lane and is not acknowledged may be lost: send it again. And tell the peer where we are.</summary>
+    /// <summary>How long ago an acknowledgement may be, to be told again where a copy begins.</summary>
+    private static readonly TimeSpan _recently = TimeSpan.FromMilliseconds(500);
+
+    private bool IsFinDue(in StreamPath path) => _finQueued && !_finAcked && !path.FinSent;
+
+    public ref StreamPath Path(OutputPath path) => ref path.IsCopy ? ref _copy : ref _main;
+
+    public ref SendCursor Cursor(OutputPath path) => ref path.IsCopy ? ref Send.Copy : ref Send.Main;
+
+    public bool ControlDue(OutputPath path)
+    {
+        ref var own = ref Path(path);
+        return IsOpenDue(own) || own.OpenedDue || IsResetDue(own) || own.Ack == AckNeed.Now;
+    }
+
+    private bool IsOpenDue(in StreamPath path) => IsOurs && !IsAccepted && !path.OpenSent && !IsReset;
+
+    private bool IsResetDue(in StreamPath path) => _resetAt >= 0 && !path.ResetSent;
+
+    public bool DataDue(OutputPath path) =>
+        IsAccepted && !IsReset && (Send.End > Cursor(path).Next || IsFinDue(Path(path)));
+
+    /// <summary>From now on everything leaves on the path of copies as well, from the first byte that is not acknowledged.</summary>
+    public void StartCopying(TimeSpan now)
+    {
+        IsCopying = true;
+        _copy.Restart();
+        _copy.OpenedDue = !IsOurs && IsAccepted && !_openedConfirmed;
+        Send.Copy = Send.FromBase();
+        if (_ackedAt != TimeSpan.MinValue && now - _ackedAt < _recently && !IsReset)
+        {
+            // It may be on its way where nothing arrives.
+            _copy.Ack = AckNeed.Now;
+        }
+
+        session.Schedule(this, now);
+    }
+
+    public void StopCopying()
+    {
+        IsCopying = false;
+        _copy.Restart();
+    }
+
+    /// <summary>
+    /// What went out on that lane and is not acknowledged may be lost: it is sent again, unless a copy of it is under way on a
+    /// lane that lives. And the peer is told where this side is.
+    /// </summary>
     public void LaneDied(int slot, TimeSpan now)
     {
-        var used = _slot == slot || (_oldLanes >> slot & 1) != 0;
-        _slot = _slot == slot ? -1 : _slot;
-        if (used)
+        if (IsCopying && _copy.Used(slot))
         {
-            _oldLanes = 0;
-            _openSent = false;
-            OpenedDue |= !IsOurs && IsAccepted && !_openedConfirmed;
-            if (!IsReset)
+            StopCopying();
+        }
+
+        if (_main.Used(slot))
+        {
+            if (IsCopying)
             {
-                Send.Rewind(session.Planted == Mistake.ResumeSkipsAByte ? 1 : 0);
+                _main.Adopt(_copy);
+                Send.Main = Send.Copy;
+                StopCopying();
             }
+            else
+            {
+                var fin = _main.FinSent;
+                _main.Restart();
+                _main.FinSent = fin;
+                Send.Main = IsReset ? Send.Main : Send.FromBase(session.Planted == Mistake.ResumeSkipsAByte ? 1 : 0);
+            }
+
+            _main.OpenedDue |= !IsOurs && IsAccepted && !_openedConfirmed;
         }
 
         AnswersMayBeLost(now);
@@ -32,92 +90,101 @@ internal sealed partial class StreamCore
     /// </summary>
     public void AnswersMayBeLost(TimeSpan now)
     {
-        _resetSent = false;
-        _finSent = _finAcked || (_finSent && session.Planted == Mistake.FinIsNotResent);
+        _main.ResetSent = _copy.ResetSent = false;
+        var keep = session.Planted == Mistake.FinIsNotResent;
+        _main.FinSent &= keep;
+        _copy.FinSent &= keep;
         session.Schedule(this, now);
     }
 
-    public void WriteControl(FrameBatch batch, int slot)
+    public void WriteControl(FrameBatch batch, OutputPath path, LaneCore lane, TimeSpan now)
     {
-        if (OpenDue)
+        ref var own = ref Path(path);
+        if (IsOpenDue(own))
         {
             var payload = ToFrame(Request).ToPayload();
-            Touch(slot);
-            _openSent = true;
-            batch.Add(new FrameHeader(FrameType.Open, payload.Length, Id, CreditGiven), payload);
+            own.Touch(lane.Slot, Send.MaxSent);
+            own.OpenSent = true;
+            batch.Add(Header(path, FrameType.Open, payload.Length, CreditGiven), payload);
         }
 
-        if (OpenedDue)
+        if (own.OpenedDue)
         {
-            Touch(slot);
-            OpenedDue = false;
-            batch.Add(new FrameHeader(FrameType.Opened, 0, Id, CreditGiven));
+            own.Touch(lane.Slot, Send.MaxSent);
+            own.OpenedDue = false;
+            batch.Add(Header(path, FrameType.Opened, 0, CreditGiven));
         }
 
-        if (ResetDue)
+        if (IsResetDue(own))
         {
             var payload = new ReasonFrame((byte)Code, Reason).ToPayload();
-            Touch(slot);
-            _resetSent = true;
+            own.Touch(lane.Slot, Send.MaxSent);
+            own.ResetSent = true;
             _resetEverSent = true;
-            batch.Add(new FrameHeader(FrameType.Reset, payload.Length, Id, _resetAt), payload);
+            batch.Add(Header(path, FrameType.Reset, payload.Length, _resetAt), payload);
         }
 
-        WriteAck(batch);
+        WriteAck(batch, path, now);
     }
 
     /// <summary>Writes data, in frames of at most <paramref name="quantum"/> bytes together, and FIN after the last.</summary>
-    public void WriteData(FrameBatch batch, int slot, int quantum)
+    public void WriteData(FrameBatch batch, OutputPath path, LaneCore lane, int quantum, TimeSpan now)
     {
-        Touch(slot);
-        if (Ack == AckNeed.Later)
+        ref var own = ref Path(path);
+        ref var cursor = ref Cursor(path);
+        own.Touch(lane.Slot, Send.MaxSent);
+        if (own.Ack == AckNeed.Later)
         {
-            WriteAck(batch);
+            WriteAck(batch, path, now);
         }
 
         while (!batch.IsFull)
         {
-            var offset = Send.Next;
+            var offset = cursor.Next;
             var known = Send.MaxSent - offset;
-            if (!Send.TryTake(Math.Min(quantum - FrameHeader.Size, FrameHeader.MaxData), out var piece))
+            if (!Send.TryTake(ref cursor, Math.Min(quantum - FrameHeader.Size, FrameHeader.MaxData), out var piece))
             {
                 break;
             }
 
-            session.CountSent(piece.Length, known);
-            batch.Add(new FrameHeader(FrameType.Data, piece.Length, Id, offset), piece);
+            session.CountSent(this, path, piece.Length, known);
+            batch.Add(Header(path, FrameType.Data, piece.Length, offset), piece);
             quantum -= FrameHeader.Size + piece.Length;
+            if (path.IsCopy && !Request.Mirrored && session.CopiesAreSpent)
+            {
+                StopCopying();
+                return;
+            }
         }
 
-        if (Send.Unsent == 0 && _finQueued && !_finSent && !batch.IsFull)
+        if (Send.End == cursor.Next && IsFinDue(own) && !batch.IsFull)
         {
-            _finSent = true;
+            own.FinSent = true;
             _finEverSent = true;
-            batch.Add(new FrameHeader(FrameType.Fin, 0, Id, Send.End));
+            batch.Add(Header(path, FrameType.Fin, 0, Send.End));
+        }
+
+        if (!path.IsCopy && !IsCopying && !IsBulk && lane.Channel == 0)
+        {
+            lane.Timing.Began(Id, cursor.Next, now);
         }
     }
 
-    private void WriteAck(FrameBatch batch)
+    private FrameHeader Header(OutputPath path, FrameType type, int length, long offset) =>
+        new(type, length, Id, offset) { IsCopy = path.IsCopy && !Request.Mirrored };
+
+    private void WriteAck(FrameBatch batch, OutputPath path, TimeSpan now)
     {
-        if (Ack == AckNeed.None || !IsAccepted || batch.IsFull)
+        ref var own = ref Path(path);
+        if (own.Ack == AckNeed.None || !IsAccepted || batch.IsFull)
         {
             return;
         }
 
-        Ack = AckNeed.None;
+        own.Ack = AckNeed.None;
         _ackedReceived = Receive.Received;
+        _ackedAt = now;
         var mistake = session.Planted == Mistake.AckIsOneTooMany && Receive.Received > 0 && !Receive.IsComplete ? 1 : 0;
         batch.AddAck(Id, Receive.Received + mistake, CreditGiven);
-    }
-
-    private void Touch(int slot)
-    {
-        if (_slot != slot && _slot >= 0)
-        {
-            _oldLanes |= 1u << _slot;
-            _oldEnd = Send.MaxSent;
-        }
-
-        _slot = slot;
     }
 }

@@ -8,19 +8,20 @@ namespace Fabric.Tunnel.Core;
 /// </summary>
 internal sealed partial class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
 {
-    private int _slot = -1;
-    private uint _oldLanes;
-    private long _oldEnd;
+    /// <summary>Bytes in a row, none of them waited for, after which a stream is bulk.</summary>
+    private const int BulkAfter = 128 * 1024;
+
+    private StreamPath _main;
+    private StreamPath _copy;
     private CreditWindow _window;
     private long _ackedReceived;
+    private TimeSpan _ackedAt = TimeSpan.MinValue;
+    private long _burst;
     private bool _finQueued;
-    private bool _finSent;
     private bool _finEverSent;
     private bool _finAcked;
     private long _resetAt = -1;
-    private bool _resetSent;
     private bool _resetEverSent;
-    private bool _openSent;
     private bool _openedConfirmed;
     private long _promised;
 
@@ -62,21 +63,14 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     /// <summary>Credit limit given to the peer.</summary>
     public long CreditGiven { get; private set; }
 
-    public bool InControl { get; set; }
+    /// <summary>It sends more than it waits for: it takes the lane for bulk, and is not copied on suspicion.</summary>
+    public bool IsBulk { get; private set; }
 
-    public bool InData { get; set; }
+    /// <summary>What leaves on the main path leaves on the path of copies as well.</summary>
+    public bool IsCopying { get; private set; }
 
-    public AckNeed Ack { get; set; }
-
-    public bool ControlDue => OpenDue || OpenedDue || ResetDue || Ack == AckNeed.Now;
-
-    private bool OpenDue => IsOurs && !IsAccepted && !_openSent && !IsReset;
-
-    private bool OpenedDue { get; set; }
-
-    private bool ResetDue => _resetAt >= 0 && !_resetSent;
-
-    public bool DataDue => IsAccepted && !IsReset && (Send.Unsent > 0 || (_finQueued && !_finSent));
+    /// <summary>The acknowledgement that the main path owes.</summary>
+    public AckNeed Ack => _main.Ack;
 
     public bool AtEnd => Receive.IsComplete && Receive.ReadyBytes == 0;
 
@@ -116,13 +110,14 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public void Accept(TimeSpan now)
     {
         IsAccepted = true;
-        OpenedDue = true;
+        _main.OpenedDue = _copy.OpenedDue = true;
         session.Schedule(this, now);
         session.ScheduleFlow(this);
     }
 
     public void Write(Segment segment, TimeSpan now)
     {
+        CountBurst(segment.Length, now);
         Send.Append(segment, session.Pool);
         session.Retained += segment.Length;
         session.Schedule(this, now);
@@ -130,9 +125,26 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     public void WriteCopy(ReadOnlySpan<byte> bytes, TimeSpan now)
     {
+        CountBurst(bytes.Length, now);
         Send.AppendCopy(bytes, session.Pool);
         session.Retained += bytes.Length;
         session.Schedule(this, now);
+    }
+
+    private void CountBurst(int bytes, TimeSpan now)
+    {
+        if (Send.Retained == 0)
+        {
+            _burst = 0;
+            IsBulk = false;
+        }
+
+        _burst += bytes;
+        if (!IsBulk && _burst > BulkAfter)
+        {
+            IsBulk = true;
+            session.UpdateCopy(this, now);
+        }
     }
 
     /// <summary>Ends this direction, after everything written; the other goes on.</summary>
@@ -202,7 +214,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         NeedAck(AckNeed.Later, now);
     }
 
-    public void OnData(long offset, Segment piece, TimeSpan now)
+    public void OnData(long offset, Segment piece, bool isCopy, TimeSpan now)
     {
         _openedConfirmed = true;
         if (IsReset)
@@ -217,7 +229,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
             NeedAck(Receive.IsComplete || Receive.Received - _ackedReceived >= _window.Size / 4 ? AckNeed.Now : AckNeed.Later, now);
             session.RemoveIf(IsDone, this, now);
         }
-        else if (offset + piece.Length <= Receive.Received)
+        else if (offset + piece.Length <= Receive.Received && !isCopy && !Request.Mirrored)
         {
             // The peer goes back further than it need: tell it where we are.
             NeedAck(AckNeed.Now, now);
@@ -262,6 +274,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         }
 
         _openedConfirmed = true;
+        session.Answered(this, received, now);
         if (_resetAt >= 0)
         {
             session.RemoveIf(received > _resetAt, this, now);
@@ -276,11 +289,8 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         var freed = Send.Acknowledge(Math.Min(received, Send.End));
         session.Retained -= freed;
         _finAcked |= _finQueued && received > Send.End;
-        _finSent |= _finAcked;
-        if (_oldLanes != 0 && Send.Base >= _oldEnd && (!_finSent || _finAcked))
-        {
-            _oldLanes = 0;
-        }
+        _main.Acknowledged(Send.Base);
+        _copy.Acknowledged(Send.Base);
 
         if (Send.Allow(credit) | freed > 0)
         {
@@ -293,12 +303,29 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private void NeedAck(AckNeed need, TimeSpan now)
     {
-        if (need > Ack && IsAccepted && !IsReset)
+        if (!IsAccepted || IsReset)
         {
-            Ack = need;
-            session.AckNeeded(this, now);
+            return;
+        }
+
+        var more = need > _main.Ack || (IsCopying && need > _copy.Ack);
+        _main.Ack = Max(_main.Ack, need);
+        _copy.Ack = IsCopying ? Max(_copy.Ack, need) : AckNeed.None;
+        if (more)
+        {
+            session.AckNeeded(this, need, now);
         }
     }
+
+    /// <summary>The acknowledgement has waited long enough.</summary>
+    public void AckOverdue(TimeSpan now)
+    {
+        _main.Ack = _main.Ack == AckNeed.Later ? AckNeed.Now : _main.Ack;
+        _copy.Ack = _copy.Ack == AckNeed.Later ? AckNeed.Now : _copy.Ack;
+        session.Schedule(this, now);
+    }
+
+    private static AckNeed Max(AckNeed a, AckNeed b) => a > b ? a : b;
 
     /// <summary>Nothing more for the application, in either direction.</summary>
     public void End(StreamCode code, string reason)
@@ -309,7 +336,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         session.Retained -= Send.Clear();
         Receive.Clear();
         session.DropDatagrams(this, incoming: true);
-        Ack = AckNeed.None;
+        _main.Ack = _copy.Ack = AckNeed.None;
         CountPromise();
         session.Driver.Ended(this);
     }

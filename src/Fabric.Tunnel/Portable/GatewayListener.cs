@@ -126,7 +126,7 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
                 await tunnel.AcceptSlots.WaitAsync(limit.Token).ConfigureAwait(false);
                 try
                 {
-                    Sockets.PrepareLane(socket, 0);
+                    Sockets.PrepareLane(socket, 0, 0);
                     (tls, peer) = await MutualTls.AcceptAsync(
                         transport, tunnel.Options.Identity, tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), limit.Token)
                         .ConfigureAwait(false);

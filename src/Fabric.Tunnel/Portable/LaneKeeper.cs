@@ -19,18 +19,22 @@ internal sealed class LaneKeeper
     private volatile LaneState _state;
     private volatile string? _error;
 
-    public LaneKeeper(PortableTunnel tunnel, PeerSession session, LanePlan plan)
+    public LaneKeeper(PortableTunnel tunnel, PeerSession session, LanePlan plan, int channel)
     {
         _tunnel = tunnel;
         _session = session;
         Plan = plan;
+        Channel = channel;
         _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
         _loop = plan.Remote is null ? Task.CompletedTask : Task.Run(DialLoopAsync);
     }
 
     public LanePlan Plan { get; }
 
-    public LaneStatus Status => new(Plan.Link, _state, 0, Plan.Remote, _error, 0);
+    /// <summary>Which lane of its link it is.</summary>
+    public int Channel { get; }
+
+    public LaneStatus Status => new(Plan.Link, _state, 0, Plan.Remote, _error, 0) { Channel = Channel };
 
     /// <summary>A lane over the link ended, for that reason.</summary>
     public void LaneEnded(string reason)
@@ -52,7 +56,7 @@ internal sealed class LaneKeeper
         var wait = limits.RedialMin;
         while (!_stop.IsCancellationRequested)
         {
-            if (_session.HasLane(Plan.Link))
+            if (_session.HasLane(Plan.Link, Channel))
             {
                 await _wake.WaitAsync().ConfigureAwait(false);
                 continue;
@@ -99,7 +103,7 @@ internal sealed class LaneKeeper
             var transport = new LaneTransport(socket);
             try
             {
-                Sockets.PrepareLane(socket, Plan.MaxSegment);
+                Sockets.PrepareLane(socket, Channel, Plan.MaxSegment);
                 transport.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
                 await socket.ConnectAsync(remote, limit.Token).ConfigureAwait(false);
                 var (tls, peer) = await MutualTls.ConnectAsync(
@@ -128,10 +132,10 @@ internal sealed class LaneKeeper
     {
         try
         {
-            var hello = _session.NewHello(Plan.Link);
+            var hello = _session.NewHello(Plan.Link, Channel);
             await lane.SendHelloAsync(hello, cancellationToken).ConfigureAwait(false);
             var answer = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
-            if (answer.Link != hello.Link || answer.Epoch != hello.Epoch)
+            if (answer.Link != hello.Link || answer.Epoch != hello.Epoch || answer.Channel != hello.Channel)
             {
                 throw new FrameException($"HELLO for lane {answer.Epoch} over {answer.Link}: {hello.Epoch} over {hello.Link} was dialled");
             }

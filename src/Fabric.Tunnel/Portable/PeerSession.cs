@@ -22,7 +22,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     private uint _generation = 1;
     private uint _lastEpoch;
     private SessionCore? _core;
-    private (long Sent, long Received, long Resent, long Moves) _before;
+    private SessionCounters _before;
     private string _site = "";
     private bool _disposed;
 
@@ -50,17 +50,18 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     // ---- lanes
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link)
+    public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
             _lastEpoch = Math.Max(_lastEpoch, _core?.LastEpoch ?? 0);
             _lastEpoch += (_lastEpoch & 1) == (IsOdd ? 1u : 0u) ? 2u : 1u;
-            return Hello(_lastEpoch, link);
+            return Hello(_lastEpoch, link, channel);
         }
     }
 
-    private HelloFrame Hello(uint epoch, string link) => new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams);
+    private HelloFrame Hello(uint epoch, string link, int channel) =>
+        new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams, (byte)channel);
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
@@ -97,8 +98,8 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
             _site = peer.Site;
             _keyToPeer = remote.ProbeKey;
-            hello = Hello(remote.Epoch, remote.Link);
-            var core = _core.AttachLane(remote.Epoch, remote.Link, lane, Now, out reason);
+            hello = Hello(remote.Epoch, remote.Link, remote.Channel);
+            var core = _core.AttachLane(remote.Epoch, remote.Link, remote.Channel, lane, Now, out reason);
             if (core is null)
             {
                 return null;
@@ -155,11 +156,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
     }
 
-    public bool HasLane(string link)
+    public bool HasLane(string link, int channel)
     {
         lock (Gate)
         {
-            return _core?.Lanes.Any(l => l.Link == link) == true;
+            return _core?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
         }
     }
 
@@ -258,10 +259,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         }
 
         core.Abort(code, reason, Now);
-        _before.Sent += core.BytesSent;
-        _before.Received += core.BytesReceived;
-        _before.Resent += core.BytesResent;
-        _before.Moves += core.Moves;
+        _before += core.Counters;
         _lastEpoch = Math.Max(_lastEpoch, core.LastEpoch);
         _core = null;
     }
@@ -273,7 +271,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     void ISessionDriver.LaneEnded(LaneCore lane, string reason)
     {
         ((PortableLane)lane.Owner!).Ended(reason);
-        _tunnel.LaneEnded(Peer, lane.Link, reason);
+        _tunnel.LaneEnded(Peer, lane.Link, lane.Channel, reason);
     }
 
     void ISessionDriver.OpenRequested(StreamCore stream)
@@ -315,14 +313,23 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         lock (Gate)
         {
             var core = _core;
-            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link) is { } lane
-                ? new LaneStatus(p.Link, LaneState.Up, lane.Epoch, ((PortableLane)lane.Owner!).Remote, null,
-                    lane == core.Active ? core.ServiceStreams : 0)
+            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
+                ? p with
+                {
+                    State = LaneState.Up,
+                    Epoch = lane.Epoch,
+                    Remote = ((PortableLane)lane.Owner!).Remote,
+                    LastError = null,
+                    Streams = lane == core.Active ? core.ServiceStreams : 0,
+                    RoundTrip = lane.Timing.Smoothed,
+                }
                 : p);
             return new SessionStatus(
                 Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
-                _before.Sent + (core?.BytesSent ?? 0), _before.Received + (core?.BytesReceived ?? 0),
-                _before.Resent + (core?.BytesResent ?? 0), _before.Moves + (core?.Moves ?? 0), _keyToPeer, _keyFromPeer);
+                core is null ? _before : _before + core.Counters, _keyToPeer, _keyFromPeer)
+            {
+                CopiesTo = core is { IsSuspecting: true } ? core.Second?.Link : null,
+            };
         }
     }
 

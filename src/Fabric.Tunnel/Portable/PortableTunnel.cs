@@ -16,7 +16,7 @@ public sealed partial class PortableTunnel : ITunnel
     private readonly long _began;
     private readonly Lock _reconciling = new();
     private readonly ConcurrentDictionary<string, PeerSession> _sessions = new();
-    private readonly Dictionary<(string Peer, string Link), LaneKeeper> _keepers = [];
+    private readonly Dictionary<(string Peer, string Link, int Channel), LaneKeeper> _keepers = [];
     private readonly Dictionary<IPEndPoint, Acceptor> _ports = [];
     private readonly Dictionary<ServiceListener, IListener> _services = [];
     private readonly ConcurrentDictionary<Task, byte> _closing = new();
@@ -77,8 +77,9 @@ public sealed partial class PortableTunnel : ITunnel
                 return;
             }
 
-            var lanes = plan.Lanes.ToDictionary(l => (l.Peer, l.Link));
-            _planned = [.. lanes.Keys];
+            var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
+                .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
+            _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -93,7 +94,7 @@ public sealed partial class PortableTunnel : ITunnel
             {
                 if (!_keepers.ContainsKey(key))
                 {
-                    _keepers[key] = new LaneKeeper(this, _sessions.GetOrAdd(lane.Peer, peer => new PeerSession(this, peer)), lane);
+                    _keepers[key] = new LaneKeeper(this, _sessions.GetOrAdd(lane.Peer, peer => new PeerSession(this, peer)), lane, key.Channel);
                     changed.Add(key.Peer);
                 }
             }
@@ -109,6 +110,9 @@ public sealed partial class PortableTunnel : ITunnel
             RaiseChanged(peer);
         }
     }
+
+    /// <summary>The lanes of one link: one that all streams share, and those for bulk.</summary>
+    private IEnumerable<int> Channels(LanePlan lane) => Enumerable.Range(0, 1 + Options.Limits.BulkLanes);
 
     private void Match<TKey, TListener>(
         Dictionary<TKey, TListener> open, ImmutableArray<TKey> wanted, Func<TKey, TListener> create)
@@ -154,14 +158,14 @@ public sealed partial class PortableTunnel : ITunnel
     internal PeerSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
 
     /// <summary>A lane ended; in the session's lock.</summary>
-    internal void LaneEnded(string peer, string link, string reason) =>
-        ThreadPool.UnsafeQueueUserWorkItem(static s => s.Tunnel.WakeKeeper(s.peer, s.link, s.reason), (Tunnel: this, peer, link, reason), false);
+    internal void LaneEnded(string peer, string link, int channel, string reason) => ThreadPool.UnsafeQueueUserWorkItem(
+        static s => s.Tunnel.WakeKeeper(s.peer, s.link, s.channel, s.reason), (Tunnel: this, peer, link, channel, reason), false);
 
-    private void WakeKeeper(string peer, string link, string reason)
+    private void WakeKeeper(string peer, string link, int channel, string reason)
     {
         lock (_reconciling)
         {
-            _keepers.GetValueOrDefault((peer, link))?.LaneEnded(reason);
+            _keepers.GetValueOrDefault((peer, link, channel))?.LaneEnded(reason);
         }
 
         RaiseChanged(peer);
@@ -238,7 +242,7 @@ public sealed partial class PortableTunnel : ITunnel
             ImmutableArray<ListenerStatus> listeners;
             lock (_reconciling)
             {
-                lanes = _keepers.Values.ToLookup(k => k.Plan.Peer, k => k.Status);
+                lanes = _keepers.Values.OrderBy(k => k.Channel).ToLookup(k => k.Plan.Peer, k => k.Status);
                 listeners = [.. _ports.Values.Concat<IListener>(_services.Values).Select(a => a.Status)];
             }
 

@@ -38,7 +38,10 @@ internal static class Sockets
     }
 
     /// <summary>Small answers must not wait, and a dead peer must be noticed when nothing else does.</summary>
-    public static void PrepareLane(Socket socket, int maxSegment)
+    /// <param name="socket">Of the lane.</param>
+    /// <param name="channel">The shared lane of a link keeps little in the kernel: what is written next waits behind it.</param>
+    /// <param name="maxSegment">Bytes of the largest segment; 0: the kernel's own choice.</param>
+    public static void PrepareLane(Socket socket, int channel, int maxSegment)
     {
         socket.NoDelay = true;
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
@@ -51,7 +54,7 @@ internal static class Sockets
         }
 
         socket.SetRawSocketOption(TcpLevel, TcpUserTimeout, BitConverter.GetBytes(30_000));
-        socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(512 * 1024));
+        socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(channel == 0 ? 128 * 1024 : 512 * 1024));
         if (maxSegment > 0)
         {
             socket.SetRawSocketOption(TcpLevel, TcpMaxSegment, BitConverter.GetBytes(maxSegment));
