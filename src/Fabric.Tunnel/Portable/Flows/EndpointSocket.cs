@@ -70,7 +70,7 @@ internal sealed class EndpointSocket : IDatagramSink, IDisposable
             try
             {
                 // A look at the first byte waits without a buffer; on Windows it fails when there is more, which says the same.
-                await _socket.ReceiveAsync(first, SocketFlags.Peek).ConfigureAwait(false);
+                await _socket.ReceiveAsync(first.AsMemory(), SocketFlags.Peek).ConfigureAwait(false);
                 Take(flow);
             }
             catch (SocketException error) when (error.SocketErrorCode == SocketError.MessageSize)

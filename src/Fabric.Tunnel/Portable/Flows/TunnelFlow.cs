@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
@@ -96,6 +97,7 @@ internal sealed class TunnelFlow(PeerSession session) : IStreamOwner, IDatagramS
     }
 
     /// <summary>Waits for a datagram from the peer. False when none will come: the peer ended the flow, or either side reset it.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<bool> WaitAsync()
     {
         while (true)
