@@ -6,8 +6,8 @@ public sealed record TunnelLimits
     /// <summary>Credit (bytes) that a new stream starts with; less when memory is short, down to 16 KiB. Default 256 KiB.</summary>
     public int InitialWindow { get; init; } = 256 * 1024;
 
-    /// <summary>Credit (bytes) that a fast stream grows to, and so what one stream retains at most. Default 4 MiB.</summary>
-    public int MaxWindow { get; init; } = 4 * 1024 * 1024;
+    /// <summary>Credit (bytes) that a stream grows to as bandwidth and delay ask, and so what it retains at most. Default 16 MiB.</summary>
+    public int MaxWindow { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>Bytes of buffers of the whole tunnel. At it, applications are not read. Default 256 MiB.</summary>
     public long Memory { get; init; } = 256L * 1024 * 1024;

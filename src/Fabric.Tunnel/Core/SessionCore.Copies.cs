@@ -19,6 +19,11 @@ internal sealed partial class SessionCore
     /// <summary>Whether the active lane owes an answer, as far as routing, the peer or this side can tell.</summary>
     public bool IsSuspecting { get; private set; }
 
+    /// <summary>
+    /// It is this side that suspects, and not the peer alone: only then copies say so. Else two ends would go on to tell each other.
+    /// </summary>
+    public bool SuspectsItself { get; private set; }
+
     /// <summary>The lane that copies go out on, when there are any; null when there is no second link.</summary>
     public LaneCore? Second => _copy.Shared;
 
@@ -49,7 +54,8 @@ internal sealed partial class SessionCore
         }
 
         _copy.Bulk = BulkLane(second);
-        var suspecting = Active is { } lane && IsSuspect(lane, now);
+        SuspectsItself = Active is { } own && (own.LateSince is not null || _links.Suspect.Contains(own.Link));
+        var suspecting = SuspectsItself || (now < _peerSuspectsUntil && Active is not null && _peerTrusts != Active);
         if (suspecting && !IsSuspecting)
         {
             Suspicions++;
@@ -70,9 +76,6 @@ internal sealed partial class SessionCore
 
     /// <summary>How often the active lane became suspect.</summary>
     public long Suspicions { get; private set; }
-
-    private bool IsSuspect(LaneCore lane, TimeSpan now) => lane.LateSince is not null || _links.Suspect.Contains(lane.Link)
-        || (now < _peerSuspectsUntil && _peerTrusts != lane);
 
     /// <summary>Starts or ends the copies of a stream, as it needs them.</summary>
     public void UpdateCopy(StreamCore stream, TimeSpan now)

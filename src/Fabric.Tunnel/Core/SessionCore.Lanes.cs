@@ -20,6 +20,9 @@ internal sealed partial class SessionCore
     /// <summary>The lane that this side's bulk goes out on; null when it shares the active one.</summary>
     public LaneCore? ActiveBulk => _main.Bulk;
 
+    /// <summary>Smoothed time to an answer on the active lane; zero while unknown.</summary>
+    public TimeSpan RoundTrip => Active?.Timing.Smoothed ?? TimeSpan.Zero;
+
     /// <summary>Since when there is no lane; null while there is one.</summary>
     public TimeSpan? Alone { get; private set; }
 

@@ -163,7 +163,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
             return;
         }
 
-        _window.Taken(Receive.Delivered, session.MayGrow, now);
+        _window.Taken(Receive.Delivered, session.MayGrow, session.RoundTrip, now);
         var leak = session.Planted == Mistake.CreditLeaks ? Receive.Delivered / 4 : 0;
         var limit = Receive.Delivered + _window.Size - leak;
         if (limit - CreditGiven >= _window.Size / 4)
