@@ -48,7 +48,8 @@ internal sealed class EgressDecider(
         return new(Decide(now, peer, open));
     }
 
-    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => health.DialFailed(open.Service, endpoint, reason);
+    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) =>
+        health.DialFailed(open.Service, endpoint, reason, open.Datagrams);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
@@ -90,6 +91,13 @@ internal sealed class EgressDecider(
             return Refuse(peer, open, StreamCode.NoService, verdict.RuleName, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
         }
 
+        var service = now.Topology.Services.FirstOrDefault(s => s.FullName == open.Service);
+        if (service?.Ports.Any(p => p.Port == open.Port && (open.Datagrams ? p.CarriesDatagrams : p.CarriesStreams)) != true)
+        {
+            return Refuse(peer, open, StreamCode.NoService, verdict.RuleName,
+                $"{open.Service}:{open.Port} carries no {(open.Datagrams ? "datagrams" : "connections")}");
+        }
+
         var healthy = endpoints.Where(e => e.Healthy).Select(e => new IPEndPoint(e.Endpoint.Address, e.Endpoint.Port)).ToImmutableArray();
         if (healthy.IsEmpty)
         {
@@ -99,7 +107,7 @@ internal sealed class EgressDecider(
 
         Interlocked.Increment(ref _accepted);
         var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
-        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout);
+        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout) { FlowIdle = service.FlowIdle };
     }
 
     private static string? SiteOf(FabricSnapshot now, string? peer) => peer is null ? now.Self.Site
@@ -109,9 +117,11 @@ internal sealed class EgressDecider(
     {
         Interlocked.Increment(ref _refused);
         audit.Add(Entry(peer, open, "deny", rule, reason));
-        Log.StreamRefused(log, open.Caller, $"{open.Service}:{open.Port}", code.ToString(), reason);
+        Log.StreamRefused(log, open.Caller, Target(open), code.ToString(), reason);
         return new EgressVerdict.Refuse(code, reason);
     }
+
+    private static string Target(StreamOpen open) => $"{open.Service}:{open.Port}{(open.Datagrams ? "/udp" : "")}";
 
     private AuditEntry Entry(string? peer, StreamOpen open, string verdict, string? rule, string reason) => new()
     {
@@ -119,7 +129,7 @@ internal sealed class EgressDecider(
         Verdict = verdict,
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
-        Service = $"{open.Service}:{open.Port}",
+        Service = Target(open),
         Rule = rule,
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,

@@ -6,7 +6,7 @@ using Fabric.Tunnel;
 namespace Fabric.Gateway.Ingress;
 
 /// <summary>
-/// Step two of a byte's journey: which site and gateway a new connection on a service address goes to. Consults one snapshot,
+/// Step two of a byte's journey: which site and gateway a new connection or flow on a service address goes to. Consults one snapshot,
 /// and waits for nobody.
 /// </summary>
 /// <param name="random">Seed of the choice between gateways that are equally good.</param>
@@ -42,6 +42,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address))
         {
             Mirrored = now.Mirrored.Contains(listener.Service),
+            Datagrams = listener.Datagrams,
         };
         var load = now.Tunnel.Sessions.ToDictionary(s => s.Peer, s => s.Streams, StringComparer.Ordinal);
         lock (_randomLock)

@@ -33,8 +33,8 @@ internal sealed class GatewayPlan
             Lanes = lanes.ToImmutable(),
             Services =
             [
-                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName)).SelectMany(s =>
-                    s.Ports.Select(p => new ServiceListener(s.FullName, p.Port, new IPEndPoint(addresses[s.FullName], p.Port)))),
+                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName))
+                    .SelectMany(s => s.Ports.SelectMany(p => Listeners(s, p, addresses[s.FullName]))),
             ],
         };
         Probes = probes.ToImmutable();
@@ -50,6 +50,20 @@ internal sealed class GatewayPlan
 
     /// <summary>Those of other sites: they export what this site does not know.</summary>
     public ImmutableHashSet<string> RemotePeers { get; }
+
+    private static IEnumerable<ServiceListener> Listeners(Service service, ServicePort port, IPAddress address)
+    {
+        var listener = new ServiceListener(service.FullName, port.Port, new IPEndPoint(address, port.Port));
+        if (port.CarriesStreams)
+        {
+            yield return listener;
+        }
+
+        if (port.CarriesDatagrams)
+        {
+            yield return listener with { Datagrams = true, FlowIdle = service.FlowIdle };
+        }
+    }
 
     /// <summary>
     /// Whether this end dials the lane. On a vpn link both ends could; on an interconnect, the end that can be reached waits.

@@ -27,6 +27,18 @@ internal sealed class MetricsPage
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
 
+        page.Single("fabric_flows", "gauge", "UDP flows carried now.", status.Datagrams?.Flows ?? 0);
+        page.Single("fabric_flows_total", "counter", "UDP flows since the start.", status.Datagrams?.FlowsTotal ?? 0);
+        page.Head("fabric_datagrams_total", "counter", "Datagrams carried.");
+        page.Line("fabric_datagrams_total", status.Datagrams?.ToEndpoints ?? 0, ("direction", "to-endpoint"));
+        page.Line("fabric_datagrams_total", status.Datagrams?.ToClients ?? 0, ("direction", "to-client"));
+        page.Head("fabric_datagram_bytes_total", "counter", "Bytes of datagrams carried.");
+        page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToEndpoints ?? 0, ("direction", "to-endpoint"));
+        page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToClients ?? 0, ("direction", "to-client"));
+        page.Head("fabric_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.");
+        var dropped = status.Datagrams?.Dropped ?? [];
+        page.Each(dropped.OrderBy(d => d.Key, StringComparer.Ordinal), d => d.Value, "fabric_datagrams_dropped_total", d => [("reason", d.Key)]);
+
         page.Head("fabric_link_up", "gauge", "1 when full-size packets pass over the link.");
         page.Each(status.Links, l => l.State is "up" or "suspect" ? 1 : 0, "fabric_link_up", LinkLabels);
         page.Head("fabric_link_active", "gauge", "1 when streams to the peer take the link.");

@@ -162,10 +162,7 @@ internal sealed partial class SessionCore
             {
                 QueuedDatagrams -= datagram.Length;
                 CountSent(stream, path, datagram.Length, path.IsCopy ? datagram.Length : 0);
-                batch.Add(new FrameHeader(FrameType.Datagram, datagram.Length, stream.Id, number)
-                {
-                    IsCopy = path.IsCopy && !stream.Request.Mirrored,
-                }, datagram);
+                batch.Add(stream.Header(path, FrameType.Datagram, datagram.Length, number), datagram);
                 Enqueue(stream, own, path);
                 if (path.IsCopy && !stream.Request.Mirrored && CopiesAreSpent)
                 {
