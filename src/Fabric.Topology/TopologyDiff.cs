@@ -90,7 +90,7 @@ public static class TopologyDiff
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
                 ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Idle(service, p)}".TrimStart()))),
-                ("health", Print(service.Health)),
+                ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
 

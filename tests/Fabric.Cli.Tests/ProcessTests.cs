@@ -73,7 +73,11 @@ public class ProcessTests
             var killed = 0;
             for (var i = 0; i < 15; i++)
             {
-                killed += await Join(whole * (0.3 + 0.7 * random.NextDouble())) ? 1 : 0;
+                started = Stopwatch.GetTimestamp();
+                var hit = await Join(whole * (0.3 + 0.7 * random.NextDouble()));
+                killed += hit ? 1 : 0;
+                // A machine that has become quicker since: aim again.
+                whole = hit ? whole : TimeSpan.FromTicks(Math.Min(whole.Ticks, Stopwatch.GetElapsedTime(started).Ticks));
                 Assert.Equal("paris-1", GatewayIdentity.Load(store, TimeProvider.System).Id.Gateway);
                 Assert.NotEmpty(MeshCa.Open(Path.Combine(dir, "ca"),
                     TimeProvider.System).Issue(new("acme.example", "paris", "x"), Csr()).Chain);

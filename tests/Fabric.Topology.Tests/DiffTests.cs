@@ -25,9 +25,9 @@ public class DiffTests
                 "~ mesh acme.example: misses: 3 → 5",
                 "~ gateway virginia-1: dashboard: 127.0.0.1:8700 → off",
                 "~ link dx (paris-1, virginia-1): cost: 0 → 20; mtu: 1500 → 9000",
-                "+ service api.shop: address: derived; ports: 80 tcp; health: tcp / every 1s within 500ms, down after 2, "
+                "+ service api.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
-                "- service web.shop: address: derived; ports: 80 tcp; health: tcp / every 1s within 500ms, down after 2, "
+                "- service web.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
                 "+ workload paris/shop: addresses: 10.1.0.0/24",
             ],
@@ -68,7 +68,7 @@ public class DiffTests
     [InlineData(typeof(SiteGateway), 8)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
-    [InlineData(typeof(Service), 8)]
+    [InlineData(typeof(Service), 9)]
     [InlineData(typeof(ServicePort), 5)]
     [InlineData(typeof(ServiceExport), 2)]
     [InlineData(typeof(ServiceEndpoint), 3)]

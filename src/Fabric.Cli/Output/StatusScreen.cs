@@ -65,7 +65,9 @@ internal static class StatusScreen
 
     private static void Gateways(IAnsiConsole console, Status s, bool wide)
     {
-        var table = Columns(["SITE", "GATEWAY", "STATE", "LINK", "WHY", "CATALOG", "STREAMS"],
+        // What mirroring costs is worth a column where something is mirrored.
+        var mirrored = !wide && s.Sites.Any(x => x.Gateways.Any(g => g.BytesMirrored > 0));
+        var table = Columns(["SITE", "GATEWAY", "STATE", "LINK", "WHY", "CATALOG", "STREAMS", .. mirrored ? ["MIRRORED"] : Array.Empty<string>()],
             wide ? ["SENT", "RECEIVED", "RESENT", "COPIED", "MIRRORED", "MOVES"] : []);
         foreach (var site in s.Sites)
         {
@@ -74,7 +76,7 @@ internal static class StatusScreen
                 Row(table, [Text(site.Name) + (site.Local ? " (here)" : ""), Text(g.Name), State(g.State), Text(g.ActiveLink),
                     Text(g.ActiveReason), g.State == "self" ? "-" : g.CatalogAgeSeconds < 0 ? "none"
                         : Units.Seconds(g.CatalogAgeSeconds),
-                    $"{g.Streams}"],
+                    $"{g.Streams}", .. mirrored ? [Units.Bytes(g.BytesMirrored)] : Array.Empty<string>()],
                     wide ? [Units.Bytes(g.BytesSent), Units.Bytes(g.BytesReceived), Units.Bytes(g.BytesResent),
                         Units.Bytes(g.BytesCopied), Units.Bytes(g.BytesMirrored), $"{g.Moves}"]
                         : []);
@@ -105,7 +107,7 @@ internal static class StatusScreen
         var table = Columns(["SERVICE", "ADDRESS", "PORTS", "SITES", "GOES TO", "WHY"], []);
         foreach (var v in s.Services)
         {
-            Row(table, [Text(v.Name), Text(v.ServiceAddress), Text(Ports(v)),
+            Row(table, [Text(v.Name) + (v.Delivery == "mirrored" ? " (mirrored)" : ""), Text(v.ServiceAddress), Text(Ports(v)),
                 string.Join(", ", v.Sites.Select(x => $"{Text(x.Site)} {x.Healthy}/{x.Endpoints} {State(x.State)}")),
                 v.ChosenSite.Length > 0 ? Text(v.ChosenSite) : "[red]nowhere[/]", Text(v.ChosenReason)], []);
         }
