@@ -70,10 +70,11 @@ public sealed class UdpServiceTests
             Assert.Equal("192.0.2.77", await KdigAsync([.. ask, "+notcp"]));
             Assert.Equal("192.0.2.77", await KdigAsync([.. ask, "+tcp"]));
 
-            var status = await fabric.Admin(Virginia).StatusAsync();
+            var status = await fabric.Admin(Virginia).UntilAsync(s => s.Datagrams is { ToEndpoints: > 0, ToClients: > 0 });
             Assert.Equal(["tcp+udp"], Service(status).Protocols);
             Assert.InRange(status.Datagrams.ToEndpoints, 1u, 6u);
             Assert.InRange(status.Datagrams.BytesToClients, 30u, 3_000u);
+            Assert.Equal(0u, status.Datagrams.Dropped.Aggregate(0UL, (sum, d) => sum + d.Value));
             await fabric.Admin(Paris).UntilAsync(s => s.Datagrams is { Flows: 0, FlowsTotal: > 0 });
             await Wait.UntilAsync(() => fabric.Audit(Virginia).Count >= 2, () => "flow and connection are in the audit log");
             var entry = fabric.Audit(Virginia).Single(e => e["service"] == $"resolver.shop:{ServicePort}/udp");
