@@ -12,7 +12,8 @@ public sealed record TunnelLimits
     /// <summary>Bytes of buffers of the whole tunnel. At it, applications are not read. Default 256 MiB.</summary>
     public long Memory { get; init; } = 256L * 1024 * 1024;
 
-    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
+    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Flows (UDP) take at
+    /// most half of them. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
     /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>

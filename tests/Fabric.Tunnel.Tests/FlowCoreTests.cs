@@ -346,6 +346,19 @@ public sealed class FlowCoreTests
         Assert.Equal((0L, 0L), (ends.Left.Promised, ends.Right.Promised));
     }
 
+    [Fact]
+    public void Flows_take_at_most_half_of_the_streams()
+    {
+        var ends = new Ends(_pool);
+        var lane = ends.Lane("one");
+        var flows = Enumerable.Range(0, 50).Select(_ => ends.Left.Open(_flow, null, TimeSpan.Zero)).ToArray();
+        Assert.Equal(StreamCode.LimitReached, Assert.Throws<StreamRefusedException>(() => ends.Left.Open(_flow, null, TimeSpan.Zero)).Code);
+        ends.Left.Open(_flow with { Datagrams = false }, null, TimeSpan.Zero);
+        flows[0].Reset(StreamCode.ApplicationReset, "enough", TimeSpan.Zero);
+        ends.Exchange(lane);
+        ends.Left.Open(_flow, null, TimeSpan.Zero);
+    }
+
     [Theory]
     [InlineData(true, FrameType.Data, "")]
     [InlineData(false, FrameType.Datagram, "which carries bytes")]

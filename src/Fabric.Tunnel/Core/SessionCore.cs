@@ -22,6 +22,7 @@ internal sealed partial class SessionCore(
     private readonly PeerIds _peerIds = new(!odd, limits.MaxStreams * 2);
     private uint _nextId = odd ? 1u : 2u;
     private int _ours;
+    private int _ourFlows;
     private bool _starved;
 
     public ISessionDriver Driver { get; } = driver;
@@ -120,9 +121,16 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.LimitReached, $"{_ours} streams are open to the peer: it takes {peerMaxStreams}");
         }
 
+        if (request.Datagrams && _ourFlows >= (peerMaxStreams + 1) / 2)
+        {
+            // Whoever floods a UDP service with addresses must not keep connections out.
+            throw new StreamRefusedException(StreamCode.LimitReached, $"{_ourFlows} flows are open to the peer: half of the {peerMaxStreams} streams that it takes");
+        }
+
         var stream = new StreamCore(this, _nextId, true, request) { Owner = owner };
         _nextId += 2;
         _ours++;
+        _ourFlows += request.Datagrams ? 1 : 0;
         stream.Begin(FirstWindow(request));
         _streams.Add(stream.Id, stream);
         UpdateCopy(stream, now);
@@ -299,6 +307,7 @@ internal sealed partial class SessionCore(
         stream.CountPromise();
         _streams.Remove(stream.Id);
         _ours -= stream.IsOurs ? 1 : 0;
+        _ourFlows -= stream.IsOurs && stream.Request.Datagrams ? 1 : 0;
         if (!stream.IsReset)
         {
             if (stream.Ack != AckNeed.None)
@@ -329,6 +338,7 @@ internal sealed partial class SessionCore(
         }
 
         _ours = 0;
+        _ourFlows = 0;
     }
 
     /// <summary>A number that changes with anything that a frame can change; for tests.</summary>

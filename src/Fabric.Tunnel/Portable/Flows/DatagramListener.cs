@@ -12,7 +12,7 @@ internal sealed class DatagramListener(PortableTunnel tunnel, ServiceListener se
 {
     private const int Buffers = 1024 * 1024;
 
-    private static readonly TimeSpan _errorPause = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan _errorPause = TimeSpan.FromMilliseconds(100);
 
     private readonly ConcurrentDictionary<SocketAddress, ClientFlow> _flows = new();
     private readonly CancellationTokenSource _stop = new();
@@ -60,6 +60,10 @@ internal sealed class DatagramListener(PortableTunnel tunnel, ServiceListener se
             {
                 var size = await socket.ReceiveFromAsync(buffer, SocketFlags.None, client).ConfigureAwait(false);
                 Received(client, buffer.AsSpan(0, size));
+            }
+            catch (SocketException error) when (error.SocketErrorCode == SocketError.ConnectionReset)
+            {
+                // Windows says so of an answer to a client that is gone.
             }
             catch (SocketException error) when (!_stop.IsCancellationRequested)
             {
