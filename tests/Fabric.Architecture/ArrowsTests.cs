@@ -28,7 +28,7 @@ public sealed class ArrowsTests
     [Theory]
     [InlineData("Routing.Tests", "Gateway")]
     [InlineData("Lab", "Gateway")]
-    [InlineData("Simulation", "Gateway")]
+    [InlineData("Simulation", "Cli")]
     public void A_test_that_reaches_over_its_subject_is_caught(string from, string to)
     {
         var planted = Repository.With($"tests/Fabric.{from}/Fabric.{from}.csproj", Project(to));

@@ -1,250 +1,220 @@
-using System.Collections.Immutable;
+using Fabric.Topology.Model;
 using Fabric.Tunnel;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Simulation;
 
-/// <summary>What must never happen did; the message has the seed.</summary>
+/// <summary>What must never happen did; the message has the seed and the instant.</summary>
 public sealed class InvariantException(string message) : Exception(message);
 
 /// <summary>
-/// Two gateways, links between them that delay, stall, and die with and without a word, and applications that stream through
-/// them, on virtual time. Everything follows from the seed.
+/// Sites, gateways and links between them, and everything that happens to them, on virtual time: one queue of events, one source
+/// of chance. The same seed gives the same events, in every process. One thread.
 /// </summary>
 internal sealed class World
 {
-    public static readonly string[] Links = ["one", "two", "three"];
+    private readonly PriorityQueue<Action, (long Due, long Order)> _events = new();
+    private readonly Queue<string>? _tail;
+    private long _order;
 
-    private static readonly TimeSpan _end = TimeSpan.FromSeconds(300);
-
-    private readonly PriorityQueue<Action, (TimeSpan, long)> _events = new();
-    private readonly List<SimLane> _lanes = [];
-    private readonly Dictionary<string, bool> _linkIsCut = Links.ToDictionary(l => l, _ => false);
-    private readonly TimeSpan _heal;
-    private long _sequence;
-    private uint _epoch;
-
-    public World(int seed, Mistake mistake = Mistake.None)
+    /// <param name="seed">Everything follows from it.</param>
+    /// <param name="mistake">Planted into every session.</param>
+    /// <param name="tail">How many of the last happenings to keep as text.</param>
+    public World(int seed, Mistake mistake = Mistake.None, int tail = 0)
     {
-        Seed = seed;
+        (Seed, Mistake) = (seed, mistake);
+        TailLength = tail;
+        _tail = tail > 0 ? new Queue<string>() : null;
         Random = new Random(seed);
-        _heal = TimeSpan.FromSeconds(1 + Random.Next(6));
-        Limits = new TunnelLimits
-        {
-            InitialWindow = 4096 << Random.Next(5),
-            MaxWindow = 65_536 << Random.Next(3),
-            Memory = 16L << 20,
-            Grace = TimeSpan.FromSeconds(30),
-            PingInterval = TimeSpan.FromSeconds(1),
-            LaneTimeout = TimeSpan.FromSeconds(5),
-        };
-        A = new SimEnd(this, "A", true, mistake);
-        B = new SimEnd(this, "B", false, mistake);
-        (A.Peer, B.Peer) = (B, A);
-        LosesSession = Random.Next(12) == 0;
+        Time = new SimTime(this);
+        Figures = Figures.Draw(Random);
+        Topology = DrawnTopology.Draw(Random, Figures);
+        Links = [.. Topology.Links.Select((link, index) => new Network.SimLink(this, link, index))];
+        Endpoints = new Gateways.Endpoints(this);
+        Gateways = [.. Topology.Sites.SelectMany(s => s.Gateways).Select(g => new Gateways.SimGateway(this, g))];
+        Faults = new Faults(this);
+        Calls = new Applications.Calls(this);
     }
 
     public int Seed { get; }
 
+    public Mistake Mistake { get; }
+
     public Random Random { get; }
 
-    public TunnelLimits Limits { get; }
+    public SimTime Time { get; }
 
-    public SimEnd A { get; }
+    public Figures Figures { get; }
 
-    public SimEnd B { get; }
+    public FabricTopology Topology { get; }
+
+    public Network.SimLink[] Links { get; }
+
+    public Gateways.Endpoints Endpoints { get; }
+
+    /// <summary>In the order of the topology; a restart puts a new process in the place of the old.</summary>
+    public Gateways.SimGateway[] Gateways { get; }
+
+    public Faults Faults { get; }
+
+    public Applications.Calls Calls { get; }
+
+    public Counters Counters { get; } = new();
+
+    /// <summary>Output of one turn of a lane; used within one event.</summary>
+    public FrameBatch Batch { get; } = new();
 
     public TimeSpan Now { get; private set; }
 
-    /// <summary>In this run no lane comes back within the grace.</summary>
-    public bool LosesSession { get; }
-
-    public bool IsHealed => Now >= _heal;
-
-    /// <summary>FNV-1a over everything that happened.</summary>
-    public ulong Trace { get; private set; } = 14695981039346656037;
-
     public long Steps { get; private set; }
 
-    public void Note(long a, long b = 0, long c = 0)
+    public bool IsHealed => Faults.IsHealed;
+
+    /// <summary>FNV-1a over everything that happened.</summary>
+    public ulong Digest { get; private set; } = 14695981039346656037;
+
+    private int TailLength { get; }
+
+    /// <summary>The last happenings, when they were asked for.</summary>
+    public IEnumerable<string> Tail => _tail ?? Enumerable.Empty<string>();
+
+    public Gateways.SimGateway Gateway(string name) => Array.Find(Gateways, g => g.Name == name)!;
+
+    public bool AreLinked(Gateways.SimGateway a, Gateways.SimGateway b) =>
+        Array.Exists(Links, l => l.Plan.Touches(a.Name) && l.Plan.Touches(b.Name));
+
+    // ---- time
+
+    public void After(TimeSpan delay, Action action) => _events.Enqueue(action, ((Now + delay).Ticks, _order++));
+
+    public TimeSpan Ms(double least, double most) => TimeSpan.FromMilliseconds(least + Random.NextDouble() * (most - least));
+
+    public bool OneIn(int n) => Random.Next(n) == 0;
+
+    // ---- what happened, and what must not
+
+    public void Note(string what, string who, long a = 0, long b = 0)
     {
-        foreach (var value in (ReadOnlySpan<long>)[a, b, c, Now.Ticks])
+        var digest = Mix(Mix(Mix(Digest, Now.Ticks), a), b);
+        foreach (var c in what)
         {
-            Trace = (Trace ^ (ulong)value) * 1099511628211;
+            digest = (digest ^ c) * 1099511628211;
+        }
+
+        foreach (var c in who)
+        {
+            digest = (digest ^ c) * 1099511628211;
+        }
+
+        Digest = digest;
+        if (_tail is not null)
+        {
+            if (_tail.Count == TailLength)
+            {
+                _tail.Dequeue();
+            }
+
+            _tail.Enqueue($"{Now.TotalSeconds,9:0.00000} {what,-10} {who,-16} {a} {b}");
         }
     }
+
+    private static ulong Mix(ulong digest, long value) => (digest ^ (ulong)value) * 1099511628211;
 
     public void Check(bool holds, string what)
     {
         if (!holds)
         {
-            throw new InvariantException($"seed {Seed} at {Now.TotalSeconds:0.000} s: {what}");
+            Fail(what);
         }
     }
 
-    public void After(TimeSpan delay, Action action) => _events.Enqueue(action, (Now + delay, _sequence++));
+    [System.Diagnostics.CodeAnalysis.DoesNotReturn]
+    public void Fail(string what) => throw new InvariantException($"seed {Seed} at {Now.TotalSeconds:0.000} s: {what}");
 
-    public void AfterMs(double least, double most, Action action) =>
-        After(TimeSpan.FromMilliseconds(least + Random.NextDouble() * (most - least)), action);
+    // ---- the run
 
+    /// <summary>From the start to quiet, or to the first invariant that does not hold.</summary>
     public void Run()
     {
-        foreach (var link in Links)
+        try
         {
-            Dial(link, 0);
-            Dial(link, 1);
-        }
-
-        AfterMs(0, 100, OpenSome);
-        AfterMs(50, 400, Fault);
-        After(_heal, Heal);
-        while (Now < _end && _events.TryDequeue(out var action, out var due))
-        {
-            Now = due.Item1;
-            Steps++;
-            action();
-            if (Steps % 16 == 0)
+            foreach (var gateway in Gateways)
             {
-                A.CheckLimits();
-                B.CheckLimits();
+                After(Ms(0, 300), gateway.Start);
             }
 
-            if (IsHealed && A.IsQuiet && B.IsQuiet)
+            Calls.Begin();
+            Faults.Begin();
+            new Ending(this).Begin();
+            while (!IsOver && _events.TryDequeue(out var action, out var due))
             {
-                break;
+                Now = TimeSpan.FromTicks(due.Due);
+                Steps++;
+                action();
             }
-        }
 
-        A.CheckEnd();
-        B.CheckEnd();
+            Check(IsOver, "nothing is left to happen, and the end was not reached");
+        }
+        catch (Exception error) when (error is not InvariantException)
+        {
+            throw new InvariantException($"seed {Seed} at {Now.TotalSeconds:0.000} s: {error}");
+        }
     }
 
-    // ---- what applications do
+    /// <summary>Set by <see cref="Ending"/> when all that is to be shown was shown.</summary>
+    public bool IsOver { get; set; }
+}
 
-    private void OpenSome()
+/// <summary>The world's time, for what asks a <see cref="TimeProvider"/>. Nothing may wait on it: events do.</summary>
+internal sealed class SimTime(World world) : TimeProvider
+{
+    public static readonly DateTimeOffset Epoch = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    public override DateTimeOffset GetUtcNow() => Epoch + world.Now;
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public override long GetTimestamp() => world.Now.Ticks;
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+        throw new NotSupportedException("a timer in the simulation would fire outside of its order: use an event");
+}
+
+/// <summary>What was exercised; sums over worlds show that the simulation is no walk in a garden.</summary>
+internal sealed class Counters
+{
+    public long Worlds = 1;
+    public long Calls;
+    public long Completed;
+    public long Reset;
+    public long Refused;
+    public long Retried;
+    public long Local;
+    public long BytesChecked;
+    public long Sent;
+    public long Resent;
+    public long Copied;
+    public long Mirrored;
+    public long Moves;
+    public long Suspicions;
+    public long Discarded;
+    public long Kills;
+    public long Drains;
+    public long Reloads;
+    public long Cuts;
+    public long SessionsLost;
+    public long Watches;
+    public long Steps;
+
+    public void Add(Counters other)
     {
-        for (var i = Random.Next(4); i >= 0; i--)
+        foreach (var field in typeof(Counters).GetFields())
         {
-            (Random.Next(2) == 0 ? A : B).OpenStream();
-        }
-
-        if (!IsHealed)
-        {
-            AfterMs(10, 400, OpenSome);
+            field.SetValue(this, (long)field.GetValue(this)! + (long)field.GetValue(other)!);
         }
     }
 
-    // ---- what the network does
+    public IEnumerable<(string Name, long Value)> All => typeof(Counters).GetFields().Select(f => (f.Name, (long)f.GetValue(this)!));
 
-    private void Fault()
-    {
-        if (IsHealed)
-        {
-            return;
-        }
-
-        var link = Links[Random.Next(Links.Length)];
-        var lane = _lanes.LastOrDefault(l => l.Link == link);
-        var end = Random.Next(2) == 0 ? A : B;
-        var kind = Random.Next(9);
-        Note(100 + kind, Array.IndexOf(Links, link), end.Name[0]);
-        switch (kind)
-        {
-            case 0 or 1:
-                // A silent cut, one way or both; bytes wait. Some time later it may be whole again, or each end may notice.
-                var ways = 1 + Random.Next(3);
-                lane?.Stall(ways);
-                _linkIsCut[link] = true;
-                Notice(A, link);
-                Notice(B, link);
-                AfterMs(20, 3000, () =>
-                {
-                    _linkIsCut[link] = false;
-                    lane?.Resume();
-                });
-                break;
-            case 2:
-                // Everything under way is lost, and nobody is told.
-                lane?.Lose();
-                Notice(A, link);
-                Notice(B, link);
-                break;
-            case 3:
-                lane?.Break(end);
-                break;
-            case 4 or 5:
-                end.Prefer(link);
-                break;
-            case 6:
-                end.Declare(link, down: true);
-                AfterMs(10, 1500, () => end.Declare(link, down: false));
-                break;
-            case 7:
-                end.Suspect(link);
-                break;
-            case 8:
-                A.Prefer(link);
-                B.Prefer(link);
-                break;
-        }
-
-        AfterMs(20, 500, Fault);
-    }
-
-    /// <summary>An end's probing finds out, sooner or later, or not at all.</summary>
-    private void Notice(SimEnd end, string link)
-    {
-        if (Random.Next(4) > 0)
-        {
-            AfterMs(10, 1000, () => end.Declare(link, down: true));
-            AfterMs(1200, 2500, () => end.Declare(link, down: false));
-        }
-    }
-
-    private void Heal()
-    {
-        Note(200);
-        foreach (var link in Links)
-        {
-            _linkIsCut[link] = LosesSession;
-            A.Declare(link, down: LosesSession);
-            B.Declare(link, down: LosesSession);
-        }
-
-        foreach (var lane in _lanes.ToArray())
-        {
-            if (LosesSession)
-            {
-                lane.Lose();
-            }
-            else
-            {
-                lane.Resume();
-            }
-        }
-    }
-
-    /// <summary>A keeps a lane up over each link: dials when it has none.</summary>
-    public void Redial(string link, int channel) => AfterMs(20, 300, () => Dial(link, channel));
-
-    private void Dial(string link, int channel)
-    {
-        if (A.Lane(link, channel) is not null || A.IsLost)
-        {
-            return;
-        }
-
-        if (_linkIsCut[link])
-        {
-            Redial(link, channel);
-            return;
-        }
-
-        _epoch += 2;
-        var lane = new SimLane(this, _epoch - 1, link, channel);
-        _lanes.Add(lane);
-        lane.Connect();
-    }
-
-    public void Gone(SimLane lane) => _lanes.Remove(lane);
+    public override string ToString() => string.Join(", ", All.Select(f => $"{f.Name} {f.Value}"));
 }

@@ -10,7 +10,7 @@ namespace Fabric.Gateway.Catalog;
 /// What this site exports and how healthy it is, told to the peers that watch: the whole once, changes as they happen, a
 /// heartbeat every second in between, so that a watcher knows how old its view is.
 /// </summary>
-internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
+internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time)
 {
     public static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(1);
 
@@ -34,16 +34,35 @@ internal sealed class CatalogPublisher(EndpointHealth health, TimeProvider time)
     /// <summary>The messages of one watch.</summary>
     public async IAsyncEnumerable<CatalogUpdate> WatchAsync([EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        Exports? sent = null;
-        for (ulong sequence = 1; ; sequence++)
+        var feed = NewFeed();
+        while (true)
         {
             // The signal is taken before the state is read: a change in between wakes the next round.
             var changed = Volatile.Read(ref _changed).Task;
-            var now = Volatile.Read(ref _current);
-            yield return Update(sent, now, sequence);
-            sent = now;
+            yield return feed.Next();
             await Task.WhenAny(changed, Task.Delay(Heartbeat, time, cancellationToken));
             cancellationToken.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>For one more watcher.</summary>
+    public Feed NewFeed() => new(this);
+
+    /// <summary>What one watcher has been told, and so what is to be told next.</summary>
+    public sealed class Feed(CatalogPublisher publisher)
+    {
+        private Exports? _sent;
+        private ulong _sequence;
+
+        /// <summary>Whether <see cref="Next"/> says more than that the publisher lives.</summary>
+        public bool HasNews => !ReferenceEquals(_sent, Volatile.Read(ref publisher._current));
+
+        public CatalogUpdate Next()
+        {
+            var now = Volatile.Read(ref publisher._current);
+            var update = Update(_sent, now, ++_sequence);
+            _sent = now;
+            return update;
         }
     }
 

@@ -6,6 +6,16 @@ using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Catalog;
 
+/// <summary>What the gateways of other sites say of their exports.</summary>
+internal interface ICatalogs
+{
+    /// <inheritdoc cref="CatalogWatcher.Of"/>
+    PeerCatalog? Of(string peer);
+
+    /// <inheritdoc cref="CatalogWatcher.Reconcile"/>
+    void Reconcile(IReadOnlySet<string> peers);
+}
+
 /// <summary>
 /// Watches the catalogs of the gateways of other sites, each over a stream of its own session. What was heard stays until
 /// something newer comes; its age says whether it may still be used.
@@ -14,13 +24,13 @@ namespace Fabric.Gateway.Catalog;
 /// <param name="connect">A gRPC channel over the session with a peer.</param>
 /// <param name="changed">Called, from any thread, when what a peer says has changed, with its name.</param>
 internal sealed class CatalogWatcher(
-    string gateway, Func<string, HttpMessageInvoker> connect, Action<string> changed, TimeProvider time, ILogger log) : IAsyncDisposable
+    string gateway, Func<string, HttpMessageInvoker> connect, Action<string> changed, TimeProvider time, ILogger log) : ICatalogs, IAsyncDisposable
 {
-    private static readonly TimeSpan _backoff = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan Backoff = TimeSpan.FromMilliseconds(200);
+    public static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(3);
 
     /// <summary>Five heartbeats: a dead watch, even where the connection under it seems alive.</summary>
-    private static readonly TimeSpan _silence = CatalogPublisher.Heartbeat * 5;
+    public static readonly TimeSpan Silence = CatalogPublisher.Heartbeat * 5;
 
     private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
 
@@ -71,7 +81,7 @@ internal sealed class CatalogWatcher(
     private async Task RunAsync(string peer, Watch watch)
     {
         var stop = watch.Stop.Token;
-        var wait = _backoff;
+        var wait = Backoff;
         while (!stop.IsCancellationRequested)
         {
             try
@@ -79,15 +89,15 @@ internal sealed class CatalogWatcher(
                 using var channel = connect(peer);
                 var client = new GrpcClient(channel, new Uri($"http://{peer}"), time);
                 PeerCatalog? catalog = null;
-                using var silence = new CancellationTokenSource(_silence, time);
+                using var silence = new CancellationTokenSource(Silence, time);
                 using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, silence.Token);
                 await foreach (var update in client.ServerStreamingAsync(CatalogMethods.Watch,
                     new CatalogWatchRequest { Gateway = gateway }, cancellationToken: either.Token))
                 {
-                    silence.CancelAfter(_silence);
+                    silence.CancelAfter(Silence);
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
-                    wait = _backoff;
+                    wait = Backoff;
                     if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining)
                     {
                         changed(peer);
@@ -103,7 +113,7 @@ internal sealed class CatalogWatcher(
             }
 
             await watch.SleepAsync(wait, time);
-            wait = wait * 2 < _maxBackoff ? wait * 2 : _maxBackoff;
+            wait = wait * 2 < MaxBackoff ? wait * 2 : MaxBackoff;
         }
     }
 

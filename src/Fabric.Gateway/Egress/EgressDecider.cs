@@ -14,8 +14,8 @@ namespace Fabric.Gateway.Egress;
 /// </summary>
 internal sealed class EgressDecider(
     Func<FabricSnapshot?> snapshot,
-    EndpointHealth health,
-    AuditLog audit,
+    IEndpointHealth health,
+    Action<AuditEntry> audit,
     Func<string, Func<Stream, string, Task>?> reserved,
     TimeProvider time,
     ILogger log) : IEgress
@@ -63,7 +63,7 @@ internal sealed class EgressDecider(
         // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
         var rule = snapshot() is { } now && SiteOf(now, peer) is { } site
             && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
-        audit.Add(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
+        audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             Endpoint = summary.Endpoint?.ToString(),
             BytesToEndpoint = summary.BytesToEndpoint,
@@ -116,7 +116,7 @@ internal sealed class EgressDecider(
     private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
     {
         Interlocked.Increment(ref _refused);
-        audit.Add(Entry(peer, open, "deny", rule, reason));
+        audit(Entry(peer, open, "deny", rule, reason));
         Log.StreamRefused(log, open.Caller, Target(open), code.ToString(), reason);
         return new EgressVerdict.Refuse(code, reason);
     }

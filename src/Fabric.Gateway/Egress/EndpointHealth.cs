@@ -9,12 +9,25 @@ namespace Fabric.Gateway.Egress;
 /// <summary>What is known of one endpoint. <see cref="Reason"/> says why, in words.</summary>
 internal sealed record EndpointState(ServiceEndpoint Endpoint, bool Healthy, string Reason);
 
+/// <summary>What this gateway knows of the endpoints of its own site.</summary>
+internal interface IEndpointHealth
+{
+    /// <inheritdoc cref="EndpointHealth.Reconcile"/>
+    void Reconcile(FabricTopology topology, string site);
+
+    /// <inheritdoc cref="EndpointHealth.Of"/>
+    ImmutableArray<EndpointState> Of(string service, int port);
+
+    /// <inheritdoc cref="EndpointHealth.DialFailed"/>
+    void DialFailed(string service, IPEndPoint endpoint, string reason);
+}
+
 /// <summary>
 /// Checks the endpoints that this site exports, as its own gateway sees them, each at its own interval. A failed dial of a real
 /// stream counts as a failed check, at once: no caller should have to find the same dead endpoint twice.
 /// At most 64 checks run at a time; the others wait their turn.
 /// </summary>
-internal sealed class EndpointHealth : IAsyncDisposable
+internal sealed class EndpointHealth : IEndpointHealth, IAsyncDisposable
 {
     private const int ConcurrentChecks = 64;
 

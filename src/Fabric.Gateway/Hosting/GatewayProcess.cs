@@ -54,6 +54,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private StatusBuilder _status = null!;
     private ITunnel _tunnel = null!;
     private DnsServer _dns = null!;
+    private Prober _prober = null!;
     private AuditLog _audit = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
@@ -183,7 +184,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
         var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId));
-        var egress = new EgressDecider(() => _loop.Current, health, _audit, Reserved, _time, _log);
+        var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new PortableTunnel(new TunnelOptions
         {
@@ -208,6 +209,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             },
             _time);
         Own(new AsyncDisposal(prober));
+        _prober = prober;
         var publisher = new CatalogPublisher(health, _time);
         var catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
@@ -221,7 +223,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Health = health,
                 Publisher = publisher,
                 Catalogs = catalogs,
-                Addresses = new ServiceAddressBook(_state),
+                Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
                 Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),
@@ -382,7 +384,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics)),
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters),
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,

@@ -321,7 +321,10 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
 
     /// <summary>Shortened by up to 10 %, so that probes of many links do not march in step.</summary>
     private TimeSpan Interval(Link link) =>
-        (link.Active || link.Health.Urgent ? options.Settings.Active : options.Settings.Idle) * (1 - 0.1 * _random.NextDouble());
+        (link.Active || link.Health.Urgent ? Quick(link) : options.Settings.Idle) * (1 - 0.1 * _random.NextDouble());
+
+    /// <summary>The active interval; half of it while there is suspicion, so that the verdict does not wait for probes to leave.</summary>
+    private TimeSpan Quick(Link link) => link.Health.State == LinkState.Suspect ? options.Settings.Active / 2 : options.Settings.Active;
 
     private void Note(Link link, bool changed, TimeSpan now)
     {
@@ -330,8 +333,8 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
             _changed.Add(link);
         }
 
-        // A verdict is tested at once, and an open one at the active interval: probes that go out together are lost together.
-        var next = changed && link.Health.State != LinkState.Suspect ? now : now + options.Settings.Active;
+        // A verdict is tested at once, and an open one at intervals: probes that go out together are lost together.
+        var next = changed && link.Health.State != LinkState.Suspect ? now : now + Quick(link);
         if ((changed || link.Health.Urgent) && link.NextSend > next)
         {
             link.NextSend = next;

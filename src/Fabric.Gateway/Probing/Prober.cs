@@ -1,8 +1,25 @@
 using System.Collections.Immutable;
 using System.Net;
+using Fabric.Gateway.Hosting;
 using Fabric.Protocol.Probes;
 
 namespace Fabric.Gateway.Probing;
+
+/// <summary>What the snapshot's writer asks of probing.</summary>
+public interface IProber
+{
+    /// <inheritdoc cref="Prober.Reconcile"/>
+    void Reconcile(ImmutableArray<ProbeTarget> targets);
+
+    /// <inheritdoc cref="Prober.SetActive"/>
+    void SetActive(string peer, string link, bool active);
+
+    /// <inheritdoc cref="Prober.SetKeys"/>
+    void SetKeys(string peer, ImmutableArray<byte> toPeer, ImmutableArray<byte> fromPeer);
+
+    /// <inheritdoc cref="Prober.Snapshot"/>
+    ImmutableArray<LinkHealthSnapshot> Snapshot();
+}
 
 /// <summary>
 /// Probes links over UDP and judges them, on one thread of its own: a saturated thread pool was measured to delay timers by
@@ -12,7 +29,7 @@ namespace Fabric.Gateway.Probing;
 /// The thread waits for a packet or for what is due next; reads all that has come, before it judges what is overdue; sends what is
 /// due. The lock is held for one step of that, and never while <see cref="Changed"/> is raised.
 /// </remarks>
-public sealed class Prober : IDisposable
+public sealed class Prober : IProber, IDisposable
 {
     /// <summary>Longest wait of the thread, when nothing is due.</summary>
     private static readonly TimeSpan Idle = TimeSpan.FromSeconds(1);
@@ -35,7 +52,7 @@ public sealed class Prober : IDisposable
         _start = time.GetTimestamp();
         _sockets = new ProbeSockets(options.Listen);
         _engine = new ProbeEngine(options, _sockets, time.GetUtcNow());
-        _thread = new Thread(Loop) { Name = "fabric probes", IsBackground = true, Priority = ThreadPriority.AboveNormal };
+        _thread = new Thread(Loop) { Name = "fabric probes", IsBackground = true };
         _thread.Start();
     }
 
@@ -119,6 +136,7 @@ public sealed class Prober : IDisposable
 
     private void Loop()
     {
+        ThreadNice.Raise();
         // One byte more than the largest probe, so that a larger datagram is seen to be one.
         var buffer = GC.AllocateArray<byte>(ProbeCodec.MaxLength + 1, pinned: true);
         var from = Enumerable.Range(0, _sockets.Count).Select(i => new SocketAddress(_sockets.Family(i))).ToArray();

@@ -3,6 +3,7 @@ using System.Net;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Dns;
 using Fabric.Gateway.Egress;
+using Fabric.Gateway.Hosting;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Telemetry;
@@ -37,7 +38,8 @@ internal sealed class StateLoop : IDisposable
     private readonly AutoResetEvent _signal = new(false);
     private readonly ManualResetEventSlim _firstTurn = new();
     private readonly Thread _thread;
-    private readonly Dictionary<string, PathChoice> _choices = new(StringComparer.Ordinal);
+    // In order, so that the same happenings have the same consequences in every process.
+    private readonly SortedDictionary<string, PathChoice> _choices = new(StringComparer.Ordinal);
     private readonly Dictionary<string, PathDecision> _told = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LinkPaths> _paths = new(StringComparer.Ordinal);
     private FabricTopology? _next;
@@ -110,6 +112,8 @@ internal sealed class StateLoop : IDisposable
 
     private void Run()
     {
+        // It moves streams off a dead link, and shares a lock with the probe thread, which must not wait for one that waits for a core.
+        ThreadNice.Raise();
         while (!_stopped)
         {
             try
@@ -127,7 +131,8 @@ internal sealed class StateLoop : IDisposable
         }
     }
 
-    private void Turn()
+    /// <summary>One turn, without the thread: whoever has no thread of the loop calls it.</summary>
+    internal void Turn()
     {
         var topology = Volatile.Read(ref _next);
         var before = Current;
@@ -167,7 +172,7 @@ internal sealed class StateLoop : IDisposable
     private FabricSnapshot Compile(FabricTopology topology, FabricSnapshot? before)
     {
         var self = topology.FindGateway(_parts.Gateway)!;
-        var (addresses, problems) = _parts.Addresses.Assign(topology, self);
+        var (addresses, problems) = _parts.Addresses(topology, self);
         foreach (var problem in problems)
         {
             Log.NoServiceAddress(_log, problem, "see status");
@@ -352,11 +357,12 @@ internal sealed record StateParts
     /// <summary>Name of this gateway.</summary>
     public required string Gateway { get; init; }
     public required ITunnel Tunnel { get; init; }
-    public required Prober Prober { get; init; }
-    public required EndpointHealth Health { get; init; }
+    public required IProber Prober { get; init; }
+    public required IEndpointHealth Health { get; init; }
     public required CatalogPublisher Publisher { get; init; }
-    public required CatalogWatcher Catalogs { get; init; }
-    public required ServiceAddressBook Addresses { get; init; }
+    public required ICatalogs Catalogs { get; init; }
+    /// <summary>Service addresses of the site, and one sentence for each service that could have none.</summary>
+    public required Func<FabricTopology, SiteGateway, (ImmutableDictionary<string, IPAddress> Addresses, ImmutableArray<string> Problems)> Addresses { get; init; }
 
     /// <summary>Null where vpn links are off.</summary>
     public OverlayLinks? Overlay { get; init; }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Fabric.Gateway.Probing;
 using Fabric.Protocol.Proto;
 
 namespace Fabric.Gateway.Telemetry;
@@ -26,6 +27,8 @@ internal sealed class MetricsPage
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
+        page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
+        page.Single("fabric_probes_answered_total", "counter", "Link probes whose answer came.", counters.Probes.Answered);
 
         page.Single("fabric_flows", "gauge", "UDP flows carried now.", status.Datagrams?.Flows ?? 0);
         page.Single("fabric_flows_total", "counter", "UDP flows since the start.", status.Datagrams?.FlowsTotal ?? 0);
@@ -110,4 +113,4 @@ internal sealed class MetricsPage
 }
 
 /// <summary>Counts that are the daemon's own and not part of <c>status</c>.</summary>
-internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries);
+internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries, ProberCounters Probes);

@@ -97,10 +97,10 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         CountPromise();
     }
 
-    /// <summary>Keeps the session's sum of credit given and not yet used.</summary>
+    /// <summary>Keeps the session's sum of credit given and not yet used; behind the peer's FIN none will be.</summary>
     public void CountPromise()
     {
-        var promised = IsGone || IsReset ? 0 : Math.Max(0, CreditGiven - Receive.Received);
+        var promised = IsGone || IsReset ? 0 : Math.Max(0, (Receive.Fin ?? CreditGiven) - Receive.Received);
         session.Promised += promised - _promised;
         _promised = promised;
     }
@@ -245,7 +245,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         }
 
         NeedAck(AckNeed.Now, now);
-        if (Receive.AcceptFin(offset))
+        var complete = Receive.AcceptFin(offset);
+        CountPromise();
+        if (complete)
         {
             session.Driver.Readable(this);
             session.RemoveIf(IsDone, this, now);

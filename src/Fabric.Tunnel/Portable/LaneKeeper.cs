@@ -2,6 +2,7 @@ using System.Net.Security;
 using System.Net.Sockets;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
 
@@ -53,7 +54,7 @@ internal sealed class LaneKeeper
     private async Task DialLoopAsync()
     {
         var limits = _tunnel.Options.Limits;
-        var wait = limits.RedialMin;
+        var pace = new RedialPace(limits);
         while (!_stop.IsCancellationRequested)
         {
             if (_session.HasLane(Plan.Link, Channel))
@@ -66,7 +67,7 @@ internal sealed class LaneKeeper
             {
                 _state = LaneState.Dialling;
                 await DialAsync().ConfigureAwait(false);
-                wait = limits.RedialMin;
+                pace.CameUp();
             }
             catch (Exception error)
             {
@@ -77,14 +78,12 @@ internal sealed class LaneKeeper
 
             try
             {
-                await Task.Delay(wait + _tunnel.Jitter(wait / 4), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
+                await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException)
             {
                 return;
             }
-
-            wait = _state == LaneState.Up ? wait : wait * 2 < limits.RedialMax ? wait * 2 : limits.RedialMax;
         }
     }
 

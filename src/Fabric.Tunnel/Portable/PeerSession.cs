@@ -6,30 +6,23 @@ using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Portable;
 
-/// <summary>
-/// The session with one peer, through all incarnations of both processes: the lock around its <see cref="SessionCore"/>, its
-/// timer, and the agreement in HELLO on which session it is.
-/// </summary>
+/// <summary>The session with one peer: the lock and the timer around its <see cref="PeerCore"/>.</summary>
 internal sealed class PeerSession : ISessionDriver, IDisposable
 {
     private readonly PortableTunnel _tunnel;
     private readonly ITimer _timer;
-    private readonly ImmutableArray<byte> _keyFromPeer = RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize).ToImmutableArray();
-    private ImmutableArray<byte> _keyToPeer = [];
-    private LinkPaths _paths = LinkPaths.None;
+    private readonly PeerCore _core;
     private TimeSpan _armed = TimeSpan.MaxValue;
-    private Guid _remote;
-    private uint _generation = 1;
-    private uint _lastEpoch;
-    private SessionCore? _core;
-    private SessionCounters _before;
-    private string _site = "";
-    private bool _disposed;
 
     public PeerSession(PortableTunnel tunnel, string peer)
     {
         _tunnel = tunnel;
         Peer = peer;
+        _core = new PeerCore(tunnel.Options.Identity.Id.Gateway, peer, tunnel.ProcessId,
+            [.. RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize)], this, tunnel.Options.Limits, tunnel.Pool)
+        {
+            Datagrams = tunnel.Datagrams,
+        };
         _timer = tunnel.Options.Time.CreateTimer(static s => ((PeerSession)s!).Tick(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -42,91 +35,40 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     public TimeSpan Now => _tunnel.Now;
 
-    private bool IsOdd => string.CompareOrdinal(_tunnel.Options.Identity.Id.Gateway, Peer) < 0;
-
-    /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => WithGeneration(_tunnel.ProcessId, _generation);
-
     // ---- lanes
 
-    /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
+    /// <inheritdoc cref="PeerCore.NewHello"/>
     public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
-            _lastEpoch = Math.Max(_lastEpoch, _core?.LastEpoch ?? 0);
-            _lastEpoch += (_lastEpoch & 1) == (IsOdd ? 1u : 0u) ? 2u : 1u;
-            return Hello(_lastEpoch, link, channel);
+            return _core.NewHello(link, channel);
         }
     }
 
-    private HelloFrame Hello(uint epoch, string link, int channel) =>
-        new(Local, epoch, link, _keyFromPeer, _tunnel.Options.Limits.MaxStreams, (byte)channel);
-
-    /// <summary>
-    /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
-    /// reason.
-    /// </summary>
-    /// <param name="lane">The connection.</param>
-    /// <param name="peer">Who the peer's certificate says it is.</param>
-    /// <param name="remote">The peer's HELLO.</param>
-    /// <param name="sent">The HELLO that this side sent before; null when it has sent none.</param>
-    /// <param name="reason">Why not.</param>
+    /// <inheritdoc cref="PeerCore.Join"/>
     public HelloFrame? Join(PortableLane lane, GatewayId peer, HelloFrame remote, HelloFrame? sent, out string reason)
     {
-        HelloFrame? hello = null;
+        HelloFrame? hello;
         lock (Gate)
         {
-            reason = Refusal(remote, sent);
-            if (reason.Length > 0)
+            if (_tunnel.IsDraining)
+            {
+                _core.Drain();
+            }
+
+            hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
+            if (hello is null)
             {
                 return null;
             }
 
-            if (_core is null || remote.Session != _remote)
-            {
-                Forget(StreamCode.SessionLost, "the peer began a new session");
-                _remote = remote.Session;
-                _core = new SessionCore(IsOdd, this, _tunnel.Options.Limits, _tunnel.Pool, remote.MaxStreams) { Datagrams = _tunnel.Datagrams };
-                _core.SetPaths(_paths, Now);
-                if (_tunnel.IsDraining)
-                {
-                    _core.Drain();
-                }
-            }
-
-            _site = peer.Site;
-            _keyToPeer = remote.ProbeKey;
-            hello = Hello(remote.Epoch, remote.Link, remote.Channel);
-            var core = _core.AttachLane(remote.Epoch, remote.Link, remote.Channel, lane, Now, out reason);
-            if (core is null)
-            {
-                return null;
-            }
-
-            lane.Attach(_core, core);
+            lane.Attach(_core.Session!, core!);
             Rearm();
         }
 
         _tunnel.RaiseChanged(Peer);
         return hello;
-    }
-
-    private string Refusal(HelloFrame remote, HelloFrame? sent)
-    {
-        if (_disposed)
-        {
-            return "the gateway is stopping";
-        }
-
-        if (sent is not null && sent.Session != Local)
-        {
-            return "this side gave the session up while the lane was dialled";
-        }
-
-        return _core is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
-            ? "the lane belongs to a session that the peer gave up" : "";
     }
 
     /// <summary>The lane's connection is gone, or must go.</summary>
@@ -147,11 +89,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            foreach (var lane in _core?.Lanes.Where(l => !isPlanned(l.Link)).ToArray() ?? [])
-            {
-                _core!.EndLane(lane, "no longer planned", Now);
-            }
-
+            _core.EndUnplanned(isPlanned, Now);
             Rearm();
         }
     }
@@ -160,7 +98,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            return _core?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
+            return _core.HasLane(link, channel);
         }
     }
 
@@ -168,8 +106,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            _paths = paths;
-            _core?.SetPaths(paths, Now);
+            _core.SetPaths(paths, Now);
             Rearm();
         }
     }
@@ -187,11 +124,6 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            if (_core is null)
-            {
-                throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {Peer} is up");
-            }
-
             stream.Bind(_core.Open(open, stream, Now));
         }
 
@@ -213,7 +145,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            _core?.Drain();
+            _core.Drain();
         }
     }
 
@@ -222,7 +154,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     /// <summary>Arms the timer when something falls due before it fires. In the lock.</summary>
     public void Rearm()
     {
-        if (_core?.NextDue is { } due && due < _armed && !_disposed)
+        if (_core.NextDue is { } due && due < _armed)
         {
             _armed = due;
             _timer.Change(due > Now ? due - Now : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
@@ -231,17 +163,11 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     private void Tick()
     {
-        var lost = false;
+        bool lost;
         lock (Gate)
         {
             _armed = TimeSpan.MaxValue;
-            if (_core is { } core && !core.Advance(Now))
-            {
-                lost = true;
-                _generation++;
-                Forget(StreamCode.SessionLost, $"no lane for {_tunnel.Options.Limits.Grace.TotalSeconds:0.#} s");
-            }
-
+            lost = _core.Advance(Now);
             Rearm();
         }
 
@@ -249,19 +175,6 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         {
             _tunnel.RaiseChanged(Peer);
         }
-    }
-
-    private void Forget(StreamCode code, string reason)
-    {
-        if (_core is not { } core)
-        {
-            return;
-        }
-
-        core.Abort(code, reason, Now);
-        _before += core.Counters;
-        _lastEpoch = Math.Max(_lastEpoch, core.LastEpoch);
-        _core = null;
     }
 
     // ---- what the core tells; in the lock
@@ -303,7 +216,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         {
             lock (Gate)
             {
-                return _core?.ServiceStreams ?? 0;
+                return _core.ServiceStreams;
             }
         }
     }
@@ -312,24 +225,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            var core = _core;
-            var lanes = planned.Select(p => core?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
-                ? p with
-                {
-                    State = LaneState.Up,
-                    Epoch = lane.Epoch,
-                    Remote = ((PortableLane)lane.Owner!).Remote,
-                    LastError = null,
-                    Streams = lane == core.Active ? core.ServiceStreams : 0,
-                    RoundTrip = lane.Timing.Smoothed,
-                }
-                : p);
-            return new SessionStatus(
-                Peer, _site, _core is null ? Guid.Empty : Common(Local, _remote), [.. lanes], core?.Active?.Link, core?.ServiceStreams ?? 0,
-                core is null ? _before : _before + core.Counters, _keyToPeer, _keyFromPeer)
-            {
-                CopiesTo = core is { IsSuspecting: true } ? core.Second?.Link : null,
-            };
+            return _core.Status(planned, static lane => ((PortableLane)lane.Owner!).Remote);
         }
     }
 
@@ -337,43 +233,9 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     {
         lock (Gate)
         {
-            _disposed = true;
-            Forget(StreamCode.Draining, "the gateway stopped");
+            _core.Stop(Now);
         }
 
         _timer.Dispose();
-    }
-
-    // ---- session ids: 12 bytes of the process, then the generation
-
-    private static Guid WithGeneration(Guid process, uint generation)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        process.TryWriteBytes(bytes, bigEndian: true, out _);
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
-        return new Guid(bytes, bigEndian: true);
-    }
-
-    private static uint Generation(Guid session)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        session.TryWriteBytes(bytes, bigEndian: true, out _);
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
-    }
-
-    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
-
-    /// <summary>One id that both ends derive from theirs, for logs.</summary>
-    private static Guid Common(Guid a, Guid b)
-    {
-        Span<byte> bytes = stackalloc byte[32];
-        a.TryWriteBytes(bytes, bigEndian: true, out _);
-        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
-        for (var i = 0; i < 16; i++)
-        {
-            bytes[i] ^= bytes[16 + i];
-        }
-
-        return new Guid(bytes[..16], bigEndian: true);
     }
 }

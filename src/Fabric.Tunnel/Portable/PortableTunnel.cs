@@ -226,11 +226,11 @@ public sealed partial class PortableTunnel : ITunnel
         }
     }
 
-    internal TimeSpan Jitter(TimeSpan most)
+    internal double Jitter()
     {
         lock (Options.Random)
         {
-            return most * Options.Random.NextDouble();
+            return Options.Random.NextDouble();
         }
     }
 

@@ -10,6 +10,10 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
 
     private IIngress Ingress => tunnel.Options.Ingress;
 
+    /// <summary>Whether another route may do what that refusal did not.</summary>
+    public static bool MayTryNext(StreamCode code) =>
+        code is not (StreamCode.PolicyDenied or StreamCode.ApplicationReset or StreamCode.ProtocolError);
+
     public int Connections => Volatile.Read(ref _connections);
 
     public async Task ServeAsync(ServiceListener listener, Socket client)
@@ -50,7 +54,7 @@ internal sealed class ServiceServer(PortableTunnel tunnel, EgressDialer egress)
             catch (StreamRefusedException refused)
             {
                 (code, reason) = (refused.Code, refused.Reason);
-                if (code is StreamCode.PolicyDenied or StreamCode.ApplicationReset or StreamCode.ProtocolError)
+                if (!MayTryNext(code))
                 {
                     break;
                 }

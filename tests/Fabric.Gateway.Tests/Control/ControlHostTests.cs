@@ -240,7 +240,7 @@ public sealed class ControlHostTests : IAsyncLifetime
     private ControlServices Services(bool allowFaults) => new()
     {
         Status = () => _status,
-        Counters = () => new DaemonCounters(1, 2),
+        Counters = () => new DaemonCounters(1, 2, default),
         Catalog = _ => new[] { new CatalogUpdate { Sequence = 42 } }.ToAsyncEnumerable(),
         Reload = () => _reload(),
         SetFault = allowFaults ? Set : null,

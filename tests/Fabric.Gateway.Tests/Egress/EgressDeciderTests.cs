@@ -23,7 +23,7 @@ public sealed class EgressDeciderTests : IAsyncLifetime
     {
         _audit = new AuditLog(_folder["audit.log"]);
         _health = new EndpointHealth(_time, () => { });
-        _egress = new EgressDecider(() => _snapshot, _health, _audit,
+        _egress = new EgressDecider(() => _snapshot, _health, _audit.Add,
             name => name == "fabric.control" ? (_, peer) => Task.FromException(new InvalidOperationException(peer)) : null,
             _time, NullLogger.Instance);
     }

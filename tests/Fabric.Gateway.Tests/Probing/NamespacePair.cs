@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 
 namespace Fabric.Gateway.Tests.Probing;
 
@@ -9,10 +8,8 @@ namespace Fabric.Gateway.Tests.Probing;
 ///   fabprobe-PID-a  [probe0 10.99.0.1/24] ──── [probe0 10.99.0.2/24]  fabprobe-PID-b
 /// </code>
 /// </summary>
-internal sealed partial class NamespacePair : IDisposable
+internal sealed class NamespacePair : IDisposable
 {
-    private const int CloneNewNet = 0x40000000;
-
     public NamespacePair()
     {
         try
@@ -37,33 +34,6 @@ internal sealed partial class NamespacePair : IDisposable
     public static string A => $"fabprobe-{Environment.ProcessId}-a";
     public static string B => $"fabprobe-{Environment.ProcessId}-b";
 
-    /// <summary>Runs something on a thread inside a namespace: the sockets that it opens stay there.</summary>
-    public static T Inside<T>(string name, Func<T> make)
-    {
-        T result = default!;
-        Exception? failure = null;
-        var thread = new Thread(() =>
-        {
-            try
-            {
-                using var handle = File.OpenHandle($"/run/netns/{name}");
-                if (SetNs((int)handle.DangerousGetHandle(), CloneNewNet) != 0)
-                {
-                    throw new IOException($"setns {name}: errno {Marshal.GetLastPInvokeError()}");
-                }
-
-                result = make();
-            }
-            catch (Exception e)
-            {
-                failure = e;
-            }
-        });
-        thread.Start();
-        thread.Join();
-        return failure is null ? result : throw new IOException($"inside {name}: {failure.Message}", failure);
-    }
-
     public static void Ip(string arguments)
     {
         using var process = Process.Start(new ProcessStartInfo("ip", arguments) { RedirectStandardError = true })!;
@@ -79,7 +49,4 @@ internal sealed partial class NamespacePair : IDisposable
             Ip($"netns delete {name}");
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "setns", SetLastError = true)]
-    private static partial int SetNs(int fd, int type);
 }

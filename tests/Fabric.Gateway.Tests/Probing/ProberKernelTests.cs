@@ -4,6 +4,7 @@ using System.Net;
 using Fabric.Gateway.Probing;
 using Fabric.Routing.Health;
 using Fabric.Testing;
+using Fabric.Testing.Links;
 using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Tests.Probing;
@@ -17,8 +18,8 @@ public class ProberKernelTests
         using var namespaces = new NamespacePair();
         var (aAddress, bAddress) = (new IPEndPoint(IPAddress.Parse("10.99.0.1"), 7443), new IPEndPoint(IPAddress.Parse("10.99.0.2"), 7443));
         // A is bound to its address, B to all of both families, as by default.
-        using var a = NamespacePair.Inside(NamespacePair.A, () => Make("gw-a", aAddress));
-        using var b = NamespacePair.Inside(NamespacePair.B, () => Make("gw-b", new IPEndPoint(IPAddress.IPv6Any, 7443)));
+        using var a = NetworkNamespace.Inside(NamespacePair.A, () => Make("gw-a", aAddress));
+        using var b = NetworkNamespace.Inside(NamespacePair.B, () => Make("gw-b", new IPEndPoint(IPAddress.IPv6Any, 7443)));
         using var changes = new BlockingCollection<LinkHealthSnapshot>();
         a.Changed += changes.Add;
         ImmutableArray<byte> one = [.. Enumerable.Repeat((byte)1, 32)], two = [.. Enumerable.Repeat((byte)2, 32)];

@@ -95,8 +95,8 @@ public class ProberTests
             (pair.DropIn, pair.DropOut) = (dropIn, dropOut);
             pair.Until(LinkState.Suspect);
             var down = pair.Until(LinkState.Down);
-            // 150 to 210 ms on an idle machine.
-            Assert.InRange(down.Health.Detected.TotalMilliseconds, 140, 5_000);
+            // 140 to 200 ms on an idle machine.
+            Assert.InRange(down.Health.Detected.TotalMilliseconds, 120, 5_000);
 
             (pair.DropIn, pair.DropOut) = (false, false);
             pair.Until(LinkState.Up);

@@ -102,7 +102,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         await fabric.StartWorkloads(payloadBytes);
         await fabric.Join();
         await fabric.ExpectTokensAreSpent();
-        return $"{string.Join(", ", fabric.Gateways.Select(g => g.Site.Gateway))} joined lab.example; a token used twice was refused";
+        return $"{string.Join(", ", fabric.Gateways.Select(g => g.Name))} joined lab.example; a token used twice was refused";
     }
 
     private async Task<string> Links()

@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 
-using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
@@ -13,17 +12,21 @@ namespace Fabric.Lab.Gateways;
 /// </summary>
 public sealed class GatewayProcess : IAsyncDisposable
 {
+    private readonly Func<string[], string[]> _inside;
+    private readonly string[] _arguments;
     private readonly WorkFolder _work;
-    private readonly LabNetwork _network;
     private readonly Programs _programs;
     private readonly HttpMessageInvoker _invoker;
     private readonly GrpcClient _admin;
     private Daemon? _daemon;
 
-    public GatewayProcess(WorkFolder work, LabNetwork network, LabSite site, Programs programs)
+    /// <param name="site">Its site; the gateway is that name and <c>-1</c>.</param>
+    /// <param name="inside">The command line that runs another one where the gateway is.</param>
+    /// <param name="arguments">More arguments of fabricd.</param>
+    public GatewayProcess(WorkFolder work, string site, Programs programs, Func<string[], string[]> inside, string[] arguments)
     {
-        (_work, _network, Site, _programs) = (work, network, site, programs);
-        work.Folder(site.Name);
+        (_work, Site, _programs, _inside, _arguments) = (work, site, programs, inside, arguments);
+        work.Folder(site);
         _invoker = GrpcHandler.OverStreams(async cancel =>
         {
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -41,14 +44,22 @@ public sealed class GatewayProcess : IAsyncDisposable
         _admin = new GrpcClient(_invoker, GrpcHandler.StreamAuthority, TimeProvider.System);
     }
 
-    public LabSite Site { get; }
+    public string Site { get; }
 
-    public string State => _work.Of(Site.Name, "state");
+    public string Name => $"{Site}-1";
+
+    /// <summary>The command line that runs this one where the gateway is.</summary>
+    public string[] Inside(params string[] argv) => _inside(argv);
+
+    public string State => _work.Of(Site, "state");
 
     /// <summary>On the authority's host the folder that <c>fabric init</c> made; elsewhere joining fills it.</summary>
-    public string TopologyFolder => Ca is null ? _work.Of(Site.Name, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
+    public string TopologyFolder => Ca is null ? _work.Of(Site, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
 
-    public string Socket => _work.Of(Site.Name, "fabricd.sock");
+    public string Socket => _work.Of(Site, "fabricd.sock");
+    /// <summary>Its log, one JSON object a line; it grows over restarts.</summary>
+    public string Log => _work.Of(Site, "fabricd.log");
+
     public string AuditLog => Path.Combine(State, "audit.log");
 
     public bool IsAlive => _daemon is { IsAlive: true };
@@ -57,19 +68,19 @@ public sealed class GatewayProcess : IAsyncDisposable
     /// <summary>The folder of the mesh's CA, when this is the gateway that holds it.</summary>
     public string? Ca { get; init; }
 
-    public void Start() => _daemon = Daemon.Start(_work, $"{Site.Name}/fabricd", _network.Inside(Site,
+    public void Start() => _daemon = Daemon.Start(_work, $"{Site}/fabricd", _inside(
         [_programs.Fabricd, "--state", State, "--topology", TopologyFolder, "--socket", Socket, "--drain-seconds", "1",
-            .. Ca is null ? Array.Empty<string>() : ["--ca", Ca], .. _network.GatewayArguments(Site)]), Programs.Environment);
+            .. Ca is null ? Array.Empty<string>() : ["--ca", Ca], .. _arguments]), Programs.Environment);
 
     /// <summary>Waits until it says that it serves: ready, or degraded because a link or service is down.</summary>
     public async Task<Status> Ready(TimeSpan limit)
     {
         Status? last = null;
-        return await Poll.For($"{Site.Gateway} to be ready", limit, async () =>
+        return await Poll.For($"{Name} to be ready", limit, async () =>
         {
             if (!IsAlive)
             {
-                throw new LabException($"fabricd of {Site.Name} ended\n{Tail()}");
+                throw new LabException($"fabricd of {Site} ended\n{Tail()}");
             }
 
             last = await TryStatus();
@@ -81,7 +92,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     public async Task<Status> Until(string what, TimeSpan limit, Func<Status, bool> holds)
     {
         Status? last = null;
-        return await Poll.For($"{Site.Gateway}: {what}", limit, async () =>
+        return await Poll.For($"{Name}: {what}", limit, async () =>
         {
             last = await TryStatus() ?? last;
             return last is not null && holds(last) ? last : null;
@@ -89,6 +100,9 @@ public sealed class GatewayProcess : IAsyncDisposable
     }
 
     public Task<Status> Status() => _admin.UnaryAsync(AdminMethods.GetStatus, new GetStatusRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(5) });
+
+    /// <summary>Reads its topology again; throws <see cref="GrpcException"/> with every error when it refuses it.</summary>
+    public Task<ReloadReply> Reload() => _admin.UnaryAsync(AdminMethods.Reload, new ReloadRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(10) });
 
     /// <summary>Null while it does not answer.</summary>
     public async Task<Status?> TryStatus()
@@ -117,7 +131,7 @@ public sealed class GatewayProcess : IAsyncDisposable
         }
     }
 
-    public string Tail() => _daemon?.Tail() ?? $"fabricd of {Site.Name} was not started\n";
+    public string Tail() => _daemon?.Tail() ?? $"fabricd of {Site} was not started\n";
 
     public async ValueTask DisposeAsync()
     {

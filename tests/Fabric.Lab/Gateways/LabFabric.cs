@@ -12,6 +12,7 @@ public sealed class LabFabric : IAsyncDisposable
 
     private readonly WorkFolder _work;
     private readonly Programs _programs;
+    private readonly Mesh _mesh;
     private readonly List<IAsyncDisposable> _parts = [];
     private Payload? _payload;
 
@@ -21,9 +22,10 @@ public sealed class LabFabric : IAsyncDisposable
         _programs = Programs.Find();
         Network = mode == "namespaces" ? new NamespaceNetwork() : new LoopbackNetwork(
             arguments => Fabric(["fault", .. arguments, "--socket", Paris!.Socket]));
-        Paris = new GatewayProcess(work, Network, Network.Paris, _programs) { Ca = work.Of("mesh", "ca") };
-        Virginia = new GatewayProcess(work, Network, Network.Virginia, _programs);
-        Factory = new GatewayProcess(work, Network, Network.Factory, _programs);
+        _mesh = new Mesh(work, _programs);
+        Paris = Gateway(Network.Paris, _mesh.Ca);
+        Virginia = Gateway(Network.Virginia);
+        Factory = Gateway(Network.Factory);
     }
 
     public LabNetwork Network { get; }
@@ -73,12 +75,7 @@ public sealed class LabFabric : IAsyncDisposable
     }
 
     /// <summary><c>fabric init</c>: the mesh's CA and the first topology.</summary>
-    public async Task Init()
-    {
-        var wanted = _work.Of("wanted.yaml");
-        await File.WriteAllTextAsync(wanted, Network.Topology);
-        await Fabric("init", "--dir", _work.Of("mesh"), "--trust-domain", "lab.example", "--topology", wanted);
-    }
+    public Task Init() => _mesh.Init("lab.example", Network.Topology);
 
     public async Task StartWorkloads(long payloadBytes)
     {
@@ -96,12 +93,7 @@ public sealed class LabFabric : IAsyncDisposable
     {
         foreach (var gateway in Gateways)
         {
-            var token = await Fabric("token", "create", $"{gateway.Site.Name}/{gateway.Site.Gateway}",
-                "--ca", _work.Of("mesh", "ca"), "--topology", _work.Of("mesh", "topology"), "--via", Network.Authority);
-            var file = TokenFile(gateway);
-            await File.WriteAllTextAsync(file, token);
-            File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-            (await JoinWith(file, gateway, gateway.State, gateway.TopologyFolder)).Checked();
+            await _mesh.Join(gateway, Network.Authority);
             gateway.Start();
             await gateway.Ready(Limit);
         }
@@ -110,7 +102,7 @@ public sealed class LabFabric : IAsyncDisposable
     /// <summary>A token that was used is refused.</summary>
     public async Task ExpectTokensAreSpent()
     {
-        var again = await JoinWith(TokenFile(Factory), Factory, _work.Of("again", "state"), _work.Of("again", "topology"));
+        var again = await _mesh.JoinWith(_mesh.TokenFile(Factory), Factory, _work.Of("again", "state"), _work.Of("again", "topology"));
         if (again.ExitCode == 0)
         {
             throw new LabException($"a token was accepted twice: {again}");
@@ -154,7 +146,7 @@ public sealed class LabFabric : IAsyncDisposable
         Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
 
     /// <summary>The command line, checked: its output.</summary>
-    public async Task<string> Fabric(params string[] arguments) => (await Command.Run(FabricCommand(arguments))).Checked().Output;
+    public Task<string> Fabric(params string[] arguments) => _mesh.Fabric(arguments);
 
     /// <summary>curl of a path of web.shop as the shop in paris, or from that source address if one is given.</summary>
     public async Task<CommandResult> Curl(string path = "/", string? from = null, int seconds = 5)
@@ -168,8 +160,7 @@ public sealed class LabFabric : IAsyncDisposable
     public string Tails() => string.Concat(Gateways.Select(g => g.Tail()));
 
     /// <summary>How a person would call the command line.</summary>
-    public string[] FabricCommand(params string[] arguments) =>
-        ["env", $"DOTNET_ROOT={Programs.Environment["DOTNET_ROOT"]}", _programs.Fabric, .. arguments];
+    public string[] FabricCommand(params string[] arguments) => _mesh.FabricCommand(arguments);
 
     public async ValueTask DisposeAsync()
     {
@@ -193,10 +184,8 @@ public sealed class LabFabric : IAsyncDisposable
         }
     }
 
-    private string TokenFile(GatewayProcess gateway) => _work.Of(gateway.Site.Name, "token");
-
-    private Task<CommandResult> JoinWith(string tokenFile, GatewayProcess gateway, string state, string topology) => Command.Run(Network.Inside(gateway.Site,
-        FabricCommand(["join", "--token-file", tokenFile, "--state", state, "--topology", topology, .. gateway.Ca is null ? Array.Empty<string>() : ["--ca", gateway.Ca]])));
+    private GatewayProcess Gateway(LabSite site, string? ca = null) =>
+        new(_work, site.Name, _programs, argv => Network.Inside(site, argv), Network.GatewayArguments(site)) { Ca = ca };
 
     private T Part<T>(T part)
         where T : IAsyncDisposable

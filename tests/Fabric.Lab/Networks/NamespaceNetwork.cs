@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 
 using Fabric.Lab.Processes;
@@ -117,18 +116,14 @@ public sealed class NamespaceNetwork : LabNetwork
     public override async Task Build()
     {
         await Remove();
-        foreach (var name in Names)
-        {
-            await Command.Do("ip", "netns", "add", name);
-            await In(name, "link set lo up");
-        }
+        await Namespaces.Add(Names);
 
         // The LAN of paris ends at the machine of the callers, the others at nobody: not every kernel has dummy devices.
         await Join(NamespaceOf(Paris), "lan0", "10.20.0.1/24", Shop, "lan0", "10.20.0.10/24");
-        await In(Shop, "addr add 10.20.0.66/24 dev lan0", "route add default via 10.20.0.1");
+        await Namespaces.In(Shop, "addr add 10.20.0.66/24 dev lan0", "route add default via 10.20.0.1");
         foreach (var site in new[] { Virginia, Factory })
         {
-            await In(NamespaceOf(site), "link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up",
+            await Namespaces.In(NamespaceOf(site), "link add lan0 type veth peer name lan1", "link set lan0 up", "link set lan1 up",
                 "addr add 10.20.0.1/24 dev lan0", "addr add 10.20.0.80/24 dev lan0", "addr add 10.20.0.63/24 dev lan0");
         }
 
@@ -141,9 +136,9 @@ public sealed class NamespaceNetwork : LabNetwork
         await Join(NamespaceOf(Paris), "wan0", "203.0.113.2/30", Internet, "paris0", "203.0.113.1/30");
         await Join(NamespaceOf(Virginia), "wan0", "203.0.113.6/30", Internet, "virginia0", "203.0.113.5/30");
         await Join(NamespaceOf(Factory), "wan0", "192.168.77.2/24", Internet, "factory0", "192.168.77.1/24");
-        await In(NamespaceOf(Paris), "route add default via 203.0.113.1");
-        await In(NamespaceOf(Virginia), "route add default via 203.0.113.5");
-        await In(NamespaceOf(Factory), "route add default via 192.168.77.1");
+        await Namespaces.In(NamespaceOf(Paris), "route add default via 203.0.113.1");
+        await Namespaces.In(NamespaceOf(Virginia), "route add default via 203.0.113.5");
+        await Namespaces.In(NamespaceOf(Factory), "route add default via 192.168.77.1");
         await Command.Do("ip", "netns", "exec", Internet, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward");
         await Nft(Internet, """
             table ip fabric_nat {
@@ -194,36 +189,7 @@ public sealed class NamespaceNetwork : LabNetwork
     public override async ValueTask DisposeAsync() => await Remove();
 
     /// <summary>Removes the namespaces of the lab, by their names, with every process in them.</summary>
-    public static async Task Remove()
-    {
-        var present = (await Command.Do("ip", "netns", "list")).Split('\n').Select(l => l.Split(' ')[0]).ToHashSet();
-        foreach (var name in Names)
-        {
-            if (present.Contains(name))
-            {
-                async Task<int[]> Alive() => [.. (await Command.Do("ip", "netns", "pids", name))
-                    .Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(p => int.Parse(p, CultureInfo.InvariantCulture))];
-                foreach (var pid in await Alive())
-                {
-                    Posix.kill(pid, Posix.SIGKILL);
-                }
-
-                await Poll.Until($"processes in {name} to end", TimeSpan.FromSeconds(5), async () => (await Alive()).Length == 0);
-                await Command.Do("ip", "netns", "delete", name);
-            }
-
-            if (Directory.Exists($"/etc/netns/{name}"))
-            {
-                Directory.Delete($"/etc/netns/{name}", recursive: true);
-            }
-        }
-
-        // Only if it was ours alone.
-        if (Directory.Exists("/etc/netns") && !Directory.EnumerateFileSystemEntries("/etc/netns").Any())
-        {
-            Directory.Delete("/etc/netns");
-        }
-    }
+    public static Task Remove() => Namespaces.Remove(Names);
 
     private static LabSite Site(string name) => new()
     {
@@ -233,18 +199,10 @@ public sealed class NamespaceNetwork : LabNetwork
         Cache = IPEndPoint.Parse("10.20.0.63:6379"),
     };
 
-    private static async Task In(string name, params string[] commands)
-    {
-        foreach (var command in commands)
-        {
-            await Command.Do(["ip", "-n", name, .. command.Split(' ')]);
-        }
-    }
-
     private static async Task Join(string a, string deviceA, string addressA, string b, string deviceB, string addressB)
     {
-        await In(a, $"link add {deviceA} type veth peer name {deviceB} netns {b}", $"addr add {addressA} dev {deviceA}", $"link set {deviceA} up");
-        await In(b, $"addr add {addressB} dev {deviceB}", $"link set {deviceB} up");
+        await Namespaces.In(a, $"link add {deviceA} type veth peer name {deviceB} netns {b}", $"addr add {addressA} dev {deviceA}", $"link set {deviceA} up");
+        await Namespaces.In(b, $"addr add {addressB} dev {deviceB}", $"link set {deviceB} up");
     }
 
     private static async Task Nft(string name, string rules) =>

@@ -1,0 +1,243 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Core;
+
+/// <summary>
+/// The session with one peer through all incarnations of both processes: the agreement in HELLO on which session it is, the
+/// epochs of lanes, and what outlives a session. Like <see cref="SessionCore"/> without I/O, clock or locks: one driver at a
+/// time may call it.
+/// </summary>
+/// <param name="self">Name of this gateway.</param>
+/// <param name="peer">Name of the other.</param>
+/// <param name="process">Random id of this process; its first 12 bytes are used.</param>
+/// <param name="keyFromPeer">Key (32 bytes) with which the peer signs its probes.</param>
+/// <param name="driver">Told what happens in each session.</param>
+/// <param name="limits">What a session may use.</param>
+/// <param name="pool">Where bytes are kept.</param>
+internal sealed class PeerCore(
+    string self, string peer, Guid process, ImmutableArray<byte> keyFromPeer, ISessionDriver driver, TunnelLimits limits, SlabPool pool)
+{
+    private readonly bool _odd = string.CompareOrdinal(self, peer) < 0;
+    private ImmutableArray<byte> _keyToPeer = [];
+    private LinkPaths _paths = LinkPaths.None;
+    private Guid _remote;
+    private uint _generation = 1;
+    private uint _lastEpoch;
+    private SessionCounters _before;
+    private string _site = "";
+    private bool _draining;
+    private bool _stopped;
+
+    /// <summary>The session as it is now; null before the first lane, and after one was given up.</summary>
+    public SessionCore? Session { get; private set; }
+
+    /// <summary>A mistake that a test planted.</summary>
+    public Mistake Planted { get; init; }
+
+    /// <summary>What became of datagrams; of the whole tunnel.</summary>
+    public DatagramCounters Datagrams { get; init; } = new();
+
+    /// <summary>Who this side is, in the session as it is now.</summary>
+    private Guid Local => WithGeneration(process, _generation);
+
+    /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
+    public HelloFrame NewHello(string link, int channel)
+    {
+        _lastEpoch = Math.Max(_lastEpoch, Session?.LastEpoch ?? 0);
+        _lastEpoch += (_lastEpoch & 1) == (_odd ? 1u : 0u) ? 2u : 1u;
+        return Hello(_lastEpoch, link, channel);
+    }
+
+    private HelloFrame Hello(uint epoch, string link, int channel) =>
+        new(Local, epoch, link, keyFromPeer, limits.MaxStreams, (byte)channel);
+
+    /// <summary>
+    /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
+    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
+    /// reason.
+    /// </summary>
+    /// <param name="owner">The driver's connection.</param>
+    /// <param name="site">Site of the peer, from its certificate.</param>
+    /// <param name="remote">The peer's HELLO.</param>
+    /// <param name="sent">The HELLO that this side sent before; null when it has sent none.</param>
+    /// <param name="now">The instant.</param>
+    /// <param name="lane">The lane, in <see cref="Session"/>.</param>
+    /// <param name="reason">Why not.</param>
+    public HelloFrame? Join(
+        object owner, string site, HelloFrame remote, HelloFrame? sent, TimeSpan now, out LaneCore? lane, out string reason)
+    {
+        lane = null;
+        reason = Refusal(remote, sent);
+        if (reason.Length > 0)
+        {
+            return null;
+        }
+
+        if (Session is null || remote.Session != _remote)
+        {
+            Forget(StreamCode.SessionLost, "the peer began a new session", now);
+            _remote = remote.Session;
+            Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted, Datagrams = Datagrams };
+            Session.SetPaths(_paths, now);
+            if (_draining)
+            {
+                Session.Drain();
+            }
+        }
+
+        _site = site;
+        _keyToPeer = remote.ProbeKey;
+        lane = Session.AttachLane(remote.Epoch, remote.Link, remote.Channel, owner, now, out reason);
+        return lane is null ? null : Hello(remote.Epoch, remote.Link, remote.Channel);
+    }
+
+    private string Refusal(HelloFrame remote, HelloFrame? sent)
+    {
+        if (_stopped)
+        {
+            return "the gateway is stopping";
+        }
+
+        if (sent is not null && sent.Session != Local)
+        {
+            return "this side gave the session up while the lane was dialled";
+        }
+
+        return Session is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
+            ? "the lane belongs to a session that the peer gave up" : "";
+    }
+
+    /// <summary>Ends the lanes over links that are no longer planned.</summary>
+    public void EndUnplanned(Func<string, bool> isPlanned, TimeSpan now)
+    {
+        foreach (var lane in Session?.Lanes.Where(l => !isPlanned(l.Link)).ToArray() ?? [])
+        {
+            Session!.EndLane(lane, "no longer planned", now);
+        }
+    }
+
+    public bool HasLane(string link, int channel) => Session?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
+
+    /// <inheritdoc cref="SessionCore.SetPaths"/>
+    public void SetPaths(LinkPaths paths, TimeSpan now)
+    {
+        _paths = paths;
+        Session?.SetPaths(paths, now);
+    }
+
+    /// <summary>Opens a stream. Throws as <see cref="SessionCore.Open"/> does.</summary>
+    public StreamCore Open(StreamOpen open, object? owner, TimeSpan now) => Session is { } session ? session.Open(open, owner, now)
+        : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is up");
+
+    /// <summary>From now on new streams are refused, in this session and in later ones. Idempotent.</summary>
+    public void Drain()
+    {
+        if (!_draining)
+        {
+            _draining = true;
+            Session?.Drain();
+        }
+    }
+
+    /// <summary>When <see cref="Advance"/> has something to do; null when never.</summary>
+    public TimeSpan? NextDue => _stopped ? null : Session?.NextDue;
+
+    /// <summary>Lets time pass. Returns true when the session was given up: no lane came back within the grace.</summary>
+    public bool Advance(TimeSpan now)
+    {
+        if (Session is not { } session || session.Advance(now))
+        {
+            return false;
+        }
+
+        _generation++;
+        Forget(StreamCode.SessionLost, $"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
+        return true;
+    }
+
+    /// <summary>Ends the session and every later one.</summary>
+    public void Stop(TimeSpan now)
+    {
+        _stopped = true;
+        Forget(StreamCode.Draining, "the gateway stopped", now);
+    }
+
+    private void Forget(StreamCode code, string reason, TimeSpan now)
+    {
+        if (Session is not { } session)
+        {
+            return;
+        }
+
+        session.Abort(code, reason, now);
+        _before += session.Counters;
+        _lastEpoch = Math.Max(_lastEpoch, session.LastEpoch);
+        Session = null;
+    }
+
+    /// <summary>Streams of services: those that a drain waits for.</summary>
+    public int ServiceStreams => Session?.ServiceStreams ?? 0;
+
+    /// <summary>Of all sessions of this process with the peer.</summary>
+    public SessionCounters Counters => Session is { } session ? _before + session.Counters : _before;
+
+    /// <param name="planned">The lanes that should be; those that are replace them.</param>
+    /// <param name="remote">Where a lane's connection goes.</param>
+    public SessionStatus Status(ImmutableArray<LaneStatus> planned, Func<LaneCore, IPEndPoint?> remote)
+    {
+        var session = Session;
+        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane
+            ? p with
+            {
+                State = LaneState.Up,
+                Epoch = lane.Epoch,
+                Remote = remote(lane),
+                LastError = null,
+                Streams = lane == session.Active ? session.ServiceStreams : 0,
+                RoundTrip = lane.Timing.Smoothed,
+            }
+            : p);
+        return new SessionStatus(
+            peer, _site, session is null ? Guid.Empty : Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
+            Counters, _keyToPeer, keyFromPeer)
+        {
+            CopiesTo = session is { IsSuspecting: true } ? session.Second?.Link : null,
+        };
+    }
+
+    // ---- session ids: 12 bytes of the process, then the generation
+
+    private static Guid WithGeneration(Guid process, uint generation)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        process.TryWriteBytes(bytes, bigEndian: true, out _);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
+        return new Guid(bytes, bigEndian: true);
+    }
+
+    private static uint Generation(Guid session)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        session.TryWriteBytes(bytes, bigEndian: true, out _);
+        return BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
+    }
+
+    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
+
+    /// <summary>One id that both ends derive from theirs, for logs.</summary>
+    private static Guid Common(Guid a, Guid b)
+    {
+        Span<byte> bytes = stackalloc byte[32];
+        a.TryWriteBytes(bytes, bigEndian: true, out _);
+        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
+        for (var i = 0; i < 16; i++)
+        {
+            bytes[i] ^= bytes[16 + i];
+        }
+
+        return new Guid(bytes[..16], bigEndian: true);
+    }
+}

@@ -1,0 +1,34 @@
+using Fabric.Gateway.Hosting;
+using Fabric.Testing;
+
+namespace Fabric.Gateway.Tests.Hosting;
+
+public class ThreadNiceTests
+{
+    [RequiresFact("root")]
+    public void Only_the_thread_that_asks_is_raised()
+    {
+        var (before, raised, after) = (0, false, 0);
+        var thread = new Thread(() =>
+        {
+            before = NiceOfThisThread();
+            raised = ThreadNice.Raise() && ThreadNice.Raise();
+            after = NiceOfThisThread();
+        });
+        var here = NiceOfThisThread();
+        thread.Start();
+        thread.Join();
+
+        Assert.True(raised);
+        Assert.Equal(here, before);
+        Assert.Equal(Math.Min(-10, before), after);
+        Assert.Equal(here, NiceOfThisThread());
+    }
+
+    /// <summary>/proc/PID/stat, after the name in parentheses: state is field 3, nice field 19.</summary>
+    private static int NiceOfThisThread()
+    {
+        var stat = File.ReadAllText("/proc/thread-self/stat");
+        return int.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[16], System.Globalization.CultureInfo.InvariantCulture);
+    }
+}

@@ -1,0 +1,46 @@
+using Fabric.Lab.Processes;
+
+namespace Fabric.Lab.Gateways;
+
+/// <summary>The command line as an operator uses it: the mesh is made, and gateways join it.</summary>
+public sealed class Mesh(WorkFolder work, Programs programs)
+{
+    /// <summary>The folder of the mesh's CA.</summary>
+    public string Ca => work.Of("mesh", "ca");
+
+    /// <summary><c>fabric init</c>: the mesh's CA and the first topology.</summary>
+    public async Task Init(string trustDomain, string topology)
+    {
+        var wanted = work.Of("wanted.yaml");
+        await File.WriteAllTextAsync(wanted, topology);
+        await Fabric("init", "--dir", work.Of("mesh"), "--trust-domain", trustDomain, "--topology", wanted);
+    }
+
+    /// <summary>
+    /// The gateway joins with a token of its own: on the authority's host by its folder, elsewhere through the gateway there, at
+    /// <paramref name="authority"/> (<c>address:port</c>).
+    /// </summary>
+    public async Task Join(GatewayProcess gateway, string authority)
+    {
+        var token = await Fabric("token", "create", $"{gateway.Site}/{gateway.Name}",
+            "--ca", Ca, "--topology", work.Of("mesh", "topology"), "--via", authority);
+        var file = TokenFile(gateway);
+        await File.WriteAllTextAsync(file, token);
+        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        (await JoinWith(file, gateway, gateway.State, gateway.TopologyFolder)).Checked();
+    }
+
+    /// <summary>Where the token lies that the gateway joined with.</summary>
+    public string TokenFile(GatewayProcess gateway) => work.Of(gateway.Site, "token");
+
+    /// <summary><c>fabric join</c> where the gateway is, whatever comes of it.</summary>
+    public Task<CommandResult> JoinWith(string tokenFile, GatewayProcess gateway, string state, string topology) => Command.Run(gateway.Inside(
+        FabricCommand(["join", "--token-file", tokenFile, "--state", state, "--topology", topology, .. gateway.Ca is null ? Array.Empty<string>() : ["--ca", gateway.Ca]])));
+
+    /// <summary>The command line, checked: its output.</summary>
+    public async Task<string> Fabric(params string[] arguments) => (await Command.Run(FabricCommand(arguments))).Checked().Output;
+
+    /// <summary>How a person would call the command line.</summary>
+    public string[] FabricCommand(params string[] arguments) =>
+        ["env", $"DOTNET_ROOT={Programs.Environment["DOTNET_ROOT"]}", programs.Fabric, .. arguments];
+}

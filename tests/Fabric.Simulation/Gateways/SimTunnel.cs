@@ -1,0 +1,233 @@
+using System.Collections.Immutable;
+using Fabric.Simulation.Network;
+using Fabric.Tunnel;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Simulation.Gateways;
+
+/// <summary>The third driver: session cores, events in place of sockets.</summary>
+internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
+{
+    private readonly SortedDictionary<string, SimSession> _sessions = new(StringComparer.Ordinal);
+    private readonly List<SimKeeper> _keepers = [];
+    private readonly Guid _process = NewProcess(world.Random);
+
+    public event Action<string>? SessionChanged;
+
+    public IEnumerable<SimSession> Sessions => _sessions.Values;
+
+    public SimSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
+
+    public bool IsPlanned(string peer, string link) => _keepers.Exists(k => k.Plan.Peer == peer && k.Plan.Link == link);
+
+    public void Reconcile(TunnelPlan plan)
+    {
+        foreach (var keeper in _keepers.Where(k => !plan.Lanes.Contains(k.Plan)).ToArray())
+        {
+            keeper.Stop();
+            _keepers.Remove(keeper);
+        }
+
+        foreach (var lane in plan.Lanes.Where(l => !IsPlanned(l.Peer, l.Link)))
+        {
+            for (var channel = 0; channel <= world.Figures.Limits.BulkLanes; channel++)
+            {
+                var keeper = new SimKeeper(world, gateway, SessionOf(lane.Peer), lane, channel);
+                _keepers.Add(keeper);
+                keeper.Start();
+            }
+        }
+
+        foreach (var (peer, session) in _sessions)
+        {
+            session.Core.EndUnplanned(link => IsPlanned(peer, link), world.Now);
+            session.Rearm();
+        }
+    }
+
+    public void SetPaths(string peer, LinkPaths paths)
+    {
+        world.Note("paths", gateway.Name, paths.Preferred.Length, (paths.Suspect.Length << 8) + paths.Down.Length);
+        var session = SessionOf(peer);
+        session.Core.SetPaths(paths, world.Now);
+        session.Rearm();
+    }
+
+    public TunnelStatus Status
+    {
+        get
+        {
+            var sessions = _sessions.Values.Select(s => s.Core.Status(
+                [.. _keepers.Where(k => k.Plan.Peer == s.Peer).OrderBy(k => k.Channel).Select(k => k.Status)], _ => null)).ToImmutableArray();
+            return new TunnelStatus(sessions, [], sessions.Sum(s => s.Streams), gateway.Pool.Rented);
+        }
+    }
+
+    /// <summary>Streams are opened by <see cref="SimSession"/>: nothing here waits.</summary>
+    public Task<Stream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+    public Task<int> DrainAsync(TimeSpan limit, CancellationToken cancellationToken) => throw new NotSupportedException();
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private SimSession SessionOf(string peer)
+    {
+        if (!_sessions.TryGetValue(peer, out var session))
+        {
+            _sessions[peer] = session = new SimSession(world, gateway, peer, _process);
+        }
+
+        return session;
+    }
+
+    private static Guid NewProcess(Random random)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        random.NextBytes(bytes);
+        return new Guid(bytes);
+    }
+
+    public void RaiseChanged(string peer) => gateway.AfterMs(0, 1, () =>
+    {
+        SessionChanged?.Invoke(peer);
+        gateway.Catalogs.Retry(peer);
+        gateway.Signal();
+    });
+
+    public void Drain()
+    {
+        foreach (var session in _sessions.Values)
+        {
+            session.Core.Drain();
+        }
+    }
+
+    public void Die(bool silent)
+    {
+        foreach (var session in _sessions.Values)
+        {
+            session.Died();
+        }
+
+        foreach (var link in world.Links.Where(l => l.Plan.Touches(gateway.Name)))
+        {
+            foreach (var connection in link.Connections.ToArray())
+            {
+                connection.Die(link.EndOf(gateway.Name), silent);
+            }
+        }
+    }
+
+    /// <summary>Ends all sessions in order; what they held is given back.</summary>
+    public void Stop()
+    {
+        foreach (var keeper in _keepers)
+        {
+            keeper.Stop();
+        }
+
+        foreach (var session in _sessions.Values)
+        {
+            session.Stop();
+        }
+    }
+
+    public void CheckLimits()
+    {
+        foreach (var session in _sessions.Values)
+        {
+            session.CheckLimits();
+        }
+    }
+}
+
+/// <summary>Keeps one planned lane up: the waits are those of every driver, the dialling is an event.</summary>
+internal sealed class SimKeeper(World world, SimGateway gateway, SimSession session, LanePlan plan, int channel)
+{
+    private readonly RedialPace _pace = new(world.Figures.Limits);
+    private LaneState _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
+    private string? _error;
+    private SimLane? _lane;
+    private int _attempt;
+    private bool _stopped;
+
+    public LanePlan Plan => plan;
+
+    public int Channel => channel;
+
+    public LaneStatus Status => new(plan.Link, _state, 0, plan.Remote, _error, 0) { Channel = channel };
+
+    public void Start()
+    {
+        if (plan.Remote is not null)
+        {
+            Dial();
+        }
+    }
+
+    public void Stop() => _stopped = true;
+
+    private void Dial()
+    {
+        if (_stopped)
+        {
+            return;
+        }
+
+        var attempt = ++_attempt;
+        _state = LaneState.Dialling;
+        gateway.After(world.Figures.Limits.HandshakeTimeout, () => Over(attempt, "no lane in time of dialling"));
+        var link = Array.Find(world.Links, l => l.Plan.Name == plan.Link && l.Plan.Touches(gateway.Name) && l.Plan.Touches(plan.Peer))!;
+        link.Dial(gateway,
+            connection => gateway.Do(() =>
+            {
+                if (attempt == _attempt && !_stopped)
+                {
+                    _lane = new SimLane(world, gateway, connection, link.EndOf(gateway.Name), this);
+                    var answering = world.Gateway(plan.Peer);
+                    _ = new SimLane(world, answering, connection, link.EndOf(plan.Peer), null);
+                    _lane.Greet(session);
+                }
+            }),
+            reason => gateway.Do(() => Over(attempt, reason)));
+    }
+
+    public void CameUp()
+    {
+        _pace.CameUp();
+        _state = LaneState.Up;
+        _error = null;
+    }
+
+    /// <summary>The connection of a lane that this side dialled is over.</summary>
+    public void LaneEnded(SimLane lane, string reason)
+    {
+        if (lane == _lane)
+        {
+            _lane = null;
+            Again(reason);
+        }
+    }
+
+    private void Over(int attempt, string reason)
+    {
+        if (attempt == _attempt && _state == LaneState.Dialling)
+        {
+            if (_lane is { } lane)
+            {
+                _lane = null;
+                lane.Close();
+            }
+
+            Again(reason);
+        }
+    }
+
+    private void Again(string reason)
+    {
+        _attempt++;
+        _error = reason;
+        _state = LaneState.Down;
+        gateway.After(_pace.Wait(world.Random.NextDouble()), Dial);
+    }
+}
