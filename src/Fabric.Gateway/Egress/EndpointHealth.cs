@@ -19,7 +19,7 @@ internal interface IEndpointHealth
     ImmutableArray<EndpointState> Of(string service, int port);
 
     /// <inheritdoc cref="EndpointHealth.DialFailed"/>
-    void DialFailed(string service, IPEndPoint endpoint, string reason);
+    void DialFailed(string service, IPEndPoint endpoint, string reason, bool datagrams = false);
 }
 
 /// <summary>
