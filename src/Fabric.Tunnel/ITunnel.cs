@@ -35,6 +35,9 @@ public interface ITunnel : IAsyncDisposable
     /// <summary>What is observed now; a copy.</summary>
     TunnelStatus Status { get; }
 
+    /// <summary>What memory is used now, and what was turned away so far; a copy.</summary>
+    TunnelUsage Usage { get; }
+
     /// <summary>
     /// Accepts no new connections nor streams, and waits until those that live have ended, at most <paramref name="limit"/>.
     /// Returns how many were left.
@@ -74,6 +77,9 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
 {
     /// <summary>Largest TCP segment to use on it, or 0 for the kernel's own choice.</summary>
     public int MaxSegment { get; init; }
+
+    /// <summary>Where the peer is, when the plan knows: a place for its handshakes is kept that strangers cannot take.</summary>
+    public IPAddress? From { get; init; }
 }
 
 /// <summary>A service address that applications connect to, or send datagrams to.</summary>

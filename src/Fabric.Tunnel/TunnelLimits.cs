@@ -9,8 +9,16 @@ public sealed record TunnelLimits
     /// <summary>Credit (bytes) that a stream grows to as bandwidth and delay ask, and so what it retains at most. Default 16 MiB.</summary>
     public int MaxWindow { get; init; } = 16 * 1024 * 1024;
 
-    /// <summary>Bytes of buffers of the whole tunnel. At it, applications are not read. Default 256 MiB.</summary>
-    public long Memory { get; init; } = 256L * 1024 * 1024;
+    /// <summary>
+    /// Bytes of buffers of the whole tunnel, the one cap over all sessions, shared fairly between them. From half to three
+    /// quarters of it on, applications are not read and new streams get the least window; at it, in the sessions that use most, new streams and those
+    /// whose application takes nothing are reset with <see cref="StreamCode.LimitReached"/>. Default: an eighth of the memory that the machine
+    /// or the cgroup has, at least 16 MiB and at most 256 MiB.
+    /// </summary>
+    public long Memory { get; init; } = DefaultMemory(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+
+    /// <summary>The kernel's socket buffers, TLS and the runtime need the rest.</summary>
+    internal static long DefaultMemory(long available) => Math.Clamp(available / 8, 16L << 20, 256L << 20);
 
     /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Flows (UDP) take at
     /// most half of them. Default 16,384.</summary>
@@ -22,8 +30,23 @@ public sealed record TunnelLimits
     /// <summary>Lanes for bulk beside the shared one of each link, so that small things never wait behind bulk: 0 or 1. Default 1.</summary>
     public int BulkLanes { get; init; } = 1;
 
-    /// <summary>TLS handshakes under way at once, each way. At it, accepting and dialling wait. Default 32.</summary>
-    public int MaxHandshakes { get; init; } = 32;
+    /// <summary>
+    /// OPENs of one peer whose policy decision or dial is under way, whether the stream was reset meanwhile or not. At it, an OPEN is
+    /// reset with <see cref="StreamCode.LimitReached"/>. Default 4,096.
+    /// </summary>
+    public int MaxPendingOpens { get; init; } = 4_096;
+
+    /// <summary>
+    /// Handshakes (from accept to the end of HELLO) of strangers under way at once, and as many again that only the addresses of
+    /// known peers may use. At it, a new connection is closed at once; dials of this gateway wait. Default 64.
+    /// </summary>
+    public int MaxHandshakes { get; init; } = 64;
+
+    /// <summary>Handshakes under way at once from one address, for IPv6 from one /64. At it, a new connection is closed. Default 32.</summary>
+    public int MaxHandshakesPerAddress { get; init; } = 32;
+
+    /// <summary>Handshakes under way at once of one gateway that has shown its certificate. At it, a new lane is refused. Default 32.</summary>
+    public int MaxHandshakesPerPeer { get; init; } = 32;
 
     /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
     public int MaxConnections { get; init; } = 16_384;
@@ -45,7 +68,7 @@ public sealed record TunnelLimits
     /// <summary>How often a lane that is up is asked for an answer. Default 5 s.</summary>
     public TimeSpan PingInterval { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>A lane on which nothing arrived for this long is dead. Default 15 s.</summary>
+    /// <summary>A lane on which nothing arrived, or which took none of what was written to it, for this long is dead. Default 15 s.</summary>
     public TimeSpan LaneTimeout { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>A link whose lane owes an answer for this long is given up, when there is another. Default 3 s.</summary>
@@ -57,7 +80,7 @@ public sealed record TunnelLimits
     /// <summary>Bytes per second that may leave twice in the long run. Default 1 MiB.</summary>
     public long CopyRate { get; init; } = 1024 * 1024;
 
-    /// <summary>Connect, TLS handshake and HELLO of a lane together. Default 3 s.</summary>
+    /// <summary>Connect, TLS handshake and HELLO of a lane together; then the connection is closed. Default 3 s.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(3);
 
     /// <summary>First wait before a lane is dialled again; doubles up to <see cref="RedialMax"/>, each with up to a quarter of jitter.

@@ -43,6 +43,9 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
     public Func<string?, StreamOpen, EgressVerdict> Decide { get; set; } =
         (_, _) => new EgressVerdict.Refuse(StreamCode.NoService, "nothing is exported");
 
+    /// <summary>Decides instead, when set, and may take its time.</summary>
+    public Func<string?, StreamOpen, ValueTask<EgressVerdict>>? DecideLater { get; set; }
+
     public ConcurrentQueue<StreamSummary> IngressEnded { get; } = new();
 
     public ConcurrentQueue<StreamSummary> EgressEnded { get; } = new();
@@ -53,7 +56,8 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 
     public void Ended(IngressPlan plan, StreamSummary summary) => IngressEnded.Enqueue(summary);
 
-    public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken) => new(Decide(peer, open));
+    public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken) =>
+        DecideLater is { } later ? later(peer, open) : new(Decide(peer, open));
 
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => DialsFailed.Enqueue(endpoint);
 

@@ -43,6 +43,13 @@ internal static class StatusScreen
             console.MarkupLine(flows);
         }
 
+        if (s.Capacity is { } capacity)
+        {
+            var turnedAway = capacity.Refusals.Where(r => r.Count > 0).Select(r => $"{r.Count} {r.Kind.Replace('_', ' ')}").ToList();
+            console.MarkupLine($"buffers {Units.Bytes(capacity.MemoryUsed)} of {Units.Bytes(capacity.MemoryLimit)}"
+                + (turnedAway.Count > 0 ? $", turned away: {Text(string.Join(", ", turnedAway))}" : ""));
+        }
+
         if (s.TopologyError.Length > 0)
         {
             console.MarkupLine($"[red]the newest topology was refused:[/] {Text(s.TopologyError)}");

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Snapshot;
@@ -30,6 +31,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             StreamsRefused = (ulong)sources.StreamsRefused(),
             OverlayDriver = sources.OverlayDriver,
             Datagrams = Datagrams(now.Tunnel.Datagrams),
+            Capacity = Capacity(sources.Usage()),
         };
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
@@ -73,6 +75,24 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         DatagramDrop.NotSent => "not-sent",
         _ => Name<DatagramDrop>(reason),
     };
+
+    private static CapacityStatus Capacity(TunnelUsage usage)
+    {
+        var status = new CapacityStatus
+        {
+            MemoryLimit = (ulong)usage.MemoryLimit,
+            MemoryUsed = (ulong)usage.MemoryUsed,
+            Retained = (ulong)usage.Retained,
+            Promised = (ulong)usage.Promised,
+            Handshakes = (uint)usage.Handshakes,
+        };
+        status.Refusals.Add(usage.Refusals.Select(r => new RefusalStatus
+        {
+            Kind = JsonNamingPolicy.SnakeCaseLower.ConvertName(r.Kind.ToString()),
+            Count = (ulong)r.Count,
+        }));
+        return status;
+    }
 
     private SiteStatus Site(FabricSnapshot now, Site site)
     {
@@ -243,6 +263,7 @@ internal sealed record StatusSources
     public required Func<DateTimeOffset> CertificateEnds { get; init; }
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
+    public required Func<TunnelUsage> Usage { get; init; }
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

@@ -360,6 +360,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         CertificateEnds = () => _identity.Validity.NotAfter,
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
+        Usage = () => _tunnel.Usage,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
             .Concat(new[] { _rangeProblem, _renewal?.Problem ?? "", AtRestart() }.Where(p => p.Length > 0)),
     };

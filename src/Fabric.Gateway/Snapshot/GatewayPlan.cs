@@ -23,6 +23,7 @@ internal sealed class GatewayPlan
             lanes.Add(new LanePlan(peer.Name, link.Name, Dials(link, self.Name) ? new IPEndPoint(remote!, peer.Port) : null)
             {
                 MaxSegment = link.Kind == LinkKind.Vpn ? OverlayMtu.SegmentSize(mtu, remote!.AddressFamily) : 0,
+                From = remote,
             });
             probes.Add(new ProbeTarget(peer.Name, link.Name, local, remote is null ? null : new IPEndPoint(remote, peer.Port), mtu));
         }

@@ -42,6 +42,17 @@ internal sealed class MetricsPage
         var dropped = status.Datagrams?.Dropped ?? [];
         page.Each(dropped.OrderBy(d => d.Key, StringComparer.Ordinal), d => d.Value, "fabric_datagrams_dropped_total", d => [("reason", d.Key)]);
 
+        var capacity = status.Capacity ?? new CapacityStatus();
+        page.Single("fabric_memory_limit_bytes", "gauge", "The cap of the daemon's buffers.", capacity.MemoryLimit);
+        page.Single("fabric_memory_used_bytes", "gauge", "Bytes of buffers in use.", capacity.MemoryUsed);
+        page.Single("fabric_memory_retained_bytes", "gauge", "Bytes kept until the other gateway has acknowledged them.",
+            capacity.Retained);
+        page.Single("fabric_memory_promised_bytes", "gauge", "Credit given to other gateways that applications have not taken yet.",
+            capacity.Promised);
+        page.Single("fabric_handshakes", "gauge", "Handshakes under way.", capacity.Handshakes);
+        page.Head("fabric_turned_away_total", "counter", "Connections, lanes and streams turned away at a limit or for abuse, by kind.");
+        page.Each(capacity.Refusals, r => r.Count, "fabric_turned_away_total", r => [("kind", r.Kind)]);
+
         page.Head("fabric_link_up", "gauge", "1 when full-size packets pass over the link.");
         page.Each(status.Links, l => l.State is "up" or "suspect" ? 1 : 0, "fabric_link_up", LinkLabels);
         page.Head("fabric_link_active", "gauge", "1 when streams to the peer take the link.");

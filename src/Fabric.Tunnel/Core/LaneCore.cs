@@ -32,6 +32,9 @@ internal sealed class LaneCore(int slot, uint epoch, string link, int channel, o
     /// <summary>Why it ended.</summary>
     public string EndReason { get; set; } = "";
 
+    /// <summary>What the peer may send on it.</summary>
+    public LaneMeter Meter { get; } = new(now);
+
     /// <summary>Lanes that ended, to be told before anything else.</summary>
     public Queue<uint> Fences { get; } = new();
 

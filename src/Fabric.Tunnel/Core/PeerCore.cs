@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Net;
 using Fabric.Protocol.Tunnel;
@@ -27,6 +26,7 @@ internal sealed class PeerCore(
     private uint _generation = 1;
     private uint _lastEpoch;
     private SessionCounters _before;
+    private long _opensRefused;
     private string _site = "";
     private bool _draining;
     private bool _stopped;
@@ -41,11 +41,12 @@ internal sealed class PeerCore(
     public DatagramCounters Datagrams { get; init; } = new();
 
     /// <summary>Who this side is, in the session as it is now.</summary>
-    private Guid Local => WithGeneration(process, _generation);
+    private Guid Local => SessionIds.WithGeneration(process, _generation);
 
     /// <summary>The HELLO with which to dial: its epoch is greater than any before.</summary>
-    public HelloFrame NewHello(string link, int channel)
+    public HelloFrame NewHello(string link, int channel, TimeSpan now)
     {
+        GiveUpUnheard(now);
         _lastEpoch = Math.Max(_lastEpoch, Session?.LastEpoch ?? 0);
         _lastEpoch += (_lastEpoch & 1) == (_odd ? 1u : 0u) ? 2u : 1u;
         return Hello(_lastEpoch, link, channel);
@@ -56,8 +57,9 @@ internal sealed class PeerCore(
 
     /// <summary>
     /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// the old session's streams are reset first. Returns this side's HELLO (for the acceptor to answer with), or null with the
-    /// reason.
+    /// this side gives it up as well: its streams are reset, and the generation counts on, so that an id stands for one session only;
+    /// the side that has dialled then lets go of the lane, and dials again. Returns this side's HELLO (for the acceptor to answer
+    /// with), or null with the reason.
     /// </summary>
     /// <param name="owner">The driver's connection.</param>
     /// <param name="site">Site of the peer, from its certificate.</param>
@@ -70,15 +72,26 @@ internal sealed class PeerCore(
         object owner, string site, HelloFrame remote, HelloFrame? sent, TimeSpan now, out LaneCore? lane, out string reason)
     {
         lane = null;
+        GiveUpUnheard(now);
         reason = Refusal(remote, sent);
         if (reason.Length > 0)
         {
             return null;
         }
 
-        if (Session is null || remote.Session != _remote)
+        if (Session is not null && remote.Session != _remote)
         {
-            Forget(StreamCode.SessionLost, "the peer began a new session", now);
+            GiveUp("the peer began a new session", now);
+            if (sent is not null)
+            {
+                // The peer was greeted as of the session that is over: it would take this one for that.
+                reason = "the peer began a new session: it is dialled again, in one of this side's";
+                return null;
+            }
+        }
+
+        if (Session is null)
+        {
             _remote = remote.Session;
             Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted, Datagrams = Datagrams };
             Session.SetPaths(_paths, now);
@@ -106,7 +119,7 @@ internal sealed class PeerCore(
             return "this side gave the session up while the lane was dialled";
         }
 
-        return Session is not null && SameProcess(remote.Session, _remote) && Generation(remote.Session) < Generation(_remote)
+        return Session is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
             ? "the lane belongs to a session that the peer gave up" : "";
     }
 
@@ -153,9 +166,30 @@ internal sealed class PeerCore(
             return false;
         }
 
-        _generation++;
-        Forget(StreamCode.SessionLost, $"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
+        GiveUp($"no lane for {limits.Grace.TotalSeconds:0.#} s", now);
         return true;
+    }
+
+    /// <summary>
+    /// A session that has no lane any more and never had a frame on one: the peer may not have taken it for one at all. Kept, it would
+    /// be greeted with what the peer has given up, and each would go on to give up what the other has just begun.
+    /// </summary>
+    private void GiveUpUnheard(TimeSpan now)
+    {
+        if (Session is { HasHeard: false, Lanes.Count: 0 })
+        {
+            GiveUp("the peer never said anything in it", now);
+        }
+    }
+
+    /// <summary>
+    /// Whatever the reason: the next session has another id. Else a peer that still has the old one, because a late HELLO of its dead
+    /// predecessor came in between, would go on with streams that are gone here.
+    /// </summary>
+    private void GiveUp(string reason, TimeSpan now)
+    {
+        _generation++;
+        Forget(StreamCode.SessionLost, reason, now);
     }
 
     /// <summary>Ends the session and every later one.</summary>
@@ -174,6 +208,7 @@ internal sealed class PeerCore(
 
         session.Abort(code, reason, now);
         _before += session.Counters;
+        _opensRefused += session.OpensRefused;
         _lastEpoch = Math.Max(_lastEpoch, session.LastEpoch);
         Session = null;
     }
@@ -183,6 +218,9 @@ internal sealed class PeerCore(
 
     /// <summary>Of all sessions of this process with the peer.</summary>
     public SessionCounters Counters => Session is { } session ? _before + session.Counters : _before;
+
+    /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
+    public long OpensRefused => _opensRefused + (Session?.OpensRefused ?? 0);
 
     /// <param name="planned">The lanes that should be; those that are replace them.</param>
     /// <param name="remote">Where a lane's connection goes.</param>
@@ -201,43 +239,10 @@ internal sealed class PeerCore(
             }
             : p);
         return new SessionStatus(
-            peer, _site, session is null ? Guid.Empty : Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
+            peer, _site, session is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,
             Counters, _keyToPeer, keyFromPeer)
         {
             CopiesTo = session is { IsSuspecting: true } ? session.Second?.Link : null,
         };
-    }
-
-    // ---- session ids: 12 bytes of the process, then the generation
-
-    private static Guid WithGeneration(Guid process, uint generation)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        process.TryWriteBytes(bytes, bigEndian: true, out _);
-        BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], generation);
-        return new Guid(bytes, bigEndian: true);
-    }
-
-    private static uint Generation(Guid session)
-    {
-        Span<byte> bytes = stackalloc byte[16];
-        session.TryWriteBytes(bytes, bigEndian: true, out _);
-        return BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]);
-    }
-
-    private static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
-
-    /// <summary>One id that both ends derive from theirs, for logs.</summary>
-    private static Guid Common(Guid a, Guid b)
-    {
-        Span<byte> bytes = stackalloc byte[32];
-        a.TryWriteBytes(bytes, bigEndian: true, out _);
-        b.TryWriteBytes(bytes[16..], bigEndian: true, out _);
-        for (var i = 0; i < 16; i++)
-        {
-            bytes[i] ^= bytes[16 + i];
-        }
-
-        return new Guid(bytes[..16], bigEndian: true);
     }
 }

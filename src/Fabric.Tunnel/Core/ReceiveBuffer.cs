@@ -36,6 +36,9 @@ internal sealed class ReceiveBuffer
 
     public long ReadyBytes => _ready.Length;
 
+    /// <summary>Nothing is held, in order or not.</summary>
+    public bool IsEmpty => _ready.Length == 0 && _stash.Count == 0;
+
     /// <summary>Segments that are ready, the first first.</summary>
     public int ReadySegments => _ready.Count;
 

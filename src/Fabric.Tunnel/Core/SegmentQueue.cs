@@ -1,8 +1,9 @@
 namespace Fabric.Tunnel.Core;
 
 /// <summary>
-/// Bytes in order, as segments. Drops (pieces under <see cref="SlabPool.CopyBelow"/>) are copied together into small slabs of
-/// the queue's own; anything larger is kept by reference. A ring that grows; it allocates nothing per byte once grown.
+/// Bytes in order, as segments. Drops (pieces under <see cref="SlabPool.CopyBelow"/>, or half a slab when memory is tight) are
+/// copied together into small slabs of the queue's own, so that they hold little more than themselves; anything larger is kept
+/// by reference. A ring that grows; it allocates nothing per byte once grown.
 /// </summary>
 internal struct SegmentQueue
 {
@@ -22,7 +23,7 @@ internal struct SegmentQueue
     /// <summary>Appends by reference, or by copying when it is a drop. The caller keeps its own reference.</summary>
     public void Append(Segment segment, SlabPool pool)
     {
-        if (segment.Length < SlabPool.CopyBelow)
+        if (segment.Length < (pool.Budget.IsTight ? SlabPool.LargeSize / 2 : SlabPool.CopyBelow))
         {
             AppendCopy(segment.Span, pool);
             return;
@@ -40,7 +41,7 @@ internal struct SegmentQueue
             var tailIsOpen = _open is not null && Count > 0 && TailEndsAt(_open, _openEnd);
             if (!tailIsOpen || _openEnd == _open!.Size)
             {
-                _open = pool.Rent(bytes.Length > SlabPool.SmallSize ? SlabPool.LargeSize : SlabPool.SmallSize);
+                _open = pool.Rent(bytes.Length > SlabPool.SmallSize && !pool.Budget.IsTight ? SlabPool.LargeSize : SlabPool.SmallSize);
                 _openEnd = 0;
                 Push(new Segment(_open, 0, 0));
             }

@@ -93,7 +93,7 @@ internal sealed partial class SessionCore
 
     private bool Queue(DatagramQueue queue, ReadOnlySpan<byte> datagram, long number = 0)
     {
-        if (QueuedDatagrams + datagram.Length > Limits.DatagramMemory || Pool.IsFull)
+        if (QueuedDatagrams + datagram.Length > Limits.DatagramMemory || Pool.Budget.IsTight)
         {
             Datagrams.Drop(DatagramDrop.Memory);
             return false;
@@ -130,10 +130,10 @@ internal sealed partial class SessionCore
         }
     }
 
-    private void OnDatagram(FrameHeader header, ReadOnlySpan<byte> payload)
+    private void OnDatagram(LaneCore lane, FrameHeader header, ReadOnlySpan<byte> payload, TimeSpan now)
     {
         BytesReceived += header.Length;
-        if (Find(header) is not { } stream)
+        if (Find(lane, header, now) is not { } stream)
         {
             Datagrams.Drop(DatagramDrop.Late);
             return;

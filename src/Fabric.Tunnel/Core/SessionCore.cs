@@ -19,6 +19,7 @@ internal sealed partial class SessionCore(
     private const int LeastWindow = 16 * 1024;
 
     private readonly Dictionary<uint, StreamCore> _streams = [];
+    private readonly MemoryShare _memory = new(pool.Budget);
     private readonly PeerIds _peerIds = new(!odd, limits.MaxStreams * 2);
     private uint _nextId = odd ? 1u : 2u;
     private int _ours;
@@ -34,11 +35,22 @@ internal sealed partial class SessionCore(
     /// <summary>A mistake that a test planted.</summary>
     public Mistake Planted { get; init; }
 
-    /// <summary>Bytes written by applications and not acknowledged.</summary>
-    public long Retained { get; set; }
+    /// <inheritdoc cref="MemoryBudget.Retained"/>
+    public long Retained
+    {
+        get => _memory.Retained;
+        set => _memory.Retained = value;
+    }
 
-    /// <summary>Bytes that the peer may still send by the credit it has.</summary>
-    public long Promised { get; set; }
+    /// <inheritdoc cref="MemoryBudget.Promised"/>
+    public long Promised
+    {
+        get => _memory.Promised;
+        set => _memory.Promised = value;
+    }
+
+    /// <summary>OPENs of the peer on which the driver has not decided yet, be the stream reset meanwhile or not.</summary>
+    public int Deciding { get; set; }
 
     /// <summary>Bytes of applications put on a lane for the first time.</summary>
     public long BytesSent { get; private set; }
@@ -71,6 +83,12 @@ internal sealed partial class SessionCore(
     /// <summary>Frames that came on a fenced lane.</summary>
     public long Discarded { get; private set; }
 
+    /// <summary>OPENs of the peer that were reset because of a limit, or a drain.</summary>
+    public long OpensRefused { get; private set; }
+
+    /// <summary>A frame has come: the peer has this session, too.</summary>
+    public bool HasHeard { get; private set; }
+
     /// <summary>The peer asked for no new streams.</summary>
     public bool PeerIsDraining { get; private set; }
 
@@ -81,19 +99,37 @@ internal sealed partial class SessionCore(
 
     public IEnumerable<StreamCore> Streams => _streams.Values;
 
-    /// <summary>Whether applications may be read: half of the memory is for what they send, the other for what they get.</summary>
+    /// <summary>Whether applications may be read; <see cref="MemoryFreed"/> when they may again.</summary>
     public bool MayRetain
     {
         get
         {
-            var may = Retained < Limits.Memory / 2 && !Pool.IsFull;
+            var may = _memory.MayRetain();
             _starved |= !may;
             return may;
         }
     }
 
     /// <summary>Whether windows may grow.</summary>
-    public bool MayGrow => Promised < Limits.Memory / 4 && Pool.Rented < Limits.Memory / 2;
+    public bool MayGrow => _memory.MayGrow;
+
+    /// <inheritdoc cref="MemoryShare.MustGiveWay"/>
+    public bool MustGiveWay(TimeSpan behind) => _memory.MustGiveWay(behind);
+
+    public void CountOverflow() => Pool.Budget.CountOverflow();
+
+    /// <summary>The driver heard <see cref="MemoryBudget.Freed"/>: applications that were not read may be.</summary>
+    public void MemoryFreed()
+    {
+        if (_starved)
+        {
+            _starved = false;
+            foreach (var stream in _streams.Values)
+            {
+                Driver.Writable(stream);
+            }
+        }
+    }
 
     /// <summary>
     /// Opens a stream. Throws <see cref="StreamRefusedException"/> when no lane is up, the peer is draining, or it has as many
@@ -140,7 +176,8 @@ internal sealed partial class SessionCore(
 
     /// <summary>
     /// Takes in one frame, or one piece of DATA. For DATA, <paramref name="piece"/> is the payload, which the caller keeps its
-    /// own reference to. Throws <see cref="FrameException"/> when the peer broke the protocol: the caller then ends the lane.
+    /// own reference to. Throws <see cref="FrameException"/> when the peer broke the protocol,
+    /// and <see cref="LaneFloodException"/> when it sends too many frames: the caller then ends the lane.
     /// </summary>
     public void Receive(LaneCore lane, in Frame frame, Segment piece, TimeSpan now)
     {
@@ -151,7 +188,9 @@ internal sealed partial class SessionCore(
         }
 
         lane.LastHeard = now;
+        HasHeard = true;
         var header = frame.Header;
+        lane.Meter.Count(header, now);
         if (header.IsCopy)
         {
             PeerSuspects(lane, now);
@@ -163,26 +202,26 @@ internal sealed partial class SessionCore(
                 OnOpen(header, OpenFrame.Parse(frame.Payload), now);
                 break;
             case FrameType.Opened:
-                Find(header)?.OnOpened(header.Offset, now);
+                Find(lane, header, now)?.OnOpened(header.Offset, now);
                 break;
             case FrameType.Data:
                 BytesReceived += header.Length;
-                Find(header)?.OnData(header.Offset, piece, header.IsCopy, now);
+                Find(lane, header, now)?.OnData(header.Offset, piece, header.IsCopy, now);
                 break;
             case FrameType.Datagram:
-                OnDatagram(header, frame.Payload);
+                OnDatagram(lane, header, frame.Payload, now);
                 break;
-            case FrameType.Fin when Find(header) is { } stream:
+            case FrameType.Fin when Find(lane, header, now) is { } stream:
                 stream.OnFin(header.Offset, now);
                 break;
             case FrameType.Fin:
                 AcknowledgeGone(header.Stream, header.Offset + 1, now);
                 break;
             case FrameType.Reset:
-                OnReset(header, ReasonFrame.Parse(frame.Payload), now);
+                OnReset(lane, header, ReasonFrame.Parse(frame.Payload), now);
                 break;
             case FrameType.Ack:
-                Find(header)?.OnAck(header.Offset, System.Buffers.Binary.BinaryPrimitives.ReadInt64LittleEndian(frame.Payload), now);
+                Find(lane, header, now)?.OnAck(header.Offset, System.Buffers.Binary.BinaryPrimitives.ReadInt64LittleEndian(frame.Payload), now);
                 break;
             case FrameType.Fence:
                 OnFence(header.Offset, now);
@@ -229,18 +268,23 @@ internal sealed partial class SessionCore(
             throw new FrameException($"{theirs} streams open: at most {Limits.MaxStreams} were allowed");
         }
 
-        if (IsDraining || theirs > Limits.MaxStreams)
+        var refusal = IsDraining ? "the gateway is draining"
+            : theirs > Limits.MaxStreams ? $"at most {Limits.MaxStreams} streams"
+            : Deciding >= Limits.MaxPendingOpens ? $"{Deciding} opens wait for their decision: at most {Limits.MaxPendingOpens}"
+            : _memory.MustGiveWay(TimeSpan.MaxValue) ? "the gateway has no memory left" : null;
+        if (refusal is not null)
         {
-            stream.Reset(
-                IsDraining ? StreamCode.Draining : StreamCode.LimitReached,
-                IsDraining ? "the gateway is draining" : $"at most {Limits.MaxStreams} streams", now);
+            OpensRefused++;
+            stream.Reset(IsDraining ? StreamCode.Draining : StreamCode.LimitReached, refusal, now);
             return;
         }
 
+        Deciding++;
+        stream.IsDeciding = true;
         Driver.OpenRequested(stream);
     }
 
-    private void OnReset(FrameHeader header, ReasonFrame reason, TimeSpan now)
+    private void OnReset(LaneCore lane, FrameHeader header, ReasonFrame reason, TimeSpan now)
     {
         if (_peerIds.AreTheirs(header.Stream))
         {
@@ -248,7 +292,7 @@ internal sealed partial class SessionCore(
             _peerIds.See(header.Stream);
         }
 
-        if (Find(header) is { } stream)
+        if (Find(lane, header, now) is { } stream)
         {
             stream.OnReset(header.Offset, reason, now);
         }
@@ -259,7 +303,7 @@ internal sealed partial class SessionCore(
     }
 
     /// <summary>The stream of a frame; null when it is gone. Throws when it never was.</summary>
-    private StreamCore? Find(FrameHeader header)
+    private StreamCore? Find(LaneCore lane, FrameHeader header, TimeSpan now)
     {
         if (_streams.TryGetValue(header.Stream, out var stream))
         {
@@ -267,12 +311,18 @@ internal sealed partial class SessionCore(
         }
 
         var was = _peerIds.AreTheirs(header.Stream) ? _peerIds.WasSeen(header.Stream) : header.Stream < _nextId;
-        return was ? null : throw new FrameException($"{header.Type} for stream {header.Stream}, which was never opened");
+        if (!was)
+        {
+            throw new FrameException($"{header.Type} for stream {header.Stream}, which was never opened");
+        }
+
+        lane.Meter.CountStray(now);
+        return null;
     }
 
     /// <summary>A flow has no credit: DATA on it is past it.</summary>
-    private int FirstWindow(StreamOpen request) => request.Datagrams ? 0
-        : (int)Math.Clamp((Limits.Memory / 2 - Promised) / 16, Math.Min(LeastWindow, Limits.InitialWindow), Limits.InitialWindow);
+    private int FirstWindow(StreamOpen request) =>
+        request.Datagrams ? 0 : _memory.FirstWindow(LeastWindow, Limits.InitialWindow);
 
     /// <summary>Bytes of a stream left, of which so many had left before on either path.</summary>
     public void CountSent(StreamCore stream, OutputPath path, int length, long known)
@@ -339,6 +389,7 @@ internal sealed partial class SessionCore(
 
         _ours = 0;
         _ourFlows = 0;
+        _memory.Leave();
     }
 
     /// <summary>A number that changes with anything that a frame can change; for tests.</summary>

@@ -53,8 +53,8 @@ internal readonly record struct Segment(Slab Owner, int Start, int Length)
 }
 
 /// <summary>
-/// Slabs of two sizes. It counts what is rented, which is the tunnel's true use of memory, and keeps a bounded number of
-/// returned slabs for reuse. Safe to call from any thread.
+/// Slabs of two sizes, counted in <see cref="Budget"/>. Keeps a bounded number of returned slabs for reuse. Safe to call from any
+/// thread.
 /// </summary>
 internal sealed class SlabPool(long limit, int keep = 128)
 {
@@ -70,19 +70,16 @@ internal sealed class SlabPool(long limit, int keep = 128)
     private readonly Stack<Slab> _large = new();
     private readonly Stack<Slab> _small = new();
     private readonly Lock _lock = new();
-    private long _rented;
+
+    /// <summary>What the tunnel may use.</summary>
+    public MemoryBudget Budget { get; } = new(limit);
 
     /// <summary>Bytes of all slabs that are rented now.</summary>
-    public long Rented => Interlocked.Read(ref _rented);
-
-    /// <summary>Past this many rented bytes, applications are not read.</summary>
-    public long Limit { get; } = limit;
-
-    public bool IsFull => Rented >= Limit;
+    public long Rented => Budget.Rented;
 
     public Slab Rent(int size)
     {
-        Interlocked.Add(ref _rented, size);
+        Budget.Rent(size);
         var stack = size == LargeSize ? _large : _small;
         lock (_lock)
         {
@@ -97,7 +94,6 @@ internal sealed class SlabPool(long limit, int keep = 128)
 
     internal void Return(Slab slab)
     {
-        Interlocked.Add(ref _rented, -slab.Size);
         var stack = slab.Size == LargeSize ? _large : _small;
         lock (_lock)
         {
@@ -106,5 +102,7 @@ internal sealed class SlabPool(long limit, int keep = 128)
                 stack.Push(slab);
             }
         }
+
+        Budget.Return(slab.Size);
     }
 }

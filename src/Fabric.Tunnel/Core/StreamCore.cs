@@ -24,6 +24,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     private bool _resetEverSent;
     private bool _openedConfirmed;
     private long _promised;
+    private TimeSpan _takenAt;
 
     public SessionCore Session => session;
 
@@ -43,6 +44,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     /// <summary>Its datagrams, when it is a flow.</summary>
     public FlowCore? Flow { get; } = request.Datagrams ? new FlowCore(session.Pool) : null;
+
+    /// <summary>The driver decides on the peer's OPEN, or dials.</summary>
+    public bool IsDeciding { get; set; }
 
     /// <summary>OPENED was received, or sent.</summary>
     public bool IsAccepted { get; private set; }
@@ -77,7 +81,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public bool WritesCompleted => _finQueued;
 
     /// <summary>Bytes that the application may write now.</summary>
-    public long Room => !IsAccepted || IsReset || _finQueued ? 0 : session.MayRetain ? Send.Room : 0;
+    /// <remarks>However much credit the peer gives, one stream keeps no more than a window.</remarks>
+    public long Room => !IsAccepted || IsReset || _finQueued || !session.MayRetain ? 0
+        : Math.Max(0, Math.Min(Send.Room, session.Limits.MaxWindow - Send.Retained));
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 
@@ -97,10 +103,11 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         CountPromise();
     }
 
-    /// <summary>Keeps the session's sum of credit given and not yet used; behind the peer's FIN none will be.</summary>
+    /// <summary>Keeps the session's sum of credit that was given and whose bytes the application has not taken.</summary>
     public void CountPromise()
     {
-        var promised = IsGone || IsReset ? 0 : Math.Max(0, (Receive.Fin ?? CreditGiven) - Receive.Received);
+        var ends = IsGone ? Receive.Delivered + Receive.ReadyBytes : Math.Min(CreditGiven, Receive.Fin ?? long.MaxValue);
+        var promised = IsReset ? 0 : Math.Max(0, ends - Receive.Delivered);
         session.Promised += promised - _promised;
         _promised = promised;
     }
@@ -109,10 +116,20 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     public void Accept(TimeSpan now)
     {
+        Decided();
         IsAccepted = true;
         _main.OpenedDue = _copy.OpenedDue = true;
         session.Schedule(this, now);
         session.ScheduleFlow(this);
+    }
+
+    /// <summary>
+    /// The driver works no more on the peer's OPEN, however that ended and whatever became of the stream meanwhile. Idempotent.
+    /// </summary>
+    public void Decided()
+    {
+        session.Deciding -= IsDeciding ? 1 : 0;
+        IsDeciding = false;
     }
 
     public void Write(Segment segment, TimeSpan now)
@@ -158,8 +175,10 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public void Consume(int bytes, TimeSpan now)
     {
         Receive.Consume(bytes);
+        _takenAt = now;
         if (IsGone || IsReset || Receive.Fin is not null)
         {
+            CountPromise();
             return;
         }
 
@@ -169,9 +188,10 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         if (limit - CreditGiven >= _window.Size / 4)
         {
             CreditGiven = limit;
-            CountPromise();
             NeedAck(AckNeed.Now, now);
         }
+
+        CountPromise();
     }
 
     /// <summary>Ends both directions at once; the peer is told the code and the reason.</summary>
@@ -222,9 +242,19 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
             return;
         }
 
+        if (Receive.IsEmpty)
+        {
+            _takenAt = now;
+        }
+        else if (session.MustGiveWay(now - _takenAt))
+        {
+            session.CountOverflow();
+            Reset(StreamCode.LimitReached, "the gateway has no memory left, and the application is behind", now);
+            return;
+        }
+
         if (Receive.Accept(offset, piece, CreditGiven, session.Pool))
         {
-            CountPromise();
             session.Driver.Readable(this);
             NeedAck(Receive.IsComplete || Receive.Received - _ackedReceived >= _window.Size / 4 ? AckNeed.Now : AckNeed.Later, now);
             session.RemoveIf(IsDone, this, now);
@@ -245,9 +275,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         }
 
         NeedAck(AckNeed.Now, now);
-        var complete = Receive.AcceptFin(offset);
+        var completes = Receive.AcceptFin(offset);
         CountPromise();
-        if (complete)
+        if (completes)
         {
             session.Driver.Readable(this);
             session.RemoveIf(IsDone, this, now);

@@ -53,7 +53,7 @@ internal sealed class ClientFlow(PortableTunnel tunnel, DatagramListener listene
         {
             switch (_state)
             {
-                case State.Opening when Tunnel.Pool.IsFull:
+                case State.Opening when Tunnel.Pool.Budget.IsTight:
                     Tunnel.Datagrams.Drop(DatagramDrop.Memory);
                     return false;
                 case State.Opening:

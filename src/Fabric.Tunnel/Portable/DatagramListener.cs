@@ -67,7 +67,7 @@ internal sealed class DatagramListener(PortableTunnel tunnel, ServiceListener se
             }
             catch (SocketException error) when (!_stop.IsCancellationRequested)
             {
-                tunnel.Options.Log($"{service.Service} on {service.Address}/udp: {error.Message}");
+                tunnel.Log.Write($"{service.Service} on {service.Address}/udp: {error.Message}");
                 await Task.Delay(_errorPause, tunnel.Options.Time).ConfigureAwait(false);
             }
             catch (Exception error) when (error is SocketException or ObjectDisposedException)

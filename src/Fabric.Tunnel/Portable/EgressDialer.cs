@@ -48,6 +48,7 @@ internal sealed class EgressDialer(PortableTunnel tunnel)
         }
         finally
         {
+            stream.Decided();
             await stream.DisposeAsync().ConfigureAwait(false);
         }
 
@@ -72,12 +73,23 @@ internal sealed class EgressDialer(PortableTunnel tunnel)
                 using var limit = CancellationTokenSource.CreateLinkedTokenSource(tunnel.Stopping);
                 using var timer = tunnel.Options.Time.CreateTimer(
                     static s => ((CancellationTokenSource)s!).Cancel(), limit, dial.ConnectTimeout, Timeout.InfiniteTimeSpan);
-                await socket.ConnectAsync(endpoint, limit.Token).ConfigureAwait(false);
+                var connecting = socket.ConnectAsync(endpoint, limit.Token).AsTask();
+                if (stream is not null && await Task.WhenAny(connecting, stream.Ended).ConfigureAwait(false) != connecting)
+                {
+                    await limit.CancelAsync().ConfigureAwait(false);
+                }
+
+                await connecting.ConfigureAwait(false);
                 return (socket, endpoint);
             }
             catch (Exception error) when (error is SocketException or OperationCanceledException)
             {
                 socket.Dispose();
+                if (stream?.IsReset == true)
+                {
+                    break;
+                }
+
                 var reason = error is OperationCanceledException
                     ? $"no answer in {dial.ConnectTimeout.TotalSeconds:0.###} s" : error.Message;
                 tunnel.Told(() => Egress.DialFailed(open, endpoint, reason));

@@ -15,12 +15,23 @@ internal sealed class LaneTransport(Socket socket) : Stream
     private int _inStart;
     private int _inEnd;
     private int _outEnd;
+    private long _sendProgress;
+    private volatile bool _isSending;
     private ILinkFaults? _faults;
     private string _peer = "";
     private string _link = "";
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Socket Socket => socket;
+
+    /// <summary>Bytes that came from the socket.</summary>
+    public long BytesReceived { get; private set; }
+
+    /// <summary>Grows whenever the socket took what was to be sent.</summary>
+    public long SendProgress => Volatile.Read(ref _sendProgress);
+
+    /// <summary>Something waits for the socket to take it.</summary>
+    public bool IsSending => _isSending;
 
     /// <summary>From now on the faults of that link apply.</summary>
     public void Obey(ILinkFaults? faults, string peer, string link)
@@ -45,6 +56,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
             }
 
             (_inStart, _inEnd) = (0, received);
+            BytesReceived += received;
         }
 
         var take = Math.Min(buffer.Length, _inEnd - _inStart);
@@ -71,6 +83,7 @@ internal sealed class LaneTransport(Socket socket) : Stream
 
     public override async Task FlushAsync(CancellationToken cancellationToken)
     {
+        _isSending = true;
         if (_faults is not null)
         {
             await PassAsync(LinkFault.CutOut, cancellationToken).ConfigureAwait(false);
@@ -82,6 +95,8 @@ internal sealed class LaneTransport(Socket socket) : Stream
         }
 
         _outEnd = 0;
+        _isSending = false;
+        Volatile.Write(ref _sendProgress, _sendProgress + 1);
     }
 
     private async ValueTask PassAsync(LinkFault cut, CancellationToken cancellationToken)

@@ -12,6 +12,7 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
     private readonly PortableTunnel _tunnel;
     private readonly ITimer _timer;
     private readonly PeerCore _core;
+    private PeerPenalty _penalty;
     private TimeSpan _armed = TimeSpan.MaxValue;
 
     public PeerSession(PortableTunnel tunnel, string peer)
@@ -37,12 +38,33 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
 
     // ---- lanes
 
+    /// <summary>Why the peer may not have a lane now; empty when it may.</summary>
+    public string Penalty
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _penalty.Refusal(Now);
+            }
+        }
+    }
+
+    /// <summary>The peer broke the protocol on a lane, which is then ended.</summary>
+    public void Broke(string reason)
+    {
+        lock (Gate)
+        {
+            _penalty.Broke(reason, Now);
+        }
+    }
+
     /// <inheritdoc cref="PeerCore.NewHello"/>
     public HelloFrame NewHello(string link, int channel)
     {
         lock (Gate)
         {
-            return _core.NewHello(link, channel);
+            return _core.NewHello(link, channel, Now);
         }
     }
 
@@ -52,18 +74,23 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
         HelloFrame? hello;
         lock (Gate)
         {
+            reason = _penalty.Refusal(Now);
+            if (reason.Length > 0)
+            {
+                return null;
+            }
+
             if (_tunnel.IsDraining)
             {
                 _core.Drain();
             }
 
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
-            if (hello is null)
+            if (hello is not null)
             {
-                return null;
+                lane.Attach(_core.Session!, core!);
             }
 
-            lane.Attach(_core.Session!, core!);
             Rearm();
         }
 
@@ -138,6 +165,27 @@ internal sealed class PeerSession : ISessionDriver, IDisposable
             stream.Reset(timedOut ? StreamCode.TimedOut : StreamCode.ApplicationReset, timedOut ? "no answer to OPEN" : "given up");
             await stream.DisposeAsync().ConfigureAwait(false);
             throw timedOut ? new StreamRefusedException(StreamCode.TimedOut, $"{Peer} did not answer in time") : error;
+        }
+    }
+
+    /// <inheritdoc cref="PeerCore.OpensRefused"/>
+    public long OpensRefused
+    {
+        get
+        {
+            lock (Gate)
+            {
+                return _core.OpensRefused;
+            }
+        }
+    }
+
+    /// <summary>Memory was freed since a session found none.</summary>
+    public void MemoryFreed()
+    {
+        lock (Gate)
+        {
+            _core.Session?.MemoryFreed();
         }
     }
 

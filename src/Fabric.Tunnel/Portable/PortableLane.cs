@@ -110,11 +110,12 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
     /// <summary>Carries frames until the lane ends; then closes the connection. Ends without an exception.</summary>
     public async Task RunAsync(PeerSession session)
     {
+        await using var watch = new WriteWatch(this, session);
         var reading = ReadAsync(session);
         var writing = WriteAsync(session);
         await reading.ConfigureAwait(false);
         _output.Set();
-        await Task.WhenAny(writing, Task.Delay(_farewellLimit, session.Time)).ConfigureAwait(false);
+        await Task.WhenAny(SayFarewellAsync(writing), Task.Delay(_farewellLimit, session.Time)).ConfigureAwait(false);
         await _stop.CancelAsync().ConfigureAwait(false);
         await writing.ConfigureAwait(false);
         await CloseAsync().ConfigureAwait(false);
@@ -135,6 +136,32 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
         _slab = null;
     }
 
+    /// <summary>
+    /// After the last words: what the peer still sends is read and dropped until it has closed too, for a socket that is closed with
+    /// bytes unread takes them back.
+    /// </summary>
+    private async Task SayFarewellAsync(Task writing)
+    {
+        await writing.ConfigureAwait(false);
+        if (_farewell is null)
+        {
+            return;
+        }
+
+        try
+        {
+            transport.Socket.Shutdown(SocketShutdown.Send);
+            while (await transport.ReadAsync(_slab!.Bytes, _stop.Token).ConfigureAwait(false) > 0)
+            {
+                // Not even decrypted.
+            }
+        }
+        catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            // It is over, one way or another.
+        }
+    }
+
     private async Task ReadAsync(PeerSession session)
     {
         var reason = "the peer closed the connection";
@@ -153,11 +180,14 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
                 _filled += read;
             }
         }
-        catch (FrameException error)
+        catch (Exception error) when (error is FrameException or LaneFloodException)
         {
-            reason = $"protocol error: {error.Message}";
-            _farewell = new ReasonFrame((byte)StreamCode.ProtocolError, error.Message).ToPayload();
-            tunnel.Options.Log($"lane {Core!.Epoch} to {session.Peer} over {Core.Link}: {reason}");
+            var isFlood = error is LaneFloodException;
+            reason = isFlood ? error.Message : $"protocol error: {error.Message}";
+            _farewell = new ReasonFrame((byte)(isFlood ? StreamCode.LimitReached : StreamCode.ProtocolError), error.Message).ToPayload();
+            tunnel.Refusals.Add(isFlood ? Refusal.Flood : Refusal.ProtocolError);
+            tunnel.Log.Write($"lane {Core!.Epoch} to {session.Peer} over {Core.Link}: {reason}");
+            session.Broke(reason);
         }
         catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
@@ -272,4 +302,48 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
             ThreadPool.UnsafeQueueUserWorkItem(static lane => lane._stop.Cancel(), this, preferLocal: false);
         }
     }
+
+    /// <summary>
+    /// Ends the lane of a peer that reads nothing, so that its streams go on on another. A lane that takes less than 128 KiB in
+    /// the time counts as one that takes nothing.
+    /// </summary>
+    private sealed class WriteWatch : IAsyncDisposable
+    {
+        private readonly PortableLane _lane;
+        private readonly LaneTransport _transport;
+        private readonly PeerSession _session;
+        private readonly ITimer _timer;
+        private long _progress = -1;
+        private TimeSpan _since;
+
+        public WriteWatch(PortableLane lane, PeerSession session)
+        {
+            (_lane, _transport, _session) = (lane, lane.Transport, session);
+            var period = lane.Limits.LaneTimeout / 8;
+            _timer = session.Time.CreateTimer(static s => ((WriteWatch)s!).Look(), this, period, period);
+        }
+
+        private void Look()
+        {
+            var (progress, now) = (_transport.SendProgress, _session.Now);
+            if (!_transport.IsSending || progress != _progress)
+            {
+                (_progress, _since) = (progress, now);
+            }
+            else if (now - _since >= _lane.Limits.LaneTimeout)
+            {
+                _since = now;
+                _lane.Counts.Add(Refusal.StalledLane);
+                _session.EndLane(_lane, $"the peer read nothing for {_lane.Limits.LaneTimeout.TotalSeconds:0.#} s");
+            }
+        }
+
+        public ValueTask DisposeAsync() => _timer.DisposeAsync();
+    }
+
+    private LaneTransport Transport => transport;
+
+    private TunnelLimits Limits => tunnel.Options.Limits;
+
+    private RefusalCounts Counts => tunnel.Refusals;
 }

@@ -19,7 +19,7 @@ public sealed partial class PortableTunnel
 
     private IListener Listener(ServiceListener service) => service.Datagrams
         ? new DatagramListener(this, service, _clientFlows, _endpointFlows)
-        : new Acceptor(service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Options.Log);
+        : new Acceptor(service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Log, Options.Time);
 
     internal Task<TunnelFlow> OpenFlowAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>
         SessionFor(peer).OpenFlowAsync(open, cancellationToken);

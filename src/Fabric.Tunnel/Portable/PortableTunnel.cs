@@ -37,7 +37,9 @@ public sealed partial class PortableTunnel : ITunnel
         _began = options.Time.GetTimestamp();
         Pool = new SlabPool(options.Limits.Memory);
         DialSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
-        AcceptSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
+        Handshakes = new HandshakeGate(options.Limits);
+        Log = new QuietLog(options.Log, options.Time);
+        Pool.Budget.Freed = () => ThreadPool.UnsafeQueueUserWorkItem(static t => t.MemoryFreed(), this, preferLocal: false);
         _port = new GatewayPort(this);
         _egress = new EgressDialer(this);
         _ingress = new ServiceServer(this, _egress);
@@ -53,7 +55,12 @@ public sealed partial class PortableTunnel : ITunnel
 
     internal SemaphoreSlim DialSlots { get; }
 
-    internal SemaphoreSlim AcceptSlots { get; }
+    internal HandshakeGate Handshakes { get; }
+
+    internal RefusalCounts Refusals { get; } = new();
+
+    /// <summary>For lines that a peer or a stranger can cause.</summary>
+    internal QuietLog Log { get; }
 
     internal Guid ProcessId { get; } = Guid.NewGuid();
 
@@ -80,6 +87,7 @@ public sealed partial class PortableTunnel : ITunnel
             var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
+            Handshakes.Plan(plan.Lanes.Select(l => l.From ?? l.Remote?.Address).OfType<IPAddress>());
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -99,7 +107,7 @@ public sealed partial class PortableTunnel : ITunnel
                 }
             }
 
-            Match(_ports, plan.Listen, address => new Acceptor(address, "gateway port", _port.ServeAsync, Options.Log));
+            Match(_ports, plan.Listen, address => new Acceptor(address, "gateway port", _port.ServeAsync, Log, Options.Time));
             Match(_services, plan.Services, Listener);
         }
 
@@ -248,6 +256,24 @@ public sealed partial class PortableTunnel : ITunnel
 
             var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
             return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented) { Datagrams = DatagramStatus };
+        }
+    }
+
+    /// <inheritdoc/>
+    public TunnelUsage Usage => new(
+        Pool.Budget.Limit, Pool.Budget.Rented, Pool.Budget.Retained, Pool.Budget.Promised, Handshakes.Count,
+        Refusals.All(kind => kind switch
+        {
+            Refusal.OpenLimit => _sessions.Values.Sum(s => s.OpensRefused),
+            Refusal.Memory => Pool.Budget.Overflows,
+            _ => 0,
+        }));
+
+    private void MemoryFreed()
+    {
+        foreach (var session in _sessions.Values)
+        {
+            session.MemoryFreed();
         }
     }
 

@@ -58,8 +58,9 @@ internal static class Splice
                     return;
                 }
 
-                busy = read >= BusyRead;
-                if (!slab.IsExclusive)
+                // No buffer waits for room when memory is tight.
+                busy = read >= BusyRead && !pool.Budget.IsTight;
+                if (!slab.IsExclusive || !busy)
                 {
                     slab.Release();
                     slab = null;

@@ -94,6 +94,15 @@ public sealed class TunnelStream : Stream, IStreamOwner
         }
     }
 
+    /// <inheritdoc cref="StreamCore.Decided"/>
+    internal void Decided()
+    {
+        lock (_session.Gate)
+        {
+            _core.Decided();
+        }
+    }
+
     /// <summary>Ends both directions at once: the peer's application sees a reset with the code and the reason.</summary>
     public void Reset(StreamCode code, string reason)
     {

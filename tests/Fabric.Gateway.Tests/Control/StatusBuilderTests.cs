@@ -32,6 +32,10 @@ public sealed class StatusBuilderTests
         Assert.Equal((now.Topology.Revision, "", 7u, 5UL, 6UL, 72_000.0), (status.TopologyRevision, status.TopologyError, status.Streams,
             status.StreamsTotal, status.StreamsRefused, status.CertificateExpiresInSeconds));
 
+        Assert.Equal((1000UL, 100UL, 20UL, 30UL, 4u), (status.Capacity.MemoryLimit, status.Capacity.MemoryUsed, status.Capacity.Retained,
+            status.Capacity.Promised, status.Capacity.Handshakes));
+        Assert.Equal(("handshake_address_limit", 9UL), Assert.Single(status.Capacity.Refusals) is var r ? (r.Kind, r.Count) : default);
+
         var link = Assert.Single(status.Links);
         Assert.Equal(
             ("dx", "interconnect", "virginia-1", "virginia", "up", "active", 12.5, 3, 15.5, 1500u, "up", ""),
@@ -171,6 +175,7 @@ public sealed class StatusBuilderTests
             CertificateEnds = () => _time.GetUtcNow() + _certificate,
             StreamsTotal = () => 5,
             StreamsRefused = () => 6,
+            Usage = () => new TunnelUsage(1000, 100, 20, 30, 4, [new RefusalCount(Refusal.HandshakeAddressLimit, 9)]),
             OtherProblems = () => _other,
         },
         _time).Build(now);

@@ -18,6 +18,15 @@ public sealed class MetricsPageTests
         StreamsTotal = 1_000_000_000_000,
         StreamsRefused = 5,
         Datagrams = new DatagramsStatus { Flows = 2, FlowsTotal = 3, ToEndpoints = 4, BytesToEndpoints = 500, ToClients = 6, BytesToClients = 700, Dropped = { ["oversize"] = 8 } },
+        Capacity = new CapacityStatus
+        {
+            MemoryLimit = 1000,
+            MemoryUsed = 100,
+            Retained = 20,
+            Promised = 30,
+            Handshakes = 2,
+            Refusals = { new RefusalStatus { Kind = "flood", Count = 8 }, new RefusalStatus { Kind = "memory" } },
+        },
         Links =
         {
             new LinkStatus { Name = "dx", Peer = "virginia-1", Kind = "interconnect", State = "up", Role = "active", RttMs = 12.25, LossRatio = 0.01 },
@@ -57,6 +66,10 @@ public sealed class MetricsPageTests
         Assert.Equal(
             [1, 2, 3, 4],
             new[] { "sent_bytes", "received_bytes", "resent_bytes", "moves" }.Select(n => page[$"fabric_peer_{n}_total{{peer=virginia-1,peer_site=virginia}}"]));
+        Assert.Equal(
+            [1000, 100, 20, 30], new[] { "limit", "used", "retained", "promised" }.Select(n => page[$"fabric_memory_{n}_bytes{{}}"]));
+        Assert.Equal(
+            (2, 8, 0), (page["fabric_handshakes{}"], page["fabric_turned_away_total{kind=flood}"], page["fabric_turned_away_total{kind=memory}"]));
         Assert.Equal(2, page["fabric_service_healthy_endpoints{service=web.shop,site=virginia}"]);
     }
 

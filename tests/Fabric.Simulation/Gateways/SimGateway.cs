@@ -124,6 +124,7 @@ internal sealed class SimGateway
     public void Stop()
     {
         Tunnel.Stop();
+        _world.Check(Pool.Budget.Promised == 0, $"{Name}: {Pool.Budget.Promised} bytes are promised to nobody");
         _world.Check(Pool.Rented == 0, $"{Name}: {Pool.Rented} bytes of slabs leaked");
         IsRunning = false;
         Loop.Dispose();

@@ -50,7 +50,7 @@ internal sealed class SimLane
     public void Greet(SimSession session)
     {
         _session = session;
-        _sent = session.Core.NewHello(_connection.Link.Plan.Name, _keeper!.Channel);
+        _sent = session.Core.NewHello(_connection.Link.Plan.Name, _keeper!.Channel, _world.Now);
         Send(FrameType.Hello, _sent.ToPayload());
     }
 

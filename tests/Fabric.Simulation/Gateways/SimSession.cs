@@ -91,7 +91,11 @@ internal sealed class SimSession : ISessionDriver
         _gateway.Tunnel.RaiseChanged(Peer);
     }
 
-    void ISessionDriver.OpenRequested(StreamCore stream) => _gateway.AfterMs(0, 5, () => _world.Calls.Serve(_gateway, this, stream));
+    void ISessionDriver.OpenRequested(StreamCore stream) => _gateway.AfterMs(0, 5, () =>
+    {
+        stream.Decided();
+        _world.Calls.Serve(_gateway, this, stream);
+    });
 
     void ISessionDriver.Opened(StreamCore stream) => (stream.Owner as IStreamEnd)?.Opened();
 
@@ -141,16 +145,18 @@ internal sealed class SimSession : ISessionDriver
         foreach (var stream in session.Streams)
         {
             retained += stream.Send.Retained;
-            promised += stream.IsReset ? 0 : Math.Max(0, (stream.Receive.Fin ?? stream.CreditGiven) - stream.Receive.Received);
+            promised += stream.IsReset ? 0 : Math.Max(0, Math.Min(stream.CreditGiven, stream.Receive.Fin ?? long.MaxValue) - stream.Receive.Delivered);
             var held = stream.Receive.ReadyBytes + stream.Receive.StashedBytes;
-            if (stream.Send.Retained > most || held > most || (stream.Send.End > stream.Send.Limit && !stream.IsReset))
+            var ahead = stream.IsReset ? 0 : stream.CreditGiven - stream.Receive.Delivered;
+            if (stream.Send.Retained > most || held > most || ahead > most || (stream.Send.End > stream.Send.Limit && !stream.IsReset))
             {
-                _world.Fail($"{_gateway.Name}: stream {stream.Id} is past its window: retains {stream.Send.Retained}, holds {held}, "
-                    + $"wrote {stream.Send.End} of {stream.Send.Limit} allowed");
+                _world.Fail($"{_gateway.Name}: stream {stream.Id} is past its window of {most}: retains {stream.Send.Retained}, holds {held}, "
+                    + $"allows {ahead}, wrote {stream.Send.End} of {stream.Send.Limit} allowed");
             }
         }
 
-        if (session.Retained != retained || session.Promised != promised)
+        // Streams that are over count in what is promised until their applications have read the rest.
+        if (session.Retained != retained || session.Promised < promised)
         {
             _world.Fail($"{_gateway.Name}: the session counts {session.Retained} bytes retained and {session.Promised} promised, "
                 + $"its streams {retained} and {promised}");

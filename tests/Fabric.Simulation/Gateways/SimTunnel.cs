@@ -63,6 +63,8 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
         }
     }
 
+    public TunnelUsage Usage => TunnelUsage.None;
+
     /// <summary>Streams are opened by <see cref="SimSession"/>: nothing here waits.</summary>
     public Task<Stream> OpenAsync(string peer, StreamOpen open, CancellationToken cancellationToken) => throw new NotSupportedException();
 
@@ -134,6 +136,13 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
     public void CheckLimits()
     {
+        // Applications are not read past the limit; what peers may still send by the credit they have comes on top.
+        var most = world.Figures.Limits.Memory * 2;
+        if (gateway.Pool.Rented > most)
+        {
+            world.Fail($"{gateway.Name}: {gateway.Pool.Rented} bytes of slabs are rented, more than {most}");
+        }
+
         foreach (var session in _sessions.Values)
         {
             session.CheckLimits();

@@ -1,0 +1,112 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>A socket that the plan asks for. Failing to open is tried again.</summary>
+internal interface IListener
+{
+    ListenerStatus Status { get; }
+
+    /// <summary>Opens the socket when it is not open. Not thread-safe.</summary>
+    void TryOpen();
+
+    Task CloseAsync();
+}
+
+/// <summary>A socket that listens, and hands each connection to a task of its own: it never waits for one. Failing to open is tried again.</summary>
+internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Task> serve, QuietLog log, TimeProvider time) : IListener
+{
+    /// <summary>Descriptors do not come back by asking at once.</summary>
+    private static readonly TimeSpan _acceptRetry = TimeSpan.FromMilliseconds(100);
+
+    private readonly CancellationTokenSource _stop = new();
+    private Socket? _socket;
+    private IPEndPoint? _bound;
+    private Task _loop = Task.CompletedTask;
+
+    /// <summary>Where it listens; the port is known once it is open.</summary>
+    public IPEndPoint Address => _bound ?? address;
+
+    public string? Error { get; private set; }
+
+    public bool IsOpen => _socket is not null;
+
+    public ListenerStatus Status => new(name, Address, IsOpen, Error);
+
+    public void TryOpen()
+    {
+        if (_socket is not null)
+        {
+            return;
+        }
+
+        try
+        {
+            _socket = Sockets.Listen(address);
+            _bound = (IPEndPoint)_socket.LocalEndPoint!;
+            Error = null;
+            _loop = Task.Run(() => AcceptLoopAsync(_socket));
+        }
+        catch (SocketException error)
+        {
+            Error = $"cannot listen on {address}: {error.Message}";
+        }
+    }
+
+    private async Task AcceptLoopAsync(Socket listener)
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                var socket = await listener.AcceptAsync(_stop.Token).ConfigureAwait(false);
+                _ = ServeAsync(socket);
+            }
+            catch (SocketException error) when (!_stop.IsCancellationRequested)
+            {
+                // A client that was gone before it was accepted; or no descriptors left.
+                log.Write($"{name} on {Address}: accept failed: {error.Message}");
+                if (error.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
+                {
+                    await Task.Delay(_acceptRetry, time, CancellationToken.None).ConfigureAwait(false);
+                }
+            }
+            catch (Exception error) when (error is OperationCanceledException or ObjectDisposedException or SocketException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        try
+        {
+            await Task.Yield();
+            await serve(socket).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is IOException or SocketException or AuthenticationException or FrameException
+            or OperationCanceledException or ObjectDisposedException or InvalidOperationException)
+        {
+            log.Write($"{name} on {Address}: {error.Message}");
+        }
+        catch (Exception error)
+        {
+            log.Write($"{name} on {Address}: unexpected {error}");
+        }
+        finally
+        {
+            socket.Dispose();
+        }
+    }
+
+    public async Task CloseAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        _socket?.Dispose();
+        await _loop.ConfigureAwait(false);
+    }
+}

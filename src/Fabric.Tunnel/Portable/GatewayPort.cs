@@ -1,0 +1,169 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using Fabric.Identity;
+using Fabric.Protocol.Tunnel;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>
+/// What the gateway port does with a connection: TLS, then a lane or another protocol, by ALPN. A connection has a place in the
+/// <see cref="HandshakeGate"/> until it is a lane, or until the handler of the other protocol is done.
+/// </summary>
+internal sealed class GatewayPort(PortableTunnel tunnel)
+{
+    public async Task ServeAsync(Socket socket)
+    {
+        var remote = (IPEndPoint)socket.RemoteEndPoint!;
+        using var place = tunnel.Handshakes.TryEnter(remote.Address, tunnel.Now, out var why);
+        if (place is null)
+        {
+            tunnel.Refusals.Add(why);
+            Sockets.Abort(socket);
+            throw new IOException($"{remote} closed: " + why switch
+            {
+                Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
+                Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
+                _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
+            });
+        }
+
+        var transport = new LaneTransport(socket);
+        SslStream? tls = null;
+        try
+        {
+            (tls, var peer, var lane) = await ShakeHandsAsync(transport, remote, place).ConfigureAwait(false);
+            var protocol = tls.NegotiatedApplicationProtocol.ToString();
+            if (lane is not null)
+            {
+                place.Dispose();
+                tunnel.Handshakes.Met(remote.Address);
+                await lane.RunAsync(tunnel.Session(peer!.Value.Gateway)!).ConfigureAwait(false);
+            }
+            else if (tunnel.Options.Protocols.TryGetValue(protocol, out var handler))
+            {
+                await handler(new ProtocolConnection(tls, protocol, peer, remote)).ConfigureAwait(false);
+            }
+            else
+            {
+                tunnel.Refusals.Add(Refusal.HandshakeFailed);
+                throw new AuthenticationException($"{remote} asked for no protocol that is spoken here");
+            }
+        }
+        finally
+        {
+            if (tls is not null)
+            {
+                await tls.DisposeAsync().ConfigureAwait(false);
+            }
+
+            await transport.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>TLS, and HELLO when it is a lane, within the time for both. The connection is closed when either fails.</summary>
+    private async Task<(SslStream Tls, GatewayId? Peer, PortableLane? Lane)> ShakeHandsAsync(
+        LaneTransport transport, IPEndPoint remote, HandshakeGate.Place place)
+    {
+        var allowed = tunnel.Options.Limits.HandshakeTimeout;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(tunnel.Stopping);
+        using var timer = tunnel.Options.Time.CreateTimer(
+            static s => ((CancellationTokenSource)s!).Cancel(), limit, allowed, Timeout.InfiniteTimeSpan);
+        SslStream? tls = null;
+        try
+        {
+            Sockets.PrepareLane(transport.Socket, 0, 0);
+            (tls, var peer) = await MutualTls.AcceptAsync(
+                transport, tunnel.Options.Identity, tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol), limit.Token)
+                .ConfigureAwait(false);
+            var lane = tls.NegotiatedApplicationProtocol.ToString() == MutualTls.LaneProtocol
+                ? await GreetAsync(transport, tls, peer, place, limit.Token).ConfigureAwait(false) : null;
+            return (tls, peer, lane);
+        }
+        catch (Exception error) when (limit.IsCancellationRequested && !tunnel.Stopping.IsCancellationRequested)
+        {
+            tunnel.Refusals.Add(Refusal.HandshakeTimeout);
+            var what = tls is not null ? "it sent no HELLO" : transport.BytesReceived == 0 ? "it sent nothing" : "its TLS handshake did not end";
+            throw new IOException($"{remote} closed after {allowed.TotalSeconds:0.#} s: {what}", error);
+        }
+        catch (Exception error)
+        {
+            if (error is not LaneRefusedException)
+            {
+                tunnel.Refusals.Add(Refusal.HandshakeFailed);
+            }
+
+            throw new IOException($"{remote} closed: {error.Message}", error);
+        }
+    }
+
+    private async Task<PortableLane> GreetAsync(
+        LaneTransport transport, SslStream tls, GatewayId? peer, HandshakeGate.Place place, CancellationToken cancellationToken)
+    {
+        if (peer is not { } id)
+        {
+            throw new AuthenticationException("a lane needs a client certificate, and none was sent");
+        }
+
+        var lane = new PortableLane(tunnel, transport, tls);
+        try
+        {
+            if (!place.TryName(id.Gateway))
+            {
+                throw new LaneRefusedException(Refusal.HandshakePeerLimit, StreamCode.LimitReached,
+                    $"{tunnel.Options.Limits.MaxHandshakesPerPeer} handshakes of {id.Gateway} are under way");
+            }
+
+            var hello = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
+            transport.Obey(tunnel.Options.Faults, id.Gateway, hello.Link);
+            var session = tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.Session(id.Gateway) : null;
+            if (session is null)
+            {
+                throw new LaneRefusedException(Refusal.LaneRefused, StreamCode.PolicyDenied,
+                    $"no lane between {tunnel.Options.Identity.Id.Gateway} and {id.Gateway} over {hello.Link} is planned here");
+            }
+
+            if (session.Penalty is { Length: > 0 } penalty)
+            {
+                throw new LaneRefusedException(Refusal.Penalty, StreamCode.LimitReached, penalty);
+            }
+
+            var answer = session.Join(lane, id, hello, null, out var reason)
+                ?? throw new LaneRefusedException(Refusal.LaneRefused, StreamCode.SessionLost, reason);
+            try
+            {
+                await lane.SendHelloAsync(answer, cancellationToken).ConfigureAwait(false);
+                return lane;
+            }
+            catch
+            {
+                session.EndLane(lane, "HELLO could not be answered");
+                throw;
+            }
+        }
+        catch (Exception error)
+        {
+            if (error is LaneRefusedException refused)
+            {
+                tunnel.Refusals.Add(refused.Kind);
+                await lane.RefuseAsync(refused.Code, refused.Message, cancellationToken).ConfigureAwait(false);
+            }
+            else if (error is FrameException)
+            {
+                await lane.RefuseAsync(StreamCode.ProtocolError, error.Message, cancellationToken).ConfigureAwait(false);
+            }
+
+            await lane.CloseAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>The peer is told, by CLOSE with the code and the message.</summary>
+    private sealed class LaneRefusedException(Refusal kind, StreamCode code, string message) : Exception(message)
+    {
+        public Refusal Kind { get; } = kind;
+
+        public StreamCode Code { get; } = code;
+    }
+}

@@ -1,0 +1,61 @@
+using System.Collections.Immutable;
+
+namespace Fabric.Tunnel;
+
+/// <summary>What the tunnel uses of its memory, and what it turned away since it was made.</summary>
+/// <param name="MemoryLimit">The cap, bytes: <see cref="TunnelLimits.Memory"/>.</param>
+/// <param name="MemoryUsed">Bytes of buffers in use.</param>
+/// <param name="Retained">Bytes of applications that are kept until the peer has acknowledged them.</param>
+/// <param name="Promised">Bytes of credit given to peers that applications have not taken yet.</param>
+/// <param name="Handshakes">Handshakes under way with those who dialled this gateway.</param>
+/// <param name="Refusals">How often something was turned away, by kind; every kind is there.</param>
+public sealed record TunnelUsage(
+    long MemoryLimit, long MemoryUsed, long Retained, long Promised, int Handshakes, ImmutableArray<RefusalCount> Refusals)
+{
+    public static TunnelUsage None { get; } = new(0, 0, 0, 0, 0, []);
+}
+
+public sealed record RefusalCount(Refusal Kind, long Count);
+
+/// <summary>Why a connection, a lane or a stream was turned away.</summary>
+public enum Refusal
+{
+    /// <summary>Too many handshakes under way: <see cref="TunnelLimits.MaxHandshakes"/>.</summary>
+    HandshakeLimit,
+
+    /// <summary>Too many from one address: <see cref="TunnelLimits.MaxHandshakesPerAddress"/>.</summary>
+    HandshakeAddressLimit,
+
+    /// <summary>Too many from one address in a second, finished or not.</summary>
+    HandshakeRate,
+
+    /// <summary>Too many of one gateway: <see cref="TunnelLimits.MaxHandshakesPerPeer"/>.</summary>
+    HandshakePeerLimit,
+
+    /// <summary>Not done within <see cref="TunnelLimits.HandshakeTimeout"/>.</summary>
+    HandshakeTimeout,
+
+    /// <summary>TLS failed, a certificate was refused, or what came was no handshake of a lane.</summary>
+    HandshakeFailed,
+
+    /// <summary>A lane that is not planned, late, or one too many.</summary>
+    LaneRefused,
+
+    /// <summary>The gateway broke the protocol so often that it is not heard for a while.</summary>
+    Penalty,
+
+    /// <summary>A lane was closed because the peer broke the protocol.</summary>
+    ProtocolError,
+
+    /// <summary>A lane was closed because the peer sent too many frames.</summary>
+    Flood,
+
+    /// <summary>A lane was closed because the peer did not read.</summary>
+    StalledLane,
+
+    /// <summary>An OPEN was reset because of a limit, or a drain.</summary>
+    OpenLimit,
+
+    /// <summary>A stream was reset because memory was at the cap.</summary>
+    Memory,
+}

@@ -1,0 +1,57 @@
+using System.Net.Sockets;
+using Fabric.Protocol.Tunnel;
+using Fabric.Testing;
+
+namespace Fabric.Tunnel.Tests;
+
+/// <summary>Runs alone: it counts the descriptors of the process.</summary>
+[CollectionDefinition(nameof(LeakTests), DisableParallelization = true)]
+[Collection(nameof(LeakTests))]
+public sealed class LeakTests : IDisposable
+{
+    private readonly TestAuthority _authority = new();
+
+    public void Dispose() => _authority.Dispose();
+
+    private static int Descriptors => OperatingSystem.IsLinux() ? Directory.GetFiles("/proc/self/fd").Length : 0;
+
+    [Fact]
+    public async Task Abuse_leaves_no_descriptor_no_session_and_no_buffer()
+    {
+        var limits = new TunnelLimits { Grace = TimeSpan.FromMilliseconds(300), HandshakeTimeout = TimeSpan.FromMilliseconds(500) };
+        await using var siege = await Siege.LayAsync(_authority, limits);
+        await siege.HonestAsync();
+        await siege.NothingLeftAsync();
+        var before = Descriptors;
+        for (var round = 0; round < 2; round++)
+        {
+            for (var peer = 0; peer < Siege.Names.Length; peer++)
+            {
+                // A violation with streams open, a handshake that stalls, one that is nonsense, and a lane that is dropped.
+                var evil = await siege.JoinAsync(peer, epoch: (uint)(round + 1) * 2);
+                for (var id = 2u; id < 100; id += 2)
+                {
+                    await evil.OpenAsync(id);
+                    await evil.SendAsync(FrameType.Data, id, 0, new byte[1_000]);
+                }
+
+                await evil.SendRawAsync(new byte[16]);
+                await evil.ClosedAsync();
+                var dropped = await siege.JoinAsync((peer + 1) % Siege.Names.Length, "two", (uint)(round + 1) * 2 + 20);
+                await dropped.OpenAsync(2);
+                await dropped.DisposeAsync();
+                using var stalled = new Socket(SocketType.Stream, ProtocolType.Tcp);
+                await stalled.ConnectAsync(siege.Port);
+                await stalled.SendAsync(peer % 2 == 0 ? new byte[] { 0x16, 3, 1 } : new byte[] { 1, 2, 3, 4, 5, 6 });
+                if (peer % 2 == 0)
+                {
+                    await Assert.ThrowsAnyAsync<Exception>(async () => Assert.NotEqual(0, await stalled.ReceiveAsync(new byte[1]).WaitAsync(Pair.Limit)));
+                }
+            }
+        }
+
+        await siege.NothingLeftAsync();
+        await Pair.Until(() => Descriptors <= before, $"as many descriptors as before: {before}");
+        Assert.All(siege.Victim.SessionWith("alpha").Lanes, l => Assert.Equal(LaneState.Up, l.State));
+    }
+}
