@@ -20,7 +20,8 @@ public sealed record TunnelLimits
     /// <summary>The kernel's socket buffers, TLS and the runtime need the rest.</summary>
     internal static long DefaultMemory(long available) => Math.Clamp(available / 8, 16L << 20, 256L << 20);
 
-    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
+    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Flows (UDP) take at
+    /// most half of them. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
     /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>
@@ -53,6 +54,13 @@ public sealed record TunnelLimits
 
     /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
     public int MaxConnections { get; init; } = 16_384;
+
+    /// <summary>Flows (UDP) of clients, and likewise flows to endpoints, at once. At it, the flow that is idle the longest is ended
+    /// if that is more than a second; else the new one is refused, and its datagrams are counted as dropped. Default 16,384.</summary>
+    public int MaxFlows { get; init; } = 16_384;
+
+    /// <summary>Bytes of datagrams that wait in one session, both ways. At it, new ones are dropped, and counted. Default 16 MiB.</summary>
+    public int DatagramMemory { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>How long an acknowledgement waits for company. Default 5 ms.</summary>
     public TimeSpan AckDelay { get; init; } = TimeSpan.FromMilliseconds(5);

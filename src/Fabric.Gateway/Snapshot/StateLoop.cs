@@ -367,7 +367,10 @@ internal sealed class StateLoop : IDisposable
         var services = now.Topology.Services
             .Where(s => now.Addresses.ContainsKey(s.FullName))
             .Select(s => new DnsService(s.Name, s.Namespace, now.Addresses[s.FullName],
-                [.. s.Ports.Select(p => new DnsPort(p.Name, p.Port, Tcp: true))],
+                [
+                    .. s.Ports.Where(p => p.CarriesStreams).Select(p => new DnsPort(p.Name, p.Port, Tcp: true)),
+                    .. s.Ports.Where(p => p.CarriesDatagrams).Select(p => new DnsPort(p.Name, p.Port, Tcp: false)),
+                ],
                 s.Ports.Any(p => choices[(s.FullName, p.Port)].Chosen is not null)))
             .ToImmutableArray();
         if (!_zoneServices.IsDefault && services.SequenceEqual(_zoneServices, DnsServiceComparer.Instance)
