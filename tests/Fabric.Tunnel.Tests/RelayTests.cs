@@ -119,7 +119,7 @@ public sealed class RelayTests : IDisposable
         });
 
         await Pair.Until(() => square["gamma"].EgressEnded.Any(e => e.Reason.Contains(
-            "rho handed over a lane of alfred, and the certificate is that of alpha", StringComparison.Ordinal)), "gamma refused the lane");
+            "lane of alfred through rho closed: the certificate is that of alpha", StringComparison.Ordinal)), "gamma refused the lane");
         Assert.DoesNotContain(square["alpha"].SessionWith("gamma").Lanes, l => l.State == LaneState.Up);
     }
 

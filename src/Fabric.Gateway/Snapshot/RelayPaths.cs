@@ -58,7 +58,7 @@ internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvide
         foreach (var (peer, choice) in _choices)
         {
             var lanes = tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
-            var up = links.GetValueOrDefault(peer)?.Count(l => l.HasLane && l.State != LinkState.Down) ?? 0;
+            var up = links.GetValueOrDefault(peer)?.Count(l => l is { HasLane: true, Drained: null } && l.State != LinkState.Down) ?? 0;
             var decision = choice.Decide(up, [.. _plan!.Relays[peer].Order(StringComparer.Ordinal).Select(r => Candidate(r, peer, lanes))], now);
             _decisions[peer] = decision;
             if (decision.Changed)
@@ -153,7 +153,7 @@ internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvide
 
     private static Neighbour? Nearest(string peer, List<PathCandidate> links)
     {
-        var best = links.Where(l => l is { HasLane: true, State: LinkState.Up or LinkState.Suspect })
+        var best = links.Where(l => l is { HasLane: true, Drained: null, State: LinkState.Up or LinkState.Suspect })
             .OrderBy(l => _scores.Score(l) ?? double.PositiveInfinity).FirstOrDefault();
         return best is null ? null : new Neighbour(peer, best.Rtt, _scores.Score(best));
     }

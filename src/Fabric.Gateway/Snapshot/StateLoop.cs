@@ -397,26 +397,3 @@ internal sealed class StateLoop : IDisposable
         public int GetHashCode(DnsService service) => service.Name.GetHashCode(StringComparison.Ordinal);
     }
 }
-
-/// <summary>What the loop looks at and what follows it.</summary>
-internal sealed record StateParts
-{
-    /// <summary>Name of this gateway.</summary>
-    public required string Gateway { get; init; }
-    public required ITunnel Tunnel { get; init; }
-    public required IProber Prober { get; init; }
-    public required IEndpointHealth Health { get; init; }
-    public required CatalogPublisher Publisher { get; init; }
-    public required ICatalogs Catalogs { get; init; }
-    /// <summary>Service addresses of the site, and one sentence for each service that could have none.</summary>
-    public required Func<FabricTopology, SiteGateway, (ImmutableDictionary<string, IPAddress> Addresses, ImmutableArray<string> Problems)> Addresses { get; init; }
-
-    /// <summary>Null where vpn links are off.</summary>
-    public OverlayLinks? Overlay { get; init; }
-
-    /// <summary>A turn is done: the loop lives.</summary>
-    public required Action Turned { get; init; }
-
-    /// <summary>Makes the range of service addresses local to this machine.</summary>
-    public required Action<IPNetwork> ServiceRange { get; init; }
-}

@@ -98,18 +98,18 @@ public sealed class PathChoice(PathChoiceOptions options)
             return active;
         }
 
-        if (best.Tier == Tier.Drained)
-        {
-            // From one drained link to another: for nothing.
-            _challenger = null;
-            _activeReason = Lowest(active, usable);
-            return active;
-        }
-
         if (active.Tier == Tier.Relayed && best.Tier == Tier.Suspect)
         {
             _challenger = null;
             _activeReason = $"stays: {Name(active)} works, and {best.Link.Link} {Weak(best)}";
+            return active;
+        }
+
+        if (best.Tier == Tier.Drained)
+        {
+            // From one drained link to another: for nothing.
+            _challenger = null;
+            _activeReason = Lowest(active, ranked);
             return active;
         }
 
@@ -160,8 +160,8 @@ public sealed class PathChoice(PathChoiceOptions options)
     {
         LinkState.Down when !link.Recovering => Tier.Down,
         _ when !link.HasLane => Tier.NoLane,
-        _ when link.Drained is not null => Tier.Drained,
         _ when link.Relayed => Tier.Relayed,
+        _ when link.Drained is not null => Tier.Drained,
         LinkState.Up => Tier.Up,
         LinkState.Suspect => Tier.Suspect,
         LinkState.Unknown => Tier.Unprobed,

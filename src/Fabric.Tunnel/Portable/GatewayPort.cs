@@ -9,7 +9,8 @@ namespace Fabric.Tunnel.Portable;
 
 /// <summary>
 /// What the gateway port does with a connection: TLS, then a lane or another protocol, by ALPN. A connection has a place in the
-/// <see cref="HandshakeGate"/> until it is a lane, or until the handler of the other protocol is done.
+/// <see cref="HandshakeGate"/> until it is a lane, or until the handler of the other protocol is done. A stream that a relay hands
+/// over is such a connection, for a lane alone.
 /// </summary>
 internal sealed class GatewayPort(PortableTunnel tunnel)
 {
@@ -19,61 +20,37 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         using var place = tunnel.Handshakes.TryEnter(remote.Address, tunnel.Now, out var why);
         if (place is null)
         {
+            tunnel.Refusals.Add(why);
             Sockets.Abort(socket);
-            throw Closed(remote.ToString(), why);
+            throw new IOException($"{remote} closed: " + why switch
+            {
+                Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
+                Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
+                _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
+            });
         }
 
         Sockets.PrepareLane(socket, 0, 0);
-        await ServeAsync(new LaneTransport(socket), place, null, null).ConfigureAwait(false);
-    }
-
-    /// <summary>
-    /// A stream that a relay hands over is a connection for a lane alone. The relay says who sent it; that gateway's certificate has
-    /// to say the same.
-    /// </summary>
-    public async Task ServeRelayedAsync(TunnelStream stream, string origin)
-    {
-        using var place = tunnel.Handshakes.TryEnter(stream.Peer, tunnel.Now, out var why) ?? throw Closed(stream.Peer, why);
-        await ServeAsync(new LaneTransport(stream), place, stream.Peer, origin).ConfigureAwait(false);
-    }
-
-    private IOException Closed(string from, Refusal why)
-    {
-        tunnel.Refusals.Add(why);
-        return new IOException($"{from} closed: " + why switch
-        {
-            Refusal.HandshakeLimit => $"{tunnel.Options.Limits.MaxHandshakes} handshakes of strangers are under way",
-            Refusal.HandshakeAddressLimit => $"{tunnel.Options.Limits.MaxHandshakesPerAddress} handshakes from there are under way",
-            _ => $"more than {HandshakeGate.Rate} handshakes a second from there",
-        });
-    }
-
-    private async Task ServeAsync(LaneTransport transport, HandshakeGate.Place place, string? relay, string? origin)
-    {
-        var from = relay is null ? $"{transport.Remote}" : $"{origin} through {relay}";
+        var transport = new LaneTransport(socket);
         SslStream? tls = null;
         try
         {
-            (tls, var peer, var lane) = await ShakeHandsAsync(transport, from, place, relay, origin).ConfigureAwait(false);
+            (tls, var peer, var lane) = await ShakeHandsAsync(transport, remote.ToString(), null, place).ConfigureAwait(false);
             var protocol = tls.NegotiatedApplicationProtocol.ToString();
             if (lane is not null)
             {
                 place.Dispose();
-                if (transport.Remote is { } remote)
-                {
-                    tunnel.Handshakes.Met(remote.Address);
-                }
-
+                tunnel.Handshakes.Met(remote.Address);
                 await lane.RunAsync(tunnel.Session(peer!.Value.Gateway)!).ConfigureAwait(false);
             }
             else if (tunnel.Options.Protocols.TryGetValue(protocol, out var handler))
             {
-                await handler(new ProtocolConnection(tls, protocol, peer, transport.Remote!)).ConfigureAwait(false);
+                await handler(new ProtocolConnection(tls, protocol, peer, remote)).ConfigureAwait(false);
             }
             else
             {
                 tunnel.Refusals.Add(Refusal.HandshakeFailed);
-                throw new AuthenticationException($"{from} asked for no protocol that is spoken here");
+                throw new AuthenticationException($"{remote} asked for no protocol that is spoken here");
             }
         }
         finally
@@ -87,9 +64,36 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         }
     }
 
+    /// <summary>The relay says who sent it; that gateway's certificate has to say the same.</summary>
+    public async Task ServeRelayedAsync(TunnelStream stream, string origin)
+    {
+        using var place = tunnel.Handshakes.TryEnter(stream.Peer, tunnel.Now, out var why);
+        if (place is null)
+        {
+            tunnel.Refusals.Add(why);
+            stream.Reset(StreamCode.LimitReached, $"too many handshakes through {stream.Peer} are under way or begin in a second");
+            return;
+        }
+
+        stream.Accept();
+        await using var transport = new LaneTransport(stream);
+        SslStream? tls = null;
+        try
+        {
+            (tls, _, var lane) = await ShakeHandsAsync(transport, $"lane of {origin} through {stream.Peer}", (stream.Peer, origin), place)
+                .ConfigureAwait(false);
+            place.Dispose();
+            await lane!.RunAsync(tunnel.Session(origin)!).ConfigureAwait(false);
+        }
+        finally
+        {
+            await (tls?.DisposeAsync() ?? ValueTask.CompletedTask).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>TLS, and HELLO when it is a lane, within the time for both. The connection is closed when either fails.</summary>
     private async Task<(SslStream Tls, GatewayId? Peer, PortableLane? Lane)> ShakeHandsAsync(
-        LaneTransport transport, string from, HandshakeGate.Place place, string? relay, string? origin)
+        LaneTransport transport, string remote, (string Gateway, string Origin)? relay, HandshakeGate.Place place)
     {
         var allowed = tunnel.Options.Limits.HandshakeTimeout;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(tunnel.Stopping);
@@ -98,22 +102,22 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
         SslStream? tls = null;
         try
         {
-            var protocols = relay is null ? tunnel.Options.Protocols.Keys.Prepend(MutualTls.LaneProtocol) : [MutualTls.LaneProtocol];
+            string[] protocols = [MutualTls.LaneProtocol, .. relay is null ? tunnel.Options.Protocols.Keys : []];
             (tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, limit.Token).ConfigureAwait(false);
-            if (origin is not null && peer?.Gateway != origin)
+            if (relay is { } through && peer?.Gateway != through.Origin)
             {
                 throw new AuthenticationException($"the certificate is that of {peer?.Gateway ?? "nobody"}");
             }
 
-            var lane = tls.NegotiatedApplicationProtocol.ToString() == MutualTls.LaneProtocol
-                ? await GreetAsync(transport, tls, peer, place, relay, limit.Token).ConfigureAwait(false) : null;
+            var lane = relay is not null || tls.NegotiatedApplicationProtocol.ToString() == MutualTls.LaneProtocol
+                ? await GreetAsync(transport, tls, peer, relay?.Gateway, place, limit.Token).ConfigureAwait(false) : null;
             return (tls, peer, lane);
         }
         catch (Exception error) when (limit.IsCancellationRequested && !tunnel.Stopping.IsCancellationRequested)
         {
             tunnel.Refusals.Add(Refusal.HandshakeTimeout);
             var what = tls is not null ? "it sent no HELLO" : transport.BytesReceived == 0 ? "it sent nothing" : "its TLS handshake did not end";
-            throw new IOException($"{from} closed after {allowed.TotalSeconds:0.#} s: {what}", error);
+            throw new IOException($"{remote} closed after {allowed.TotalSeconds:0.#} s: {what}", error);
         }
         catch (Exception error)
         {
@@ -122,13 +126,12 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
                 tunnel.Refusals.Add(Refusal.HandshakeFailed);
             }
 
-            throw new IOException($"{from} closed: {error.Message}", error);
+            throw new IOException($"{remote} closed: {error.Message}", error);
         }
     }
 
     private async Task<PortableLane> GreetAsync(
-        LaneTransport transport, SslStream tls, GatewayId? peer, HandshakeGate.Place place, string? relay,
-        CancellationToken cancellationToken)
+        LaneTransport transport, SslStream tls, GatewayId? peer, string? relay, HandshakeGate.Place place, CancellationToken cancellationToken)
     {
         if (peer is not { } id)
         {
@@ -147,8 +150,7 @@ internal sealed class GatewayPort(PortableTunnel tunnel)
             var hello = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
             transport.Obey(tunnel.Options.Faults, id.Gateway, hello.Link);
             // A lane is called after the way that it came, or it is none.
-            var session = RelayNames.RelayOf(hello.Link) == relay && tunnel.IsPlanned(id.Gateway, hello.Link)
-                ? tunnel.SessionWith(id.Gateway) : null;
+            var session = RelayNames.RelayOf(hello.Link) == relay && tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.SessionWith(id.Gateway) : null;
             if (session is null)
             {
                 throw new LaneRefusedException(Refusal.LaneRefused, StreamCode.PolicyDenied,

@@ -17,9 +17,9 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
     private int _inStart;
     private int _inEnd;
     private int _outEnd;
+    private bool _abandoned;
     private long _sendProgress;
     private volatile bool _isSending;
-    private bool _abandoned;
     private ILinkFaults? _faults;
     private string _peer = "";
     private string _link = "";
@@ -39,6 +39,13 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
     /// <summary>Where a socket leads; null through a relay.</summary>
     public IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
+
+    /// <summary>The last bytes were flushed: the other side reads the end after them.</summary>
+    public void EndWrites()
+    {
+        socket?.Shutdown(SocketShutdown.Send);
+        (inner as TunnelStream)?.CompleteWrites();
+    }
 
     /// <summary>Bytes that came from the socket.</summary>
     public long BytesReceived { get; private set; }
@@ -123,13 +130,6 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
             await changed.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
-    }
-
-    /// <summary>Nothing more will be sent; what the peer sends can still be read.</summary>
-    public void CompleteSending()
-    {
-        socket?.Shutdown(SocketShutdown.Send);
-        (inner as TunnelStream)?.CompleteWrites();
     }
 
     /// <summary>The close will drop what was not sent yet.</summary>

@@ -155,7 +155,7 @@ internal sealed class PortableLane(PortableTunnel tunnel, LaneTransport transpor
 
         try
         {
-            transport.CompleteSending();
+            transport.EndWrites();
             while (await transport.ReadAsync(_slab!.Bytes, _stop.Token).ConfigureAwait(false) > 0)
             {
                 // Not even decrypted.

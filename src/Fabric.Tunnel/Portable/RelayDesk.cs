@@ -34,7 +34,6 @@ internal sealed class RelayDesk(PortableTunnel tunnel, GatewayPort port)
             return;
         }
 
-        stream.Accept();
         await port.ServeRelayedAsync(stream, origin).ConfigureAwait(false);
     }
 
@@ -76,7 +75,7 @@ internal sealed class RelayDesk(PortableTunnel tunnel, GatewayPort port)
         using var given = CancellationTokenSource.CreateLinkedTokenSource(tunnel.Stopping);
         try
         {
-            var opening = tunnel.OpenAsync(target, new StreamOpen(RelayNames.Hand(asked.Peer), 0, asked.Request.Caller), given.Token);
+            var opening = tunnel.OpenAsync(target, new StreamOpen(RelayNames.Hand(asked.Peer), 0, asked.Request.Caller), waits: false, given.Token);
             if (await Task.WhenAny(opening, asked.Ended).ConfigureAwait(false) != opening)
             {
                 await given.CancelAsync().ConfigureAwait(false);
