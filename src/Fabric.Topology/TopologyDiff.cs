@@ -89,7 +89,7 @@ public static class TopologyDiff
         {
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
-                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Lower(p.Protocol)}".TrimStart()))),
+                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Idle(service, p)}".TrimStart()))),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
@@ -117,8 +117,12 @@ public static class TopologyDiff
     private static string Print(ServiceEndpoint endpoint) =>
         $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
 
+    private static string Print(ServiceProtocol protocol) => protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Lower(protocol);
+
+    private static string Idle(Service service, ServicePort port) => port.CarriesDatagrams ? $" idle {Print(service.FlowIdle)}" : "";
+
     private static string Print(HealthCheck health) =>
-        $"{Lower(health.Kind)} {health.Path} every {Print(health.Interval)} within {Print(health.Timeout)}, "
+        $"{Lower(health.Kind)}{(health.Port is { } port ? $" at port {port}" : "")} {health.Path} every {Print(health.Interval)} within {Print(health.Timeout)}, "
         + $"down after {health.Failures}, up after {health.Successes}";
 
     private static string Lower<T>(T value) where T : struct, Enum => value.ToString().ToLowerInvariant();

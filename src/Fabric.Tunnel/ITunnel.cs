@@ -99,6 +99,12 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     public int MaxSegment { get; init; }
 
     /// <summary>
+    /// The peer's gateway port, where the peer dials: while no lane is left, a connection there tells a dead process, which
+    /// refuses it, from a dead network. Null when it cannot be reached.
+    /// </summary>
+    public IPEndPoint? Knock { get; init; }
+
+    /// <summary>
     /// The gateway to dial through, whose session carries the lane as a stream; null for a lane of its own. The link is then
     /// <see cref="RelayNames.Link"/> of it.
     /// </summary>
@@ -106,16 +112,17 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
 
     /// <summary>Whether this end dials.</summary>
     public bool Dials => Remote is not null || Relay is not null;
-
-    /// <summary>
-    /// The peer's gateway port, where the peer dials: while no lane is left, a connection there tells a dead process, which
-    /// refuses it, from a dead network. Null when it cannot be reached.
-    /// </summary>
-    public IPEndPoint? Knock { get; init; }
 }
 
-/// <summary>A service address that applications connect to.</summary>
-public sealed record ServiceListener(string Service, int Port, IPEndPoint Address);
+/// <summary>A service address that applications connect to, or send datagrams to.</summary>
+public sealed record ServiceListener(string Service, int Port, IPEndPoint Address)
+{
+    /// <summary>UDP instead of TCP.</summary>
+    public bool Datagrams { get; init; }
+
+    /// <summary>A client's flow that carried nothing for this long is over. Default 60 s.</summary>
+    public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+}
 
 /// <summary>How a stream introduces itself; carried in the OPEN frame.</summary>
 /// <param name="Service"><c>name.namespace</c>, or a reserved name that begins with <c>fabric.</c></param>
@@ -151,6 +158,7 @@ public interface IIngress
 {
     /// <summary>
     /// Routes in the order in which to try them; the next is tried when one refuses before any byte was sent. An empty list refuses.
+    /// Asked once per connection, or per flow.
     /// </summary>
     ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken);
 
@@ -169,7 +177,7 @@ public interface IEgress
     /// <param name="peer">Name of the gateway that opened the stream, from its certificate; null when it is this gateway itself.</param>
     ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken);
 
-    /// <summary>A dial to an endpoint failed: the next is tried.</summary>
+    /// <summary>A dial to an endpoint failed: the next is tried. Or an endpoint's host said that nobody takes the flow's datagrams.</summary>
     void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason);
 
     /// <summary>The stream ended.</summary>
@@ -180,7 +188,11 @@ public interface IEgress
 public abstract record EgressVerdict
 {
     /// <summary>Endpoints in the order in which to dial them.</summary>
-    public sealed record Dial(ImmutableArray<IPEndPoint> Endpoints, TimeSpan ConnectTimeout) : EgressVerdict;
+    public sealed record Dial(ImmutableArray<IPEndPoint> Endpoints, TimeSpan ConnectTimeout) : EgressVerdict
+    {
+        /// <summary>A flow that carried nothing for this long is over. Default 60 s.</summary>
+        public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+    }
 
     /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>
     public sealed record Handle(Func<Stream, Task> Handler) : EgressVerdict;
@@ -254,12 +266,58 @@ public sealed record TunnelStatus(
 {
     /// <summary>What this gateway carries between others, by the gateway that asked for it.</summary>
     public ImmutableArray<RelayedStatus> Relayed { get; init; } = [];
+
+    public DatagramStatus Datagrams { get; init; } = DatagramStatus.None;
 }
 
 /// <param name="Peer">The gateway that asked.</param>
 /// <param name="Lanes">Carried now.</param>
 /// <param name="Bytes">Carried since the start, both ways.</param>
 public sealed record RelayedStatus(string Peer, int Lanes, long Bytes);
+
+/// <summary>Flows and their datagrams, since the start. To endpoints: those that clients sent; to clients: those sent back.</summary>
+/// <param name="Flows">Flows of clients, and flows that peers opened, now.</param>
+/// <param name="LastOversize">The last datagram that was too large: its size, the limit, and where. Empty when there was none.</param>
+public sealed record DatagramStatus(
+    int Flows,
+    long FlowsTotal,
+    long ToEndpoints,
+    long BytesToEndpoints,
+    long ToClients,
+    long BytesToClients,
+    ImmutableSortedDictionary<DatagramDrop, long> Dropped,
+    string LastOversize)
+{
+    public static DatagramStatus None { get; } = new(0, 0, 0, 0, 0, 0, ImmutableSortedDictionary<DatagramDrop, long>.Empty, "");
+}
+
+/// <summary>Why a datagram was dropped.</summary>
+public enum DatagramDrop
+{
+    /// <summary>Too many waited in its flow: the oldest went.</summary>
+    QueueFull,
+
+    /// <summary>The session's memory for datagrams, or the tunnel's memory, is used up.</summary>
+    Memory,
+
+    /// <summary>It came twice: over two lanes.</summary>
+    Duplicate,
+
+    /// <summary>It came long after younger ones, or after the end of its flow.</summary>
+    Late,
+
+    /// <summary>Larger than a frame carries, or than the network behind takes.</summary>
+    Oversize,
+
+    /// <summary>No more flows may be open.</summary>
+    FlowLimit,
+
+    /// <summary>Its flow was refused: by policy, without an endpoint, without a lane.</summary>
+    Refused,
+
+    /// <summary>The socket to the endpoint or to the client did not take it.</summary>
+    NotSent,
+}
 
 /// <param name="ProbeKeyToPeer">Key (32 bytes) that the peer gave to sign probes sent to it; empty until its HELLO came.</param>
 /// <param name="ProbeKeyFromPeer">Key (32 bytes) that this gateway gave to the peer.</param>

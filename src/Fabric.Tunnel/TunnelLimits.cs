@@ -20,7 +20,8 @@ public sealed record TunnelLimits
     /// <summary>The kernel's socket buffers, TLS and the runtime need the rest.</summary>
     internal static long DefaultMemory(long available) => Math.Clamp(available / 8, 16L << 20, 256L << 20);
 
-    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Default 16,384.</summary>
+    /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Flows (UDP) take at
+    /// most half of them. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
     /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>
@@ -28,10 +29,6 @@ public sealed record TunnelLimits
 
     /// <summary>Lanes for bulk beside the shared one of each link, so that small things never wait behind bulk: 0 or 1. Default 1.</summary>
     public int BulkLanes { get; init; } = 1;
-
-    /// <summary>Lanes between other gateways that this one carries at once. At it, asking for one more is refused with
-    /// <see cref="StreamCode.LimitReached"/>. Default 256.</summary>
-    public int MaxRelayed { get; init; } = 256;
 
     /// <summary>
     /// OPENs of one peer whose policy decision or dial is under way, whether the stream was reset meanwhile or not. At it, an OPEN is
@@ -51,8 +48,19 @@ public sealed record TunnelLimits
     /// <summary>Handshakes under way at once of one gateway that has shown its certificate. At it, a new lane is refused. Default 32.</summary>
     public int MaxHandshakesPerPeer { get; init; } = 32;
 
+    /// <summary>Lanes between other gateways that this one carries at once. At it, asking for one more is refused with
+    /// <see cref="StreamCode.LimitReached"/>. Default 256.</summary>
+    public int MaxRelayed { get; init; } = 256;
+
     /// <summary>Connections accepted on one service address at once. At it, new ones are reset. Default 16,384.</summary>
     public int MaxConnections { get; init; } = 16_384;
+
+    /// <summary>Flows (UDP) of clients, and likewise flows to endpoints, at once. At it, the flow that is idle the longest is ended
+    /// if that is more than a second; else the new one is refused, and its datagrams are counted as dropped. Default 16,384.</summary>
+    public int MaxFlows { get; init; } = 16_384;
+
+    /// <summary>Bytes of datagrams that wait in one session, both ways. At it, new ones are dropped, and counted. Default 16 MiB.</summary>
+    public int DatagramMemory { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>How long an acknowledgement waits for company. Default 5 ms.</summary>
     public TimeSpan AckDelay { get; init; } = TimeSpan.FromMilliseconds(5);

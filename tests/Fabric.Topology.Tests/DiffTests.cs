@@ -37,6 +37,17 @@ public class DiffTests
     }
 
     [Fact]
+    public void A_port_that_carries_datagrams_says_when_a_flow_is_over()
+    {
+        FabricTopology after = Samples.Accept(Samples.TwoSites.Replace("port: 80", "port: 80, protocol: tcp+udp")
+            .Replace("    exports:", "    flowIdle: 5m\n    health: { port: 81 }\n    exports:"));
+
+        Assert.Equal("~ service web.shop: ports: 80 tcp → 80 tcp+udp idle 5m; "
+            + "health: tcp / every 1s within 500ms, down after 2, up after 1 → tcp at port 81 / every 1s within 500ms, down after 2, up after 1",
+            TopologyDiff.Between(Before, after).Single().ToString());
+    }
+
+    [Fact]
     public void Backwards_added_is_removed()
     {
         FabricTopology after = Golden.Load(Path.Combine(Golden.Topologies, "cluster-and-vm.yaml")).Topology!;
@@ -59,11 +70,11 @@ public class DiffTests
     [InlineData(typeof(SiteGateway), 8)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
-    [InlineData(typeof(Service), 8)]
-    [InlineData(typeof(ServicePort), 3)]
+    [InlineData(typeof(Service), 9)]
+    [InlineData(typeof(ServicePort), 5)]
     [InlineData(typeof(ServiceExport), 2)]
     [InlineData(typeof(ServiceEndpoint), 3)]
-    [InlineData(typeof(HealthCheck), 6)]
+    [InlineData(typeof(HealthCheck), 7)]
     [InlineData(typeof(Workload), 3)]
     [InlineData(typeof(Policy), 5)]
     [InlineData(typeof(ProbeSettings), 4)]

@@ -249,6 +249,43 @@ public class LoaderTests
         Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(20));
     }
 
+    [Theory]
+    [InlineData("protocol: udp", "", HealthCheckKind.None, HealthCheckKind.None)]
+    [InlineData("protocol: udp", "health: { port: 81 }", HealthCheckKind.None, null)]
+    [InlineData("protocol: udp", "health: { type: tcp, port: 81 }", HealthCheckKind.Tcp, HealthCheckKind.Tcp)]
+    [InlineData("protocol: tcp+udp", "", HealthCheckKind.Tcp, HealthCheckKind.Tcp)]
+    public void A_udp_port_is_checked_only_where_the_topology_says_how(
+        string protocol, string health, HealthCheckKind declared, HealthCheckKind? ofThePort)
+    {
+        string text = Samples.TwoSites.Replace("port: 80", $"port: 80, {protocol}").Replace("    exports:", $"    {health}\n    exports:");
+        if (ofThePort is null)
+        {
+            Assert.Equal(DiagnosticCodes.DoesNotApply, Samples.Refuse(text).Code);
+            return;
+        }
+
+        Service service = Samples.Accept(text).Services[0];
+        Assert.Equal((declared, ofThePort, TimeSpan.FromSeconds(60)), (service.Health.Kind, service.HealthOf(80).Kind, service.FlowIdle));
+    }
+
+    [Fact]
+    public void A_udp_only_port_beside_a_checked_one_is_not_checked()
+    {
+        Service service = Samples.Accept(Samples.TwoSites
+            .Replace("{ port: 80 }", "{ name: a, port: 80 }, { name: b, port: 81, protocol: udp }")
+            .Replace("\"127.0.0.1:8080\"", "{ address: \"127.0.0.1:8080\", port: 80 }")).Services[0];
+        Assert.Equal((HealthCheckKind.Tcp, HealthCheckKind.None), (service.HealthOf(80).Kind, service.HealthOf(81).Kind));
+    }
+
+    [Fact]
+    public void The_same_number_for_tcp_and_udp_is_refused_with_the_way_to_say_it()
+    {
+        Diagnostic diagnostic = Samples.Refuse(Samples.TwoSites
+            .Replace("{ port: 80 }", "{ name: a, port: 80 }, { name: b, port: 80, protocol: udp }")
+            .Replace("\"127.0.0.1:8080\"", "{ address: \"127.0.0.1:8080\", port: 80 }"));
+        Assert.Equal((DiagnosticCodes.DuplicateName, true), (diagnostic.Code, diagnostic.Hint!.Contains("tcp+udp")));
+    }
+
     [Fact]
     public void A_diagnostic_prints_as_compilers_do()
     {

@@ -93,6 +93,9 @@ internal sealed class Pair : IAsyncDisposable
 
     public TcpListener Server { get; }
 
+    /// <summary>What runs at alpha.</summary>
+    public TunnelPlan AlphaPlan { get; private set; } = new();
+
     public IPEndPoint Service => Alpha.Address("web");
 
     public static async Task<Pair> StartAsync(TestAuthority authority, TunnelLimits? limits = null)
@@ -106,11 +109,12 @@ internal sealed class Pair : IAsyncDisposable
             Lanes = [new LanePlan("alpha", "one", null), new LanePlan("alpha", "two", null)],
         });
         var port = pair.Beta.Address("gateway port");
-        pair.Alpha.Tunnel.Reconcile(new TunnelPlan
+        pair.AlphaPlan = new TunnelPlan
         {
             Lanes = [new LanePlan("beta", "one", port), new LanePlan("beta", "two", port)],
             Services = [new ServiceListener("web", 80, AnyPort)],
-        });
+        };
+        pair.Alpha.Tunnel.Reconcile(pair.AlphaPlan);
         await pair.LanesAsync(2);
         pair.Paths(["one", "two"], []);
         return pair;

@@ -29,7 +29,7 @@ public sealed class ViolationTests : IDisposable
     /// <summary>What is done on a lane where stream 2 is open, and what the reason says.</summary>
     private static readonly Dictionary<string, (Func<EvilPeer, Task> Do, string Reason)> _violations = new()
     {
-        ["unknown type"] = (e => e.SendRawAsync(Raw("0D000000000000000000000000000000")), "frame type 13"),
+        ["unknown type"] = (e => e.SendRawAsync(Raw("0E000000000000000000000000000000")), "frame type 14"),
         ["flag"] = (e => e.SendRawAsync(Raw("09010000000000000000000000000000")), "flags 0x01"),
         ["length of a control frame"] = (e => e.SendRawAsync(Raw("05000100020000000000000000000000")), "payload of 1 bytes"),
         ["length of an ACK"] = (e => e.SendAsync(FrameType.Ack, 2, 0, new byte[7]), "payload of 7 bytes"),
@@ -128,7 +128,7 @@ public sealed class ViolationTests : IDisposable
         var two = await siege.JoinAsync(link: "two", epoch: 4, session: session);
         await one.OpenAsync(2);
         await one.NextAsync(FrameType.Opened);
-        await one.SendRawAsync(Raw("0D000000000000000000000000000000"));
+        await one.SendRawAsync(Raw("0E000000000000000000000000000000"));
         await one.ClosedAsync();
         Assert.Equal(2, (await two.NextAsync(FrameType.Fence)).Offset);
         await two.SendAsync(FrameType.Data, 2, 0, Encoding.ASCII.GetBytes("still here"));
@@ -145,12 +145,12 @@ public sealed class ViolationTests : IDisposable
         await using var siege = await Siege.LayAsync(_authority, _limits);
         for (var i = 1u; i <= 4; i++)
         {
-            await (await siege.JoinAsync(epoch: i * 2)).SendRawAsync(Raw("0D000000000000000000000000000000"));
+            await (await siege.JoinAsync(epoch: i * 2)).SendRawAsync(Raw("0E000000000000000000000000000000"));
             await Pair.Until(() => siege.Refused(Refusal.ProtocolError) == i, "the lane is closed");
         }
 
         var refused = await Assert.ThrowsAsync<IOException>(() => siege.JoinAsync(epoch: 20));
-        Assert.Contains("broke the protocol 4 times, lastly: protocol error: frame type 13", refused.Message);
+        Assert.Contains("broke the protocol 4 times, lastly: protocol error: frame type 14", refused.Message);
         Assert.InRange(siege.Refused(Refusal.Penalty), 1, 100);
 
         // Not for ever, and not another.

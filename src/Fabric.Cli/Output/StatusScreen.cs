@@ -61,6 +61,11 @@ internal static class StatusScreen
         console.MarkupLine($"topology {Text(s.TopologyRevision)}, "
             + $"certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}, streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
             + (s.OverlayDriver.Length > 0 ? $", overlay {Text(s.OverlayDriver)}" : ""));
+        if (s.Datagrams is { } datagrams && Datagrams(datagrams) is { Length: > 0 } flows)
+        {
+            console.MarkupLine(flows);
+        }
+
         if (s.Capacity is { } capacity)
         {
             var turnedAway = capacity.Refusals.Where(r => r.Count > 0).Select(r => $"{r.Count} {r.Kind.Replace('_', ' ')}").ToList();
@@ -73,6 +78,20 @@ internal static class StatusScreen
             console.MarkupLine($"[red]the newest topology was refused:[/] {Text(s.TopologyError)}");
         }
     }
+
+    /// <summary>Empty when no datagram ever came.</summary>
+    private static string Datagrams(DatagramsStatus d)
+    {
+        var drops = d.Dropped.Where(r => r.Value > 0).OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => $"{Text(r.Key)} {r.Value}").ToArray();
+        return d.FlowsTotal == 0 && drops.Length == 0 ? ""
+            : $"flows {d.Flows} now, {d.FlowsTotal} in all, datagrams {d.ToEndpoints} to endpoints, {d.ToClients} to clients"
+                + (drops.Length > 0 ? $", [yellow]dropped[/]: {string.Join(", ", drops)}" : "")
+                + (d.LastOversize.Length > 0 ? $"\n[yellow]too large:[/] {Text(d.LastOversize)}" : "");
+    }
+
+    /// <summary>Ports of connections by their number alone.</summary>
+    private static string Ports(ServiceStatus service) => string.Join(',', service.Ports.Select((port, i) =>
+        i < service.Protocols.Count && service.Protocols[i].Contains("udp", StringComparison.Ordinal) ? $"{port}/{service.Protocols[i]}" : $"{port}"));
 
     private static void Gateways(IAnsiConsole console, Status s, bool wide)
     {
@@ -131,7 +150,7 @@ internal static class StatusScreen
         var table = Columns(["SERVICE", "ADDRESS", "PORTS", "SITES", "GOES TO", "WHY"], []);
         foreach (var v in s.Services)
         {
-            Row(table, [Text(v.Name) + (v.Delivery == "mirrored" ? " (mirrored)" : ""), Text(v.ServiceAddress), Text(string.Join(',', v.Ports)),
+            Row(table, [Text(v.Name) + (v.Delivery == "mirrored" ? " (mirrored)" : ""), Text(v.ServiceAddress), Text(Ports(v)),
                 string.Join(", ", v.Sites.Select(x => $"{Text(x.Site)} {x.Healthy}/{x.Endpoints} {State(x.State)}")),
                 v.ChosenSite.Length > 0 ? Text(v.ChosenSite) : "[red]nowhere[/]", Text(v.ChosenReason)], []);
         }

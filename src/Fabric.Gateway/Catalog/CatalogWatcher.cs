@@ -99,7 +99,8 @@ internal sealed class CatalogWatcher(
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
                     wait = Backoff;
-                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained || update.Neighbours is not null)
+                    if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained
+                        || update.Neighbours is not null)
                     {
                         changed(peer);
                     }

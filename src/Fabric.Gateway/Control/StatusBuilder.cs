@@ -30,6 +30,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             StreamsTotal = (ulong)sources.StreamsTotal(),
             StreamsRefused = (ulong)sources.StreamsRefused(),
             OverlayDriver = sources.OverlayDriver,
+            Datagrams = Datagrams(now.Tunnel.Datagrams),
             Capacity = Capacity(sources.Usage()),
         };
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
@@ -47,6 +48,34 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
         return status;
     }
+
+    private static DatagramsStatus Datagrams(DatagramStatus now)
+    {
+        var status = new DatagramsStatus
+        {
+            Flows = (uint)now.Flows,
+            FlowsTotal = (ulong)now.FlowsTotal,
+            ToEndpoints = (ulong)now.ToEndpoints,
+            BytesToEndpoints = (ulong)now.BytesToEndpoints,
+            ToClients = (ulong)now.ToClients,
+            BytesToClients = (ulong)now.BytesToClients,
+            LastOversize = now.LastOversize,
+        };
+        foreach (var (reason, count) in now.Dropped)
+        {
+            status.Dropped[Name(reason)] = (ulong)count;
+        }
+
+        return status;
+    }
+
+    private static string Name(DatagramDrop reason) => reason switch
+    {
+        DatagramDrop.QueueFull => "queue-full",
+        DatagramDrop.FlowLimit => "flow-limit",
+        DatagramDrop.NotSent => "not-sent",
+        _ => Name<DatagramDrop>(reason),
+    };
 
     private static CapacityStatus Capacity(TunnelUsage usage)
     {
@@ -176,6 +205,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Delivery = service.Delivery == ServiceDelivery.Mirrored ? "mirrored" : "normal",
         };
         status.Ports.Add(service.Ports.Select(p => (uint)p.Port));
+        status.Protocols.Add(service.Ports.Select(p => p.Protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Name(p.Protocol)));
         status.Sites.Add(choice?.Candidates.Select(c => new ServiceSiteStatus
         {
             Site = c.Site,

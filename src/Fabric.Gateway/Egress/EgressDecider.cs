@@ -53,7 +53,8 @@ internal sealed class EgressDecider(
         return new(Decide(now, peer, open));
     }
 
-    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => health.DialFailed(open.Service, endpoint, reason);
+    public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) =>
+        health.DialFailed(open.Service, endpoint, reason, open.Datagrams);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
@@ -107,6 +108,13 @@ internal sealed class EgressDecider(
             return Refuse(peer, open, StreamCode.NoService, verdict.RuleName, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
         }
 
+        var service = now.Topology.Services.FirstOrDefault(s => s.FullName == open.Service);
+        if (service?.Ports.Any(p => p.Port == open.Port && (open.Datagrams ? p.CarriesDatagrams : p.CarriesStreams)) != true)
+        {
+            return Refuse(peer, open, StreamCode.NoService, verdict.RuleName,
+                $"{open.Service}:{open.Port} carries no {(open.Datagrams ? "datagrams" : "connections")}");
+        }
+
         var healthy = endpoints.Where(e => e.Healthy).Select(e => new IPEndPoint(e.Endpoint.Address, e.Endpoint.Port)).ToImmutableArray();
         if (healthy.IsEmpty)
         {
@@ -116,7 +124,7 @@ internal sealed class EgressDecider(
 
         Interlocked.Increment(ref _accepted);
         var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
-        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout);
+        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout) { FlowIdle = service.FlowIdle };
     }
 
     private static string? SiteOf(FabricSnapshot now, string? peer) => peer is null ? now.Self.Site
@@ -126,9 +134,11 @@ internal sealed class EgressDecider(
     {
         Interlocked.Increment(ref _refused);
         audit(Entry(peer, open, "deny", rule, reason));
-        Log.StreamRefused(log, open.Caller, $"{open.Service}:{open.Port}", code.ToString(), reason);
+        Log.StreamRefused(log, open.Caller, Target(open), code.ToString(), reason);
         return new EgressVerdict.Refuse(code, reason);
     }
+
+    private static string Target(StreamOpen open) => open.IsReserved ? open.Service : $"{open.Service}:{open.Port}{(open.Datagrams ? "/udp" : "")}";
 
     private AuditEntry Entry(string? peer, StreamOpen open, string verdict, string? rule, string reason) => new()
     {
@@ -136,7 +146,7 @@ internal sealed class EgressDecider(
         Verdict = verdict,
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
-        Service = open.IsReserved ? open.Service : $"{open.Service}:{open.Port}",
+        Service = Target(open),
         Rule = rule,
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,

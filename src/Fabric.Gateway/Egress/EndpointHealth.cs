@@ -19,7 +19,7 @@ internal interface IEndpointHealth
     ImmutableArray<EndpointState> Of(string service, int port);
 
     /// <inheritdoc cref="EndpointHealth.DialFailed"/>
-    void DialFailed(string service, IPEndPoint endpoint, string reason);
+    void DialFailed(string service, IPEndPoint endpoint, string reason, bool datagrams = false);
 }
 
 /// <summary>
@@ -60,7 +60,7 @@ internal sealed class EndpointHealth : IEndpointHealth, IAsyncDisposable
         {
             foreach (var endpoint in service.Exports.Where(e => e.Site == site).SelectMany(e => e.Endpoints))
             {
-                wanted[new EndpointKey(service.FullName, endpoint)] = service.Health;
+                wanted[new EndpointKey(service.FullName, endpoint)] = service.HealthOf(endpoint.ServicePort);
             }
         }
 
@@ -91,12 +91,16 @@ internal sealed class EndpointHealth : IEndpointHealth, IAsyncDisposable
             .Select(w => new EndpointState(w.Key.Endpoint, w.Healthy, w.Reason)),
     ];
 
-    /// <summary>A stream could not be connected to it.</summary>
-    public void DialFailed(string service, IPEndPoint endpoint, string reason)
+    /// <summary>
+    /// A stream could not be connected to it, or its host said that nobody takes a flow's datagrams. The latter counts even where
+    /// nothing is checked, until the next interval: nothing else tells of a dead UDP endpoint.
+    /// </summary>
+    public void DialFailed(string service, IPEndPoint endpoint, string reason, bool datagrams = false)
     {
         foreach (var watch in _watches.Values.Where(w => w.Key.Service == service && Matches(w.Key.Endpoint, endpoint)))
         {
-            if (watch.Check.Kind != HealthCheckKind.None && watch.Fail($"a stream could not connect: {reason}", atOnce: true))
+            var what = datagrams ? "nobody takes datagrams" : "a stream could not connect";
+            if ((datagrams || watch.Check.Kind != HealthCheckKind.None) && watch.Fail($"{what}: {reason}", atOnce: true))
             {
                 _changed();
             }
@@ -151,7 +155,7 @@ internal sealed class EndpointHealth : IEndpointHealth, IAsyncDisposable
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, stopped);
         try
         {
-            var endpoint = new IPEndPoint(watch.Key.Endpoint.Address, watch.Key.Endpoint.Port);
+            var endpoint = new IPEndPoint(watch.Key.Endpoint.Address, watch.Check.Port ?? watch.Key.Endpoint.Port);
             if (watch.Check.Kind == HealthCheckKind.Tcp)
             {
                 using var socket = new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);

@@ -7,7 +7,7 @@ using Fabric.Tunnel;
 namespace Fabric.Gateway.Ingress;
 
 /// <summary>
-/// Step two of a byte's journey: which site and gateway a new connection on a service address goes to. Consults one snapshot,
+/// Step two of a byte's journey: which site and gateway a new connection or flow on a service address goes to. Consults one snapshot,
 /// and waits for nobody.
 /// </summary>
 /// <param name="random">Seed of the choice between gateways that are equally good.</param>
@@ -49,6 +49,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address))
         {
             Mirrored = now.Mirrored.Contains(listener.Service),
+            Datagrams = listener.Datagrams,
         };
         IngressPlan plan;
         lock (_randomLock)

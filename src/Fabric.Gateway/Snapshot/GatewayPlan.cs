@@ -38,8 +38,8 @@ internal sealed class GatewayPlan
             Lanes = lanes.ToImmutable(),
             Services =
             [
-                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName)).SelectMany(s =>
-                    s.Ports.Select(p => new ServiceListener(s.FullName, p.Port, new IPEndPoint(addresses[s.FullName], p.Port)))),
+                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName))
+                    .SelectMany(s => s.Ports.SelectMany(p => Listeners(s, p, addresses[s.FullName]))),
             ],
         };
         Probes = probes.ToImmutable();
@@ -71,6 +71,20 @@ internal sealed class GatewayPlan
         return topology.Sites.Where(s => s.Name != self.Site).SelectMany(s => s.Gateways).Select(g => g.Name)
             .Select(peer => KeyValuePair.Create(peer, relays.Intersect(linked[peer]).Remove(peer)))
             .Where(r => !r.Value.IsEmpty).ToImmutableDictionary(StringComparer.Ordinal);
+    }
+
+    private static IEnumerable<ServiceListener> Listeners(Service service, ServicePort port, IPAddress address)
+    {
+        var listener = new ServiceListener(service.FullName, port.Port, new IPEndPoint(address, port.Port));
+        if (port.CarriesStreams)
+        {
+            yield return listener;
+        }
+
+        if (port.CarriesDatagrams)
+        {
+            yield return listener with { Datagrams = true, FlowIdle = service.FlowIdle };
+        }
     }
 
     /// <summary>

@@ -242,6 +242,7 @@ internal sealed class StateLoop : IDisposable
         FabricSnapshot now, ImmutableArray<LinkHealthSnapshot> links, TunnelStatus tunnel)
     {
         var paths = ImmutableDictionary.CreateBuilder<string, PathDecision>(StringComparer.Ordinal);
+        var asked = new Dictionary<string, List<PathCandidate>>(StringComparer.Ordinal);
         ImmutableArray<LaneStatus> LanesTo(string peer) => tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Lanes ?? [];
         var direct = _choices.Keys.ToDictionary(
             p => p, p => links.Where(l => l.Peer == p).Select(l => Candidate(now, l, LanesTo(p))).ToList(), StringComparer.Ordinal);
@@ -250,7 +251,6 @@ internal sealed class StateLoop : IDisposable
             _parts.Tunnel.Reconcile(_relays.Tunnel);
         }
 
-        var asked = new Dictionary<string, List<PathCandidate>>(StringComparer.Ordinal);
         foreach (var (peer, choice) in _choices)
         {
             var candidates = direct[peer].Concat(_relays.Links(peer, LanesTo(peer))).ToList();
@@ -367,7 +367,10 @@ internal sealed class StateLoop : IDisposable
         var services = now.Topology.Services
             .Where(s => now.Addresses.ContainsKey(s.FullName))
             .Select(s => new DnsService(s.Name, s.Namespace, now.Addresses[s.FullName],
-                [.. s.Ports.Select(p => new DnsPort(p.Name, p.Port, Tcp: true))],
+                [
+                    .. s.Ports.Where(p => p.CarriesStreams).Select(p => new DnsPort(p.Name, p.Port, Tcp: true)),
+                    .. s.Ports.Where(p => p.CarriesDatagrams).Select(p => new DnsPort(p.Name, p.Port, Tcp: false)),
+                ],
                 s.Ports.Any(p => choices[(s.FullName, p.Port)].Chosen is not null)))
             .ToImmutableArray();
         if (!_zoneServices.IsDefault && services.SequenceEqual(_zoneServices, DnsServiceComparer.Instance)

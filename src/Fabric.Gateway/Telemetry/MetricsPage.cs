@@ -30,6 +30,18 @@ internal sealed class MetricsPage
         page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
         page.Single("fabric_probes_answered_total", "counter", "Link probes whose answer came.", counters.Probes.Answered);
 
+        page.Single("fabric_flows", "gauge", "UDP flows carried now.", status.Datagrams?.Flows ?? 0);
+        page.Single("fabric_flows_total", "counter", "UDP flows since the start.", status.Datagrams?.FlowsTotal ?? 0);
+        page.Head("fabric_datagrams_total", "counter", "Datagrams carried.");
+        page.Line("fabric_datagrams_total", status.Datagrams?.ToEndpoints ?? 0, ("direction", "to-endpoint"));
+        page.Line("fabric_datagrams_total", status.Datagrams?.ToClients ?? 0, ("direction", "to-client"));
+        page.Head("fabric_datagram_bytes_total", "counter", "Bytes of datagrams carried.");
+        page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToEndpoints ?? 0, ("direction", "to-endpoint"));
+        page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToClients ?? 0, ("direction", "to-client"));
+        page.Head("fabric_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.");
+        var dropped = status.Datagrams?.Dropped ?? [];
+        page.Each(dropped.OrderBy(d => d.Key, StringComparer.Ordinal), d => d.Value, "fabric_datagrams_dropped_total", d => [("reason", d.Key)]);
+
         var capacity = status.Capacity ?? new CapacityStatus();
         page.Single("fabric_memory_limit_bytes", "gauge", "The cap of the daemon's buffers.", capacity.MemoryLimit);
         page.Single("fabric_memory_used_bytes", "gauge", "Bytes of buffers in use.", capacity.MemoryUsed);

@@ -17,6 +17,7 @@ public enum FrameType : byte
     Pong = 10,
     GoAway = 11,
     Close = 12,
+    Datagram = 13,
 }
 
 /// <summary>
@@ -34,13 +35,17 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
     /// <summary>Bytes of the largest DATA payload.</summary>
     public const int MaxData = MaxFrame - Size;
 
+    /// <summary>Bytes of the largest DATAGRAM payload: what UDP carries over IPv4.</summary>
+    public const int MaxDatagram = 65_507;
+
     /// <summary>Bytes of the largest payload of any other frame.</summary>
     public const int MaxControl = 4_096;
 
     /// <summary>Bytes of an ACK payload: the credit limit, u64.</summary>
     public const int AckPayload = 8;
 
-    /// <summary>Flag of a frame that leaves on a second lane because the first is suspect (OPEN, OPENED, DATA, FIN, RESET).</summary>
+    /// <summary>Flag of a frame that leaves on a second lane because the first is suspect (OPEN, OPENED, DATA, FIN, RESET,
+    /// DATAGRAM).</summary>
     public const byte CopyFlag = 1;
 
     /// <summary>It carries <see cref="CopyFlag"/>: what it says left on the sender's main lane as well.</summary>
@@ -58,8 +63,8 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
 
     /// <summary>
     /// Reads a header and checks what can be checked without state. Throws <see cref="FrameException"/> on an unknown type,
-    /// an unknown flag, a length that the type does not allow, a stream where there must be none (or none where there must be), and an
-    /// offset past 2^62.
+    /// an unknown flag, a length that the type does not allow, a stream where there must be none (or none where there must be), an
+    /// offset past 2^62, and a datagram without a number.
     /// </summary>
     public static FrameHeader Read(ReadOnlySpan<byte> source)
     {
@@ -80,9 +85,11 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
             FrameType.Ping or FrameType.Pong => (0, 0, false),
             FrameType.GoAway => (0, 0, false),
             FrameType.Close => (1, MaxControl, false),
-            _ => throw new FrameException($"frame type {source[0]}: the known types are 1 to 12"),
+            FrameType.Datagram => (0, MaxDatagram, true),
+            _ => throw new FrameException($"frame type {source[0]}: the known types are 1 to 13"),
         };
-        var copies = type is FrameType.Open or FrameType.Opened or FrameType.Data or FrameType.Fin or FrameType.Reset;
+        var copies = type is FrameType.Open or FrameType.Opened or FrameType.Data or FrameType.Fin or FrameType.Reset
+            or FrameType.Datagram;
         if ((source[1] & ~(copies ? CopyFlag : 0)) != 0)
         {
             throw new FrameException($"{type} with flags 0x{source[1]:x2}: {(copies ? "only 0x01 is known" : "it has none")}");
@@ -101,6 +108,11 @@ public readonly record struct FrameHeader(FrameType Type, int Length, uint Strea
         if (offset > 1UL << 62)
         {
             throw new FrameException($"{type} with offset {offset}: at most 2^62");
+        }
+
+        if (type == FrameType.Datagram && offset == 0)
+        {
+            throw new FrameException("DATAGRAM with number 0: they count from 1");
         }
 
         return new FrameHeader(type, length, stream, (long)offset) { IsCopy = source[1] != 0 };

@@ -8,18 +8,19 @@ public readonly ref struct Frame
 
     public ReadOnlySpan<byte> Payload { get; init; }
 
-    /// <summary>Where <see cref="Payload"/> begins in the input; only for DATA, which is never copied.</summary>
+    /// <summary>Where <see cref="Payload"/> begins in the input; for DATA, which is never copied, else −1.</summary>
     public int PayloadStart { get; init; }
 }
 
 /// <summary>
 /// Cuts a lane's bytes into frames, however they arrive. A DATA frame is handed on in pieces as its bytes come, so it needs no
-/// room here and waits for nobody; other frames are at most <see cref="FrameHeader.MaxControl"/> bytes and are put together in
-/// a buffer of that size when they arrive in parts. Not thread-safe; one per lane and direction.
+/// room here and waits for nobody; other frames are handed on whole, and put together in a buffer when they arrive in parts: of
+/// <see cref="FrameHeader.MaxControl"/> bytes, or of <see cref="FrameHeader.MaxFrame"/> once a DATAGRAM needed it. Not
+/// thread-safe; one per lane and direction.
 /// </summary>
 public sealed class FrameReader
 {
-    private readonly byte[] _carry = new byte[FrameHeader.Size + FrameHeader.MaxControl];
+    private byte[] _carry = new byte[FrameHeader.Size + FrameHeader.MaxControl];
     private int _carried;
     private FrameHeader _data;
     private int _dataLeft;
@@ -92,7 +93,13 @@ public sealed class FrameReader
     private bool TryReadControl(FrameHeader header, ReadOnlySpan<byte> input, scoped ref int consumed, out Frame frame)
     {
         frame = default;
-        if (!Fill(FrameHeader.Size + header.Length, input, ref consumed))
+        var whole = FrameHeader.Size + header.Length;
+        if (_carry.Length < whole)
+        {
+            Array.Resize(ref _carry, FrameHeader.MaxFrame);
+        }
+
+        if (!Fill(whole, input, ref consumed))
         {
             return false;
         }

@@ -28,11 +28,11 @@ public sealed record PathCandidate(string Link, LinkState State)
     /// <summary>Whether a lane is open over it: without one it carries nothing.</summary>
     public bool HasLane { get; init; }
 
-    /// <summary>It is no link but a lane through another gateway: taken when no direct link works.</summary>
-    public bool Relayed { get; init; }
-
     /// <summary>Who takes it out of use, as <c>by paris-1</c>; null when nobody does. It is used when nothing else that works is left.</summary>
     public string? Drained { get; init; }
+
+    /// <summary>It is no link but a lane through another gateway: taken when no direct link works.</summary>
+    public bool Relayed { get; init; }
 
     public static PathCandidate From(string link, LinkReport report) => new(link, report.State)
     {

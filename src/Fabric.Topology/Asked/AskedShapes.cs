@@ -71,15 +71,17 @@ internal static class AskedShapes
     private static MapShape<AskedPort> ServicePort { get; } = new MapShape<AskedPort>("port", "A port of a service.")
         .With("name", Scalars.Label, (p, v) => p.Name = v, "RFC 1123 label; required when a service has several ports.")
         .With("port", Scalars.Port, (p, v) => p.Port = v, "1 to 65535.", required: true)
-        .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http)),
-            (p, v) => p.Protocol = v, "What is spoken on it.", @default: "tcp");
+        .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http),
+            ("udp", ServiceProtocol.Udp), ("tcp+udp", ServiceProtocol.TcpAndUdp)), (p, v) => p.Protocol = v,
+            "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp");
 
     private static MapShape<AskedHealth> Health { get; } = new MapShape<AskedHealth>(
         "health", "How the exporting gateway checks each endpoint.")
         .With("type", Scalars.Choice(
             ("tcp", HealthCheckKind.Tcp), ("http", HealthCheckKind.Http), ("none", HealthCheckKind.None)), (h, v) => h.Type = v,
-            "`tcp`: a connection opens. `http`: GET answers 200 to 399. `none`: always up.",
-            @default: "tcp")
+            "`tcp`: a connection opens. `http`: GET answers 200 to 399. `none`: always up. `udp` ports are checked only with `port`.",
+            @default: "tcp, or none when all ports are udp")
+        .With("port", Scalars.Port, (h, v) => h.Port = v, "Port to ask at the endpoint's address.", @default: "the endpoint's own")
         .With("path", Scalars.HttpPath, (h, v) => h.Path = v, "Path of an HTTP check.", @default: "/")
         .With("interval", Scalars.Duration(100, 3_600_000), (h, v) => h.Interval = v, "Between two checks.", @default: "1s")
         .With("timeout", Scalars.Duration(10, 3_600_000), (h, v) => h.Timeout = v, "Of one check; not more than the interval.",
@@ -113,6 +115,8 @@ internal static class AskedShapes
             (s, v) => s.Delivery = v, "`mirrored`: its bytes take the two best links at once, so that a silent cut costs no more than "
                 + "the difference of the two; at twice the bandwidth.", @default: "normal")
         .With("health", Health, (s, v) => s.Health = v, "How endpoints are checked.")
+        .With("flowIdle", Scalars.Duration(1_000, 3_600_000), (s, v) => s.FlowIdle = v,
+            "A UDP flow that carried nothing for this long, either way, is over.", @default: "60s")
         .With("exports", new ListShape<AskedExport>(Export, 1, MaxPerObject), (s, v) => s.Exports = v.Value,
             "Sites that offer it, in order of preference when all else is equal.", required: true);
 

@@ -75,10 +75,17 @@ internal sealed class AskedService
     public ImmutableArray<Located<AskedPort>> Ports { get; set; } = [];
     public Located<ServiceDelivery>? Delivery { get; set; }
     public Located<AskedHealth>? Health { get; set; }
+    public Located<TimeSpan>? FlowIdle { get; set; }
     public ImmutableArray<Located<AskedExport>> Exports { get; set; } = [];
 
     /// <summary><c>name.namespace</c>, or null when one of them was not given.</summary>
     public string? FullName => Name is { } name && Namespace is { } space ? $"{name.Value}.{space.Value}" : null;
+
+    /// <summary>Every port carries datagrams only.</summary>
+    public bool IsUdpOnly => Ports.Length > 0 && Ports.All(p => p.Value.Protocol?.Value == ServiceProtocol.Udp);
+
+    /// <summary>The asked kind of health check, or the default.</summary>
+    public HealthCheckKind CheckKind => Health?.Value.Type?.Value ?? (IsUdpOnly ? HealthCheckKind.None : HealthCheckKind.Tcp);
 }
 
 internal sealed class AskedPort
@@ -91,6 +98,7 @@ internal sealed class AskedPort
 internal sealed class AskedHealth
 {
     public Located<HealthCheckKind>? Type { get; set; }
+    public Located<int>? Port { get; set; }
     public Located<string>? Path { get; set; }
     public Located<TimeSpan>? Interval { get; set; }
     public Located<TimeSpan>? Timeout { get; set; }

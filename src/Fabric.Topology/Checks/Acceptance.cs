@@ -97,7 +97,8 @@ internal static class Acceptance
             Address = asked.Address?.Value,
             Ports = ports,
             Delivery = asked.Delivery?.Value ?? ServiceDelivery.Normal,
-            Health = Accept(asked.Health?.Value ?? new AskedHealth()),
+            Health = Accept(asked.Health?.Value ?? new AskedHealth(), asked.CheckKind),
+            FlowIdle = asked.FlowIdle?.Value ?? TimeSpan.FromSeconds(60),
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,
                 [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port))]))],
         };
@@ -109,13 +110,14 @@ internal static class Acceptance
         return new ServiceEndpoint(address.Address, address.Port, asked.Port?.Value ?? onlyPort);
     }
 
-    private static HealthCheck Accept(AskedHealth asked)
+    private static HealthCheck Accept(AskedHealth asked, HealthCheckKind kind)
     {
         var defaults = new HealthCheck();
         TimeSpan interval = asked.Interval?.Value ?? defaults.Interval;
         return new HealthCheck
         {
-            Kind = asked.Type?.Value ?? defaults.Kind,
+            Kind = kind,
+            Port = asked.Port?.Value,
             Path = asked.Path?.Value ?? defaults.Path,
             Interval = interval,
             Timeout = asked.Timeout?.Value ?? (interval < defaults.Timeout ? interval : defaults.Timeout),

@@ -136,7 +136,7 @@ internal sealed class AskedObjects<T>(string kind, DiagnosticBag diagnostics)
 }
 
 /// <summary>Names of one kind, each with its first place.</summary>
-internal sealed class Names(string kind, DiagnosticBag diagnostics, string where = "")
+internal sealed class Names(string kind, DiagnosticBag diagnostics, string where = "", string hint = "give it another name, or remove one")
 {
     private readonly Dictionary<string, Mark> first = new(StringComparer.Ordinal);
 
@@ -155,7 +155,7 @@ internal sealed class Names(string kind, DiagnosticBag diagnostics, string where
 
         diagnostics.Error(DiagnosticCodes.DuplicateName, located.At,
             $"the {kind} {Words.Quote(located.Value)} is there twice{where}; the first is at {first[located.Value]}",
-            "give it another name, or remove one");
+            hint);
         return false;
     }
 }

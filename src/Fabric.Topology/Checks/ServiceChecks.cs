@@ -17,6 +17,7 @@ internal static class ServiceChecks
             CheckName(mesh, service.Value, diagnostics);
             CheckPorts(service.Value, diagnostics);
             CheckHealth(service.Value, diagnostics);
+            CheckFlows(service.Value, diagnostics);
             CheckExports(mesh, service.Value, diagnostics);
         }
 
@@ -37,7 +38,8 @@ internal static class ServiceChecks
     private static void CheckPorts(AskedService service, DiagnosticBag diagnostics)
     {
         var names = new Names("port", diagnostics, $" in service {Words.Quote(service.FullName ?? "?")}");
-        var numbers = new Names("port", diagnostics, $" in service {Words.Quote(service.FullName ?? "?")}");
+        var numbers = new Names("port", diagnostics, $" in service {Words.Quote(service.FullName ?? "?")}",
+            "a number stands once: protocol tcp+udp carries both on it");
         foreach (Located<AskedPort> port in service.Ports)
         {
             names.IsNew(port.Value.Name);
@@ -69,11 +71,36 @@ internal static class ServiceChecks
                 $"health timeout ({Scalars.Print(timeout.Value)}) must not exceed the interval ({Scalars.Print(interval)})");
         }
 
-        HealthCheckKind type = health.Type?.Value ?? HealthCheckKind.Tcp;
+        HealthCheckKind type = service.CheckKind;
+        if (health.Type is { } asked && type != HealthCheckKind.None && service.IsUdpOnly && health.Port is null)
+        {
+            diagnostics.Error(DiagnosticCodes.DoesNotApply, asked.At,
+                $"a health check of type {type.ToString().ToLowerInvariant()} does not apply to service "
+                + $"{Words.Quote(service.FullName ?? "?")}: all its ports are udp",
+                "give the check a port that answers, make a port's protocol tcp+udp, or leave health out");
+        }
+
+        if (health.Port is { } port && type == HealthCheckKind.None)
+        {
+            diagnostics.Error(DiagnosticCodes.DoesNotApply, port.At,
+                "port does not apply to a health check of type none", "make its type tcp or http");
+        }
+
         if (health.Path is { } path && type != HealthCheckKind.Http)
         {
             diagnostics.Error(DiagnosticCodes.DoesNotApply, path.At,
                 $"path does not apply to a health check of type {type.ToString().ToLowerInvariant()}", "make its type http");
+        }
+    }
+
+    private static void CheckFlows(AskedService service, DiagnosticBag diagnostics)
+    {
+        if (service.FlowIdle is { } idle && service.Ports.All(p =>
+            p.Value.Protocol?.Value is not (ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp)))
+        {
+            diagnostics.Error(DiagnosticCodes.DoesNotApply, idle.At,
+                $"flowIdle does not apply to service {Words.Quote(service.FullName ?? "?")}: none of its ports carries udp",
+                "make a port's protocol udp or tcp+udp, or leave flowIdle out");
         }
     }
 

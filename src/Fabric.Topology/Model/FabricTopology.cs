@@ -128,6 +128,12 @@ public enum ServiceProtocol
 {
     Tcp,
     Http,
+
+    /// <summary>Datagrams, in flows.</summary>
+    Udp,
+
+    /// <summary>Connections and datagrams on one number, to the same endpoints: DNS is the classic.</summary>
+    TcpAndUdp,
 }
 
 public enum ServiceDelivery
@@ -157,12 +163,27 @@ public sealed record Service
     /// <summary>A fixed service address for every importing site, or null: picked by name in the site's range.</summary>
     public IPAddress? Address { get; init; }
 
+    /// <summary>A flow (UDP) that carried nothing for this long, either way, is over. Default 60 s; 1 s to 1 h.</summary>
+    public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+
     /// <summary><c>name.namespace</c>, the key used everywhere else.</summary>
     public string FullName => $"{Name}.{Namespace}";
+
+    /// <summary>
+    /// How endpoints behind that port are checked. Nothing asks a UDP port that it does not know how to ask: without a port of its
+    /// own, the check leaves it out.
+    /// </summary>
+    public HealthCheck HealthOf(int port) =>
+        Health.Port is null && Ports.Any(p => p.Port == port && !p.CarriesStreams) ? Health with { Kind = HealthCheckKind.None } : Health;
 }
 
-/// <summary>Name is null when a service has one unnamed port.</summary>
-public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol);
+/// <summary>A number stands once in a service. Name is null when the service has one unnamed port.</summary>
+public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol)
+{
+    public bool CarriesStreams => Protocol != ServiceProtocol.Udp;
+
+    public bool CarriesDatagrams => Protocol is ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp;
+}
 
 public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);
 
@@ -177,13 +198,16 @@ public enum HealthCheckKind
     /// <summary>Up when GET answers with a status from 200 to 399.</summary>
     Http,
 
-    /// <summary>Never checked: always up.</summary>
+    /// <summary>Never checked: up, but for a UDP endpoint whose host says that nothing is there, until the next interval.</summary>
     None,
 }
 
 public sealed record HealthCheck
 {
     public HealthCheckKind Kind { get; init; } = HealthCheckKind.Tcp;
+
+    /// <summary>Port to ask at the endpoint's address; null: the endpoint's own.</summary>
+    public int? Port { get; init; }
 
     /// <summary>Path of an HTTP check. Default <c>/</c>.</summary>
     public string Path { get; init; } = "/";

@@ -37,9 +37,13 @@ internal sealed class LaneMeter(TimeSpan began)
 
         // Streams end with frames of theirs under way, at most a window of them each.
         (50_000, 200_000, "frames of streams that are gone"),
+
+        // One system call each at the other end, which makes no more than this.
+        (500_000, 1_000_000, "DATAGRAM of less than 256 bytes"),
     ];
 
     private const int Stray = 8;
+    private const int Small = 9;
 
     private readonly long[] _left = [.. _rules.Select(r => (long)r.Burst)];
     private readonly TimeSpan[] _since = [.. _rules.Select(_ => began)];
@@ -50,6 +54,7 @@ internal sealed class LaneMeter(TimeSpan began)
         var rule = header.Type switch
         {
             FrameType.Data => header.Length < SmallData ? 0 : -1,
+            FrameType.Datagram => header.Length < SmallData ? Small : -1,
             FrameType.Ack => 1,
             FrameType.Open => 2,
             FrameType.Opened or FrameType.Fin => 3,

@@ -18,6 +18,9 @@ internal sealed class OutputPath(bool isCopy)
     /// <summary>Streams with events or acknowledgements to tell.</summary>
     public Queue<StreamCore> Control { get; } = new();
 
+    /// <summary>Flows with datagrams to send.</summary>
+    public Queue<StreamCore> Flows { get; } = new();
+
     /// <summary>Streams with little to send.</summary>
     public Queue<StreamCore> Few { get; } = new();
 
@@ -38,7 +41,7 @@ internal sealed class OutputPath(bool isCopy)
 
     /// <summary>Whether the lane has anything of this path to send.</summary>
     public bool HasOutput(LaneCore lane) =>
-        (lane == Shared && (Control.Count > 0 || Few.Count > 0 || Large.Count > 0 || (Bulk is null && BulkData.Count > 0)))
+        (lane == Shared && (Control.Count > 0 || Flows.Count > 0 || Few.Count > 0 || Large.Count > 0 || (Bulk is null && BulkData.Count > 0)))
         || (lane == Bulk && BulkData.Count > 0);
 }
 

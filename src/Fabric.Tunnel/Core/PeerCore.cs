@@ -41,6 +41,9 @@ internal sealed class PeerCore(
     /// <summary>A mistake that a test planted.</summary>
     public Mistake Planted { get; init; }
 
+    /// <summary>What became of datagrams; of the whole tunnel.</summary>
+    public DatagramCounters Datagrams { get; init; } = new();
+
     /// <summary>Who this side is, in the session as it is now.</summary>
     private Guid Local => SessionIds.WithGeneration(process, _generation);
 
@@ -94,7 +97,7 @@ internal sealed class PeerCore(
         if (Session is null)
         {
             _remote = remote.Session;
-            Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted };
+            Session = new SessionCore(_odd, driver, limits, pool, remote.MaxStreams) { Planted = Planted, Datagrams = Datagrams };
             Session.SetPaths(_paths, now);
             if (_draining)
             {

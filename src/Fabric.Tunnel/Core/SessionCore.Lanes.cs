@@ -231,6 +231,18 @@ internal sealed partial class SessionCore
         SayWishes();
     }
 
+    /// <summary>Resets the streams of services; the peer hears of each. Returns how many.</summary>
+    public int Cut(StreamCode code, string reason, TimeSpan now)
+    {
+        var streams = _streams.Values.Where(s => !s.Request.IsReserved && !s.IsReset).ToArray();
+        foreach (var stream in streams)
+        {
+            stream.Reset(code, reason, now);
+        }
+
+        return streams.Length;
+    }
+
     /// <summary>Whether either side drains the link of the lane.</summary>
     public bool IsDrained(LaneCore lane) => lane.PeerSaid.HasFlag(GoAway.LinkDrained) || _links.Drained.Contains(lane.Link);
 

@@ -145,6 +145,7 @@ internal sealed partial class SessionCore
         }
 
         var more = path.Large.Count > 0 || (path.Bulk is null && path.BulkData.Count > 0);
+        ProduceDatagrams(path, batch, more || path.Few.Count > 0 ? budget * 3 / 4 : budget);
         ProduceData(path.Few, path, batch, lane, more ? budget * 3 / 4 : budget, now);
         ProduceData(path.Large, path, batch, lane, budget, now);
         if (path.Bulk is null)

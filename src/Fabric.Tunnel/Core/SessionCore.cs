@@ -5,7 +5,8 @@ namespace Fabric.Tunnel.Core;
 /// <summary>
 /// All streams between two gateway processes, whatever lanes there are: a state machine without I/O, clock or locks. A driver
 /// gives it frames and instants and asks it for frames; <see cref="ISessionDriver"/> is told what became of it. One driver at a
-/// time may call it. This file: streams and frames in; <c>SessionCore.Lanes.cs</c>: lanes; <c>SessionCore.Output.cs</c>: frames out.
+/// time may call it. This file: streams and frames in; <c>SessionCore.Lanes.cs</c>: lanes; <c>SessionCore.Output.cs</c>: frames out;
+/// <c>SessionCore.Datagrams.cs</c>: flows.
 /// </summary>
 /// <param name="odd">This gateway's streams have odd ids: its name sorts first (ordinal).</param>
 /// <param name="driver">Told what happens.</param>
@@ -22,6 +23,7 @@ internal sealed partial class SessionCore(
     private readonly PeerIds _peerIds = new(!odd, limits.MaxStreams * 2);
     private uint _nextId = odd ? 1u : 2u;
     private int _ours;
+    private int _ourFlows;
     private bool _starved;
 
     public ISessionDriver Driver { get; } = driver;
@@ -158,10 +160,17 @@ internal sealed partial class SessionCore(
             throw new StreamRefusedException(StreamCode.LimitReached, $"{_ours} streams are open to the peer: it takes {peerMaxStreams}");
         }
 
+        if (request.Datagrams && _ourFlows >= (peerMaxStreams + 1) / 2)
+        {
+            // Whoever floods a UDP service with addresses must not keep connections out.
+            throw new StreamRefusedException(StreamCode.LimitReached, $"{_ourFlows} flows are open to the peer: half of the {peerMaxStreams} streams that it takes");
+        }
+
         var stream = new StreamCore(this, _nextId, true, request) { Owner = owner };
         _nextId += 2;
         _ours++;
-        stream.Begin(FirstWindow());
+        _ourFlows += request.Datagrams ? 1 : 0;
+        stream.Begin(FirstWindow(request));
         _streams.Add(stream.Id, stream);
         UpdateCopy(stream, now);
         Schedule(stream, now);
@@ -201,6 +210,9 @@ internal sealed partial class SessionCore(
             case FrameType.Data:
                 BytesReceived += header.Length;
                 Find(lane, header, now)?.OnData(header.Offset, piece, header.IsCopy, now);
+                break;
+            case FrameType.Datagram:
+                OnDatagram(lane, header, frame.Payload, now);
                 break;
             case FrameType.Fin when Find(lane, header, now) is { } stream:
                 stream.OnFin(header.Offset, now);
@@ -252,7 +264,7 @@ internal sealed partial class SessionCore(
         var stream = new StreamCore(this, header.Stream, false, StreamCore.ToRequest(open));
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
-        stream.Begin(FirstWindow());
+        stream.Begin(FirstWindow(stream.Request));
         UpdateCopy(stream, now);
         var theirs = _streams.Count - _ours;
         if (theirs > Limits.MaxStreams * 2L)
@@ -319,7 +331,9 @@ internal sealed partial class SessionCore(
         return null;
     }
 
-    private int FirstWindow() => _memory.FirstWindow(LeastWindow, Limits.InitialWindow);
+    /// <summary>A flow has no credit: DATA on it is past it.</summary>
+    private int FirstWindow(StreamOpen request) =>
+        request.Datagrams ? 0 : _memory.FirstWindow(LeastWindow, Limits.InitialWindow);
 
     /// <summary>Bytes of a stream left, of which so many had left before on either path.</summary>
     public void CountSent(StreamCore stream, OutputPath path, int length, long known)
@@ -350,9 +364,11 @@ internal sealed partial class SessionCore(
         }
 
         stream.IsGone = true;
+        DropDatagrams(stream, incoming: false);
         stream.CountPromise();
         _streams.Remove(stream.Id);
         _ours -= stream.IsOurs ? 1 : 0;
+        _ourFlows -= stream.IsOurs && stream.Request.Datagrams ? 1 : 0;
         if (!stream.IsReset)
         {
             if (stream.Ack != AckNeed.None)
@@ -362,18 +378,6 @@ internal sealed partial class SessionCore(
 
             Driver.Ended(stream);
         }
-    }
-
-    /// <summary>Resets the streams of services; the peer hears of each. Returns how many.</summary>
-    public int Cut(StreamCode code, string reason, TimeSpan now)
-    {
-        var streams = _streams.Values.Where(s => !s.Request.IsReserved && !s.IsReset).ToArray();
-        foreach (var stream in streams)
-        {
-            stream.Reset(code, reason, now);
-        }
-
-        return streams.Length;
     }
 
     /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>
@@ -395,6 +399,7 @@ internal sealed partial class SessionCore(
         }
 
         _ours = 0;
+        _ourFlows = 0;
         _memory.Leave();
     }
 

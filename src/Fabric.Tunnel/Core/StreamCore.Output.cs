@@ -170,7 +170,7 @@ internal sealed partial class StreamCore
         }
     }
 
-    private FrameHeader Header(OutputPath path, FrameType type, int length, long offset) =>
+    public FrameHeader Header(OutputPath path, FrameType type, int length, long offset) =>
         new(type, length, Id, offset) { IsCopy = path.IsCopy && !Request.Mirrored && session.SuspectsItself };
 
     private void WriteAck(FrameBatch batch, OutputPath path, TimeSpan now)

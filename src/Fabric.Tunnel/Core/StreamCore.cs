@@ -26,6 +26,8 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     private long _promised;
     private TimeSpan _takenAt;
 
+    public SessionCore Session => session;
+
     public uint Id { get; } = id;
 
     /// <summary>This gateway opened it.</summary>
@@ -39,6 +41,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public SendBuffer Send { get; } = new();
 
     public ReceiveBuffer Receive { get; } = new();
+
+    /// <summary>Its datagrams, when it is a flow.</summary>
+    public FlowCore? Flow { get; } = request.Datagrams ? new FlowCore(session.Pool) : null;
 
     /// <summary>The driver decides on the peer's OPEN, or dials.</summary>
     public bool IsDeciding { get; set; }
@@ -115,6 +120,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         IsAccepted = true;
         _main.OpenedDue = _copy.OpenedDue = true;
         session.Schedule(this, now);
+        session.ScheduleFlow(this);
     }
 
     /// <summary>
@@ -221,6 +227,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         {
             IsAccepted = true;
             Send.Allow(credit);
+            session.ScheduleFlow(this);
             session.Driver.Opened(this);
         }
 
@@ -360,6 +367,7 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
         Reason = reason;
         session.Retained -= Send.Clear();
         Receive.Clear();
+        session.DropDatagrams(this, incoming: true);
         _main.Ack = _copy.Ack = AckNeed.None;
         CountPromise();
         session.Driver.Ended(this);

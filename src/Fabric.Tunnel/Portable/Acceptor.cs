@@ -5,8 +5,19 @@ using Fabric.Protocol.Tunnel;
 
 namespace Fabric.Tunnel.Portable;
 
+/// <summary>A socket that the plan asks for. Failing to open is tried again.</summary>
+internal interface IListener
+{
+    ListenerStatus Status { get; }
+
+    /// <summary>Opens the socket when it is not open. Not thread-safe.</summary>
+    void TryOpen();
+
+    Task CloseAsync();
+}
+
 /// <summary>A socket that listens, and hands each connection to a task of its own: it never waits for one. Failing to open is tried again.</summary>
-internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Task> serve, QuietLog log, TimeProvider time)
+internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Task> serve, QuietLog log, TimeProvider time) : IListener
 {
     /// <summary>Descriptors do not come back by asking at once.</summary>
     private static readonly TimeSpan _acceptRetry = TimeSpan.FromMilliseconds(100);
@@ -25,7 +36,6 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
 
     public ListenerStatus Status => new(name, Address, IsOpen, Error);
 
-    /// <summary>Opens the socket when it is not open. Not thread-safe.</summary>
     public void TryOpen()
     {
         if (_socket is not null)

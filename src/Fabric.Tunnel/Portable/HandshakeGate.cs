@@ -22,8 +22,7 @@ internal sealed class HandshakeGate(TunnelLimits limits)
     private const int Counted = 4_096;
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<IPAddress, From> _byAddress = [];
-    private readonly Dictionary<string, From> _byRelay = [];
+    private readonly Dictionary<object, From> _byAddress = [];
     private readonly Dictionary<string, int> _byPeer = [];
     private readonly HashSet<IPAddress> _met = [];
     private readonly Queue<IPAddress> _metInOrder = new();
@@ -78,53 +77,46 @@ internal sealed class HandshakeGate(TunnelLimits limits)
         lock (_lock)
         {
             var source = Source(address);
-            var from = Find(source, now);
-            from?.Refill(now);
-            if (from?.UnderWay >= limits.MaxHandshakesPerAddress || from?.Left < 1)
-            {
-                why = from.Left < 1 ? Refusal.HandshakeRate : Refusal.HandshakeAddressLimit;
-                return null;
-            }
-
-            var reserved = (_planned.Contains(source) || _met.Contains(source)) && _reserved < limits.MaxHandshakes;
-            if (from is null || (!reserved && _strangers >= limits.MaxHandshakes))
-            {
-                why = Refusal.HandshakeLimit;
-                return null;
-            }
-
-            _reserved += reserved ? 1 : 0;
-            _strangers += reserved ? 0 : 1;
-            from.UnderWay++;
-            from.Left--;
-            why = default;
-            return new Place(this, from, reserved);
+            return TryEnter(source, _planned.Contains(source) || _met.Contains(source), now, out why);
         }
     }
 
-    /// <summary>The same for a lane that a relay hands over; relays are planned, and so known and few.</summary>
+    /// <summary>A place for what a relay hands over: it counts as an address of its own, and as a known one.</summary>
     public Place? TryEnter(string relay, TimeSpan now, out Refusal why)
     {
         lock (_lock)
         {
-            var from = _byRelay.TryGetValue(relay, out var known) ? known : _byRelay[relay] = new From { Since = now };
-            from.Refill(now);
-            why = from.Left < 1 ? Refusal.HandshakeRate
-                : from.UnderWay >= limits.MaxHandshakesPerAddress ? Refusal.HandshakeAddressLimit : Refusal.HandshakeLimit;
-            if (from.Left < 1 || from.UnderWay >= limits.MaxHandshakesPerAddress || _reserved >= limits.MaxHandshakes)
-            {
-                return null;
-            }
-
-            _reserved++;
-            from.UnderWay++;
-            from.Left--;
-            return new Place(this, from, reserved: true);
+            return TryEnter(relay, true, now, out why);
         }
     }
 
+    private Place? TryEnter(object source, bool known, TimeSpan now, out Refusal why)
+    {
+        var from = Find(source, known, now);
+        from?.Refill(now);
+        if (from?.UnderWay >= limits.MaxHandshakesPerAddress || from?.Left < 1)
+        {
+            why = from.Left < 1 ? Refusal.HandshakeRate : Refusal.HandshakeAddressLimit;
+            return null;
+        }
+
+        var reserved = known && _reserved < limits.MaxHandshakes;
+        if (from is null || (!reserved && _strangers >= limits.MaxHandshakes))
+        {
+            why = Refusal.HandshakeLimit;
+            return null;
+        }
+
+        _reserved += reserved ? 1 : 0;
+        _strangers += reserved ? 0 : 1;
+        from.UnderWay++;
+        from.Left--;
+        why = default;
+        return new Place(this, from, reserved);
+    }
+
     /// <summary>What is counted of an address; null when there are too many. Those that are idle are forgotten for it.</summary>
-    private From? Find(IPAddress source, TimeSpan now)
+    private From? Find(object source, bool known, TimeSpan now)
     {
         if (_byAddress.TryGetValue(source, out var from))
         {
@@ -140,7 +132,7 @@ internal sealed class HandshakeGate(TunnelLimits limits)
             }
         }
 
-        return _byAddress.Count >= Counted && !_planned.Contains(source) && !_met.Contains(source) ? null
+        return _byAddress.Count >= Counted && !known ? null
             : _byAddress[source] = new From { Since = now };
     }
 

@@ -13,7 +13,7 @@ internal sealed class PeerSession : ISessionDriver
     private readonly ITimer _timer;
     private readonly PeerCore _core;
     private PeerPenalty _penalty;
-    private readonly HashSet<TunnelStream> _opening = [];
+    private readonly HashSet<IStreamOwner> _opening = [];
     private TimeSpan _armed = TimeSpan.MaxValue;
 
     public PeerSession(PortableTunnel tunnel, string peer)
@@ -21,7 +21,10 @@ internal sealed class PeerSession : ISessionDriver
         _tunnel = tunnel;
         Peer = peer;
         _core = new PeerCore(tunnel.Options.Identity.Id.Gateway, peer, tunnel.ProcessId,
-            [.. RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize)], this, tunnel.Options.Limits, tunnel.Pool);
+            [.. RandomNumberGenerator.GetBytes(HelloFrame.ProbeKeySize)], this, tunnel.Options.Limits, tunnel.Pool)
+        {
+            Datagrams = tunnel.Datagrams,
+        };
         _timer = tunnel.Options.Time.CreateTimer(static s => ((PeerSession)s!).Tick(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -162,10 +165,18 @@ internal sealed class PeerSession : ISessionDriver
 
     // ---- streams
 
+    /// <param name="open">What is asked for.</param>
     /// <param name="waits">Whether to wait for a lane to come back when the last one ends meanwhile, rather than fail.</param>
-    public async Task<TunnelStream> OpenAsync(StreamOpen open, bool waits, CancellationToken cancellationToken)
+    /// <param name="cancellationToken">Gives up.</param>
+    public Task<TunnelStream> OpenAsync(StreamOpen open, bool waits, CancellationToken cancellationToken) =>
+        OpenAsync(new TunnelStream(this), open, waits, cancellationToken);
+
+    public Task<TunnelFlow> OpenFlowAsync(StreamOpen open, CancellationToken cancellationToken) =>
+        OpenAsync(new TunnelFlow(this), open, waits: false, cancellationToken);
+
+    private async Task<T> OpenAsync<T>(T stream, StreamOpen open, bool waits, CancellationToken cancellationToken)
+        where T : IStreamOwner
     {
-        var stream = new TunnelStream(this);
         lock (Gate)
         {
             stream.Bind(_core.Open(open, stream, Now));
@@ -283,18 +294,26 @@ internal sealed class PeerSession : ISessionDriver
 
     void ISessionDriver.OpenRequested(StreamCore stream)
     {
+        if (stream.Request.Datagrams)
+        {
+            var flow = new TunnelFlow(this);
+            flow.Bind(stream);
+            _tunnel.Serve(flow);
+            return;
+        }
+
         var tunnelStream = new TunnelStream(this);
-        tunnelStream.Bind(stream);
+        ((IStreamOwner)tunnelStream).Bind(stream);
         _tunnel.Serve(tunnelStream);
     }
 
-    void ISessionDriver.Opened(StreamCore stream) => ((TunnelStream)stream.Owner!).OnOpened();
+    void ISessionDriver.Opened(StreamCore stream) => ((IStreamOwner)stream.Owner!).OnOpened();
 
-    void ISessionDriver.Readable(StreamCore stream) => ((TunnelStream)stream.Owner!).OnReadable();
+    void ISessionDriver.Readable(StreamCore stream) => ((IStreamOwner)stream.Owner!).OnReadable();
 
-    void ISessionDriver.Writable(StreamCore stream) => ((TunnelStream?)stream.Owner)?.OnWritable();
+    void ISessionDriver.Writable(StreamCore stream) => ((IStreamOwner?)stream.Owner)?.OnWritable();
 
-    void ISessionDriver.Ended(StreamCore stream) => ((TunnelStream?)stream.Owner)?.OnEnded();
+    void ISessionDriver.Ended(StreamCore stream) => ((IStreamOwner?)stream.Owner)?.OnEnded();
 
     public int StreamCount
     {

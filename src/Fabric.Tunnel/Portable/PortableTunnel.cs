@@ -9,7 +9,7 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Portable;
 
 /// <summary>The driver that runs anywhere: <see cref="SslStream"/> and sockets on the thread pool.</summary>
-public sealed class PortableTunnel : ITunnel
+public sealed partial class PortableTunnel : ITunnel
 {
     private static readonly TimeSpan _listenRetry = TimeSpan.FromSeconds(1);
 
@@ -18,7 +18,7 @@ public sealed class PortableTunnel : ITunnel
     private readonly ConcurrentDictionary<string, PeerSession> _sessions = new();
     private readonly Dictionary<(string Peer, string Link, int Channel), LaneKeeper> _keepers = [];
     private readonly Dictionary<IPEndPoint, Acceptor> _ports = [];
-    private readonly Dictionary<ServiceListener, Acceptor> _services = [];
+    private readonly Dictionary<ServiceListener, IListener> _services = [];
     private readonly ConcurrentDictionary<Task, byte> _closing = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly Channel<string> _changes = Channel.CreateUnbounded<string>(new UnboundedChannelOptions { SingleReader = true });
@@ -30,8 +30,8 @@ public sealed class PortableTunnel : ITunnel
     private readonly ServiceServer _ingress;
     private readonly RelayDesk _relays;
     private ImmutableHashSet<(string Peer, string Link)> _planned = [];
-    private ImmutableDictionary<string, ImmutableHashSet<string>> _plannedRelays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
     private TunnelPlan _plan = new();
+    private ImmutableDictionary<string, ImmutableHashSet<string>> _plannedRelays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
     private int _disposed;
 
     public PortableTunnel(TunnelOptions options)
@@ -47,6 +47,8 @@ public sealed class PortableTunnel : ITunnel
         _relays = new RelayDesk(this, _port);
         _egress = new EgressDialer(this, _relays);
         _ingress = new ServiceServer(this, _egress);
+        _clientFlows = new FlowTable(this);
+        _endpointFlows = new EndpointFlows(this);
         _changeLoop = Task.Run(TellChangesAsync);
         _retry = options.Time.CreateTimer(static s => ((PortableTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
     }
@@ -90,9 +92,9 @@ public sealed class PortableTunnel : ITunnel
             var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
+            Handshakes.Plan(plan.Lanes.Select(l => (l.Remote ?? l.Knock)?.Address).OfType<IPAddress>());
             changed.UnionWith(_plannedRelays.Where(r => plan.Relays.GetValueOrDefault(r.Key)?.IsSupersetOf(r.Value) != true).Select(r => r.Key));
             _plannedRelays = plan.Relays;
-            Handshakes.Plan(plan.Lanes.Select(l => (l.Remote ?? l.Knock)?.Address).OfType<IPAddress>());
             foreach (var (key, keeper) in _keepers.ToArray())
             {
                 if (!lanes.TryGetValue(key, out var wanted) || wanted != keeper.Plan)
@@ -112,9 +114,8 @@ public sealed class PortableTunnel : ITunnel
                 }
             }
 
-            Match(_ports, plan.Listen, address => address, address => new Acceptor(address, "gateway port", _port.ServeAsync, Log, Options.Time));
-            Match(_services, IsDraining ? [] : plan.Services, service => service.Address, service => new Acceptor(
-                service.Address, service.Service, socket => _ingress.ServeAsync(service, socket), Log, Options.Time));
+            Match(_ports, plan.Listen, address => new Acceptor(address, "gateway port", _port.ServeAsync, Log, Options.Time));
+            Match(_services, IsDraining ? [.. plan.Services.Where(s => s.Datagrams)] : plan.Services, Listener);
         }
 
         OpenListeners();
@@ -128,9 +129,10 @@ public sealed class PortableTunnel : ITunnel
     /// <summary>The lanes of one link: one that all streams share, and those for bulk; through a relay they would share a stream's fate and window.</summary>
     private IEnumerable<int> Channels(LanePlan lane) => Enumerable.Range(0, lane.Relay is null ? 1 + Options.Limits.BulkLanes : 1);
 
-    private void Match<TKey>(
-        Dictionary<TKey, Acceptor> open, ImmutableArray<TKey> wanted, Func<TKey, IPEndPoint> address, Func<TKey, Acceptor> create)
+    private void Match<TKey, TListener>(
+        Dictionary<TKey, TListener> open, ImmutableArray<TKey> wanted, Func<TKey, TListener> create)
         where TKey : notnull
+        where TListener : IListener
     {
         foreach (var key in open.Keys.Except(wanted).ToArray())
         {
@@ -156,7 +158,7 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
-            foreach (var acceptor in _ports.Values.Concat(_services.Values))
+            foreach (var acceptor in _ports.Values.Concat<IListener>(_services.Values))
             {
                 acceptor.TryOpen();
             }
@@ -202,9 +204,11 @@ public sealed class PortableTunnel : ITunnel
         OpenAsync(peer, open, true, cancellationToken);
 
     internal Task<TunnelStream> OpenAsync(string peer, StreamOpen open, bool waits, CancellationToken cancellationToken) =>
+        SessionFor(peer, open).OpenAsync(open, waits, cancellationToken);
+
+    private PeerSession SessionFor(string peer, StreamOpen open) =>
         (IsDraining && !open.IsReserved) || _disposed != 0 ? throw new StreamRefusedException(StreamCode.Draining, "this gateway is draining")
-        : Session(peer) is { } session ? session.OpenAsync(open, waits, cancellationToken)
-        : throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
+        : Session(peer) ?? throw new StreamRefusedException(StreamCode.NoLane, $"no lane to {peer} is planned");
 
     /// <summary>A peer opened a stream; in the session's lock.</summary>
     internal void Serve(TunnelStream stream) => _ = Task.Run(() => _egress.ServeAsync(stream));
@@ -265,11 +269,15 @@ public sealed class PortableTunnel : ITunnel
             lock (_reconciling)
             {
                 lanes = _keepers.Values.OrderBy(k => k.Channel).ToLookup(k => k.Plan.Peer, k => k.Status);
-                listeners = [.. _ports.Values.Concat(_services.Values).Select(a => a.Status)];
+                listeners = [.. _ports.Values.Concat<IListener>(_services.Values).Select(a => a.Status)];
             }
 
             var sessions = _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).Select(s => s.Status([.. lanes[s.Peer]])).ToImmutableArray();
-            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented) { Relayed = _relays.Status };
+            return new TunnelStatus(sessions, listeners, sessions.Sum(s => s.Streams), Pool.Rented)
+            {
+                Relayed = _relays.Status,
+                Datagrams = DatagramStatus,
+            };
         }
     }
 
@@ -299,12 +307,12 @@ public sealed class PortableTunnel : ITunnel
         lock (_reconciling)
         {
             IsDraining = true;
-            foreach (var acceptor in _services.Values)
+            foreach (var (key, acceptor) in _services.Where(s => s.Value is not DatagramListener).ToArray())
             {
+                // Flows that live share their listener's socket: that stays, and takes no new ones.
                 InBackground(acceptor.CloseAsync());
+                _services.Remove(key);
             }
-
-            _services.Clear();
         }
 
         foreach (var session in _sessions.Values)
@@ -334,7 +342,7 @@ public sealed class PortableTunnel : ITunnel
         }
     }
 
-    private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections);
+    private int Left() => Math.Max(_sessions.Values.Sum(s => s.StreamCount), _ingress.Connections + _clientFlows.Count);
 
     public ImmutableArray<StreamGroup> Streams =>
         [.. _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).SelectMany(s => s.Groups()), .. _ingress.Local()];
@@ -357,11 +365,13 @@ public sealed class PortableTunnel : ITunnel
                 return;
             }
 
-            ends = [.. _ports.Values.Concat(_services.Values).Select(a => a.CloseAsync()), .. _keepers.Values.Select(k => k.StopAsync())];
+            ends = [.. _ports.Values.Concat<IListener>(_services.Values).Select(a => a.CloseAsync()), .. _keepers.Values.Select(k => k.StopAsync())];
         }
 
         await _retry.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
+        _clientFlows.Dispose();
+        _endpointFlows.Dispose();
         var goodbyes = _sessions.Values.Select(s => s.StopAsync()).ToArray();
         await Task.WhenAll(ends.Concat(goodbyes).Concat(_closing.Keys)).ConfigureAwait(false);
         _changes.Writer.TryComplete();

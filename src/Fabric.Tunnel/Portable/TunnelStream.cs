@@ -8,7 +8,7 @@ namespace Fabric.Tunnel.Portable;
 /// is nothing to flush. Disposing without <see cref="CompleteWrites"/> resets the stream; after it, what was written is
 /// still delivered, and what still comes is discarded.
 /// </summary>
-public sealed class TunnelStream : Stream
+public sealed class TunnelStream : Stream, IStreamOwner
 {
     private static readonly TimeSpan _lingering = TimeSpan.FromSeconds(30);
 
@@ -47,9 +47,9 @@ public sealed class TunnelStream : Stream
 
     internal bool IsReset => _core.IsReset;
 
-    internal Task Opened => _opened.Task;
+    Task IStreamOwner.Opened => _opened.Task;
 
-    internal void Bind(StreamCore core)
+    void IStreamOwner.Bind(StreamCore core)
     {
         core.Owner = this;
         _core = core;
@@ -57,18 +57,18 @@ public sealed class TunnelStream : Stream
 
     // ---- what the core tells; in the session's lock
 
-    internal void OnOpened() => _opened.TrySetResult();
+    void IStreamOwner.OnOpened() => _opened.TrySetResult();
 
     /// <summary>The opening has failed; who opens resets the stream.</summary>
-    internal void OnOpenFailed(StreamCode code, string reason)
+    void IStreamOwner.OnOpenFailed(StreamCode code, string reason)
     {
         _opened.TrySetException(new StreamRefusedException(code, reason));
         _ = _opened.Task.Exception;
     }
 
-    internal void OnWritable() => _writable.Set();
+    void IStreamOwner.OnWritable() => _writable.Set();
 
-    internal void OnReadable()
+    void IStreamOwner.OnReadable()
     {
         if (_discards)
         {
@@ -78,11 +78,11 @@ public sealed class TunnelStream : Stream
         _readable.Set();
     }
 
-    internal void OnEnded()
+    void IStreamOwner.OnEnded()
     {
         if (_core.IsReset)
         {
-            OnOpenFailed(_core.Code, _core.Reason);
+            ((IStreamOwner)this).OnOpenFailed(_core.Code, _core.Reason);
         }
 
         _ended.TrySetResult();

@@ -152,6 +152,17 @@ public sealed class EgressDeciderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_port_gets_only_what_it_carries_and_a_flow_learns_when_it_is_over()
+    {
+        await RefusedAsync("paris-1", Open with { Datagrams = true }, StreamCode.NoService, "web.shop:80 carries no datagrams");
+        Use(Samples.TwoSites.Replace("    exports:", "    flowIdle: 5s\n" + Unchecked, StringComparison.Ordinal)
+            .Replace("port: 80 },", "port: 80, protocol: udp },", StringComparison.Ordinal));
+        await RefusedAsync("paris-1", Open, StreamCode.NoService, "web.shop:80 carries no connections");
+        var dial = Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open with { Datagrams = true }, default));
+        Assert.Equal((2, TimeSpan.FromSeconds(5)), (dial.Endpoints.Length, dial.FlowIdle));
+    }
+
+    [Fact]
     public async Task Without_a_healthy_endpoint_the_reason_names_each()
     {
         Use(Samples.TwoSites);

@@ -52,6 +52,27 @@ public sealed class EndpointHealthTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Endpoint_is_asked_at_the_port_that_the_check_names()
+    {
+        await CheckAsync(1, $"type: tcp, port: {ListenerPort}");
+
+        Assert.True(Only.Healthy, Only.Reason);
+    }
+
+    [Fact]
+    public async Task Unchecked_endpoint_that_takes_no_datagrams_is_down_until_the_next_interval()
+    {
+        await CheckAsync(9, "type: none");
+        _health.DialFailed("web.shop", new IPEndPoint(IPAddress.Loopback, 9), "Connection refused");
+        Assert.True(Only.Healthy, Only.Reason);
+
+        _health.DialFailed("web.shop", new IPEndPoint(IPAddress.Loopback, 9), "Connection refused", datagrams: true);
+        Assert.Equal((false, "nobody takes datagrams: Connection refused"), (Only.Healthy, Only.Reason));
+
+        Assert.True(await NextAsync());
+    }
+
+    [Fact]
     public async Task Tcp_endpoint_goes_down_at_the_declared_number_of_failures_and_up_at_that_of_successes()
     {
         await CheckAsync(ListenerPort, "type: tcp, failures: 3, successes: 2");

@@ -141,6 +141,21 @@ public sealed class GatewayPlanTests
         Assert.Empty(new GatewayPlan(topology, topology.Gateway("virginia-1"), new Dictionary<string, IPAddress>()).Tunnel.Services);
     }
 
+    [Theory]
+    [InlineData("tcp", "web.shop:80")]
+    [InlineData("udp", "web.shop:80/udp 00:00:05")]
+    [InlineData("tcp+udp", "web.shop:80, web.shop:80/udp 00:00:05")]
+    public void A_port_listens_for_what_it_carries(string protocol, string listeners)
+    {
+        var topology = Samples.Accept(Samples.TwoSites
+            .Replace("port: 80 },", $"port: 80, protocol: {protocol} }},", StringComparison.Ordinal)
+            .Replace("    exports:", (protocol == "tcp" ? "" : "    flowIdle: 5s\n") + "    exports:", StringComparison.Ordinal));
+        var plan = new GatewayPlan(topology, topology.Gateway("virginia-1"), new Dictionary<string, IPAddress> { ["web.shop"] = IPAddress.Loopback });
+
+        Assert.Equal(listeners, string.Join(", ", plan.Tunnel.Services.Where(s => s.Port == 80)
+            .Select(s => $"{s.Service}:{s.Port}{(s.Datagrams ? $"/udp {s.FlowIdle}" : "")}")));
+    }
+
     private static GatewayPlan Plan(string text, string gateway)
     {
         var topology = Samples.Accept(text);

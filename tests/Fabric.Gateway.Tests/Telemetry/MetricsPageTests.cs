@@ -17,6 +17,7 @@ public sealed class MetricsPageTests
         Streams = 4,
         StreamsTotal = 1_000_000_000_000,
         StreamsRefused = 5,
+        Datagrams = new DatagramsStatus { Flows = 2, FlowsTotal = 3, ToEndpoints = 4, BytesToEndpoints = 500, ToClients = 6, BytesToClients = 700, Dropped = { ["oversize"] = 8 } },
         Capacity = new CapacityStatus
         {
             MemoryLimit = 1000,
@@ -57,6 +58,10 @@ public sealed class MetricsPageTests
         Assert.Equal(1, page["fabric_info{gateway=paris-1,revision=abc,site=paris,version=1.2.3}"]);
         Assert.Equal((12.5, -3, 4), (page["fabric_uptime_seconds{}"], page["fabric_certificate_expires_seconds{}"], page["fabric_streams{}"]));
         Assert.Equal((1e12, 5), (page["fabric_streams_total{}"], page["fabric_streams_refused_total{}"]));
+        Assert.Equal((2, 3), (page["fabric_flows{}"], page["fabric_flows_total{}"]));
+        Assert.Equal((4, 6), (page["fabric_datagrams_total{direction=to-endpoint}"], page["fabric_datagrams_total{direction=to-client}"]));
+        Assert.Equal((500, 700), (page["fabric_datagram_bytes_total{direction=to-endpoint}"], page["fabric_datagram_bytes_total{direction=to-client}"]));
+        Assert.Equal(8, page["fabric_datagrams_dropped_total{reason=oversize}"]);
         Assert.Equal((6, 7), (page["fabric_audit_dropped_total{}"], page["fabric_dns_queries_total{}"]));
         Assert.Equal((9, 8), (page["fabric_probes_sent_total{}"], page["fabric_probes_answered_total{}"]));
         Assert.Equal(
@@ -66,14 +71,14 @@ public sealed class MetricsPageTests
         Assert.Equal(
             [1, 2, 3, 4],
             new[] { "sent_bytes", "received_bytes", "resent_bytes", "moves" }.Select(n => page[$"fabric_peer_{n}_total{{peer=virginia-1,peer_site=virginia}}"]));
-        Assert.Equal((5, 6), (page["fabric_peer_relayed_lanes{peer=virginia-1,peer_site=virginia}"],
-            page["fabric_peer_relayed_bytes_total{peer=virginia-1,peer_site=virginia}"]));
-        Assert.Equal((1, 0.03), (page["fabric_relay_active{peer=virginia-1,relay=oslo-1}"], page["fabric_relay_rtt_seconds{peer=virginia-1,relay=oslo-1}"]));
-        Assert.DoesNotContain(page.Samples, s => s.Key.Contains("relay=rome-1", StringComparison.Ordinal));
         Assert.Equal(
             [1000, 100, 20, 30], new[] { "limit", "used", "retained", "promised" }.Select(n => page[$"fabric_memory_{n}_bytes{{}}"]));
         Assert.Equal(
             (2, 8, 0), (page["fabric_handshakes{}"], page["fabric_turned_away_total{kind=flood}"], page["fabric_turned_away_total{kind=memory}"]));
+        Assert.Equal((5, 6), (page["fabric_peer_relayed_lanes{peer=virginia-1,peer_site=virginia}"],
+            page["fabric_peer_relayed_bytes_total{peer=virginia-1,peer_site=virginia}"]));
+        Assert.Equal((1, 0.03), (page["fabric_relay_active{peer=virginia-1,relay=oslo-1}"], page["fabric_relay_rtt_seconds{peer=virginia-1,relay=oslo-1}"]));
+        Assert.DoesNotContain(page.Samples, s => s.Key.Contains("relay=rome-1", StringComparison.Ordinal));
         Assert.Equal(2, page["fabric_service_healthy_endpoints{service=web.shop,site=virginia}"]);
     }
 

@@ -19,8 +19,8 @@ public sealed record Cut(long At, int Link, bool Out, bool Both);
 /// link heals after a second, and takes its rest while others are cut.
 /// <para>
 /// The <b>pause</b> of a connection at a cut is the longest time by which an echo came later than that connection's median round
-/// trip, among messages that were on their way at the cut or were sent from it until the next one. Of the 50 connections, many
-/// have nothing on their way in so short a time, and see none. What a user means is the connection that was hit: so the pause of a
+/// trip, among messages that were on their way at the cut or were sent in the second for which the link was dark. Of the 50
+/// connections, many have nothing on their way in so short a time, and see none. What a user means is the connection that was hit: so the pause of a
 /// cut is that of the worst connection, and percentiles are over cuts. Over all pairs of connection and cut they are much smaller;
 /// they are printed too.
 /// </para>
@@ -102,13 +102,16 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         return falls.Any(f => f is null) ? (double?)null : falls.Max(f => Ms(cut.At, f!.At));
     })];
 
-    /// <summary>What happened at the cut whose pause is nearest to the median, in order, as lines.</summary>
+    /// <summary>What happened at the cut whose pause is nearest to the median, and at the worst one, in order, as lines.</summary>
     public IEnumerable<string> Timeline(string service)
     {
         var pauses = WorstPauses(service);
         var median = Figures.Percentile(pauses, 50);
         var typical = Enumerable.Range(0, pauses.Count).MinBy(i => Math.Abs(pauses[i] - median));
-        return [$"timeline of a typical cut ({service}, pause {Figures.Number(pauses[typical])} ms):", .. Lines(service, typical)];
+        var worst = Enumerable.Range(0, pauses.Count).MaxBy(i => pauses[i]);
+        return [
+            $"a typical cut ({service}, pause {Figures.Number(pauses[typical])} ms):", .. Lines(service, typical),
+            $"the worst cut ({service}, pause {Figures.Number(pauses[worst])} ms):", .. Lines(service, worst)];
     }
 
     private IEnumerable<string> Lines(string service, int index)
@@ -124,8 +127,11 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         if (late.Length > 0)
         {
             lines.Add((late.Min(m => m.Message.SentAt), "the first message that is late was sent"));
-            lines.Add((late.Min(m => m.Message.ReceivedAt), "its echo, or another late one, is the first to come"));
+            lines.Add((late.Min(m => m.Message.ReceivedAt), "the first late echo came"));
             lines.Add((late.Max(m => m.Message.ReceivedAt), $"the last late echo of {late.Length} came"));
+            var latest = late.MaxBy(m => m.Late).Message;
+            lines.Add((latest.SentAt, $"the message that was latest was sent, on connection {latest.Connection}"));
+            lines.Add((latest.ReceivedAt, "its echo came"));
         }
 
         return lines.OrderBy(l => l.At).Select(l => $"  {Ms(cut.At, l.At),8:0.0} ms  {l.What}");
@@ -168,13 +174,12 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         }
     }
 
-    /// <summary>Messages that the cut may have hit: on their way at it, or sent until the next.</summary>
+    /// <summary>Messages that the cut may have hit: on their way at it, or sent while the link was dark.</summary>
     private IEnumerable<Echo> Hit(string service, int index)
     {
-        var (from, to) = (_cuts[index].At, index + 1 < _cuts.Count ? _cuts[index + 1].At : long.MaxValue);
-        return Messages[service].Where(m => m.SentAt < to && (m.ReceivedAt > from || m.ReceivedAt == 0)
-            // One that was on its way at the next cut belongs to that one.
-            && !(m.ReceivedAt > to && m.SentAt > from));
+        var from = _cuts[index].At;
+        var to = from + (long)(Dark.TotalSeconds * Stopwatch.Frequency);
+        return Messages[service].Where(m => m.SentAt < to && (m.ReceivedAt > from || m.ReceivedAt == 0));
     }
 
     private Dictionary<int, double> Baselines(string service) => Messages[service].GroupBy(m => m.Connection)

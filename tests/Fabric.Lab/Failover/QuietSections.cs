@@ -5,13 +5,15 @@ using Fabric.Lab.Processes;
 namespace Fabric.Lab.Failover;
 
 /// <summary>
-/// No fault at all, and yet both cores busy: two processes take all that they get, while four links are probed every 10 ms from both
-/// ends and 200 messages a second pass. Whoever calls a link down then is wrong.
+/// No fault at all, and yet both cores busy: two processes take all that they get, while 16 links are probed from both ends and 200
+/// messages a second pass. Whoever calls a link down then is wrong. Each is probed at the default interval of a link in use, because
+/// with a shorter one a shorter hiccup would be a verdict.
 /// </summary>
 public sealed class FalseVerdicts(long probes, Progress progress)
 {
-    public static IReadOnlyList<Wire> Wires => CutSeries.Wires;
-    public const string Probes = "active: 10ms, idle: 10ms";
+    public const string Probes = "active: 50ms, idle: 50ms";
+
+    public static IReadOnlyList<Wire> Wires => [.. Enumerable.Range(0, 16).Select(i => new Wire(20 + 0.1 * i))];
 
     /// <summary>Verdicts "down".</summary>
     public int Down { get; private set; }

@@ -32,6 +32,8 @@ public sealed class FrameTests
         .. Frame(FrameType.Ping, [], 0, 42),
         .. Frame(FrameType.Pong, [], 0, 42),
         .. Frame(FrameType.GoAway, []),
+        .. Frame(FrameType.Datagram, [.. Enumerable.Range(0, 6_000).Select(i => (byte)(i >> 3))], 5, 1),
+        .. Frame(FrameType.Datagram, [], 5, 1L << 62),
         .. Frame(FrameType.Close, new ReasonFrame(8, "that was wrong").ToPayload()),
     ];
 
@@ -88,7 +90,7 @@ public sealed class FrameTests
     {
         var bytes = Everything();
         var whole = Parse([bytes]);
-        Assert.Equal(12, whole.Count);
+        Assert.Equal(14, whole.Count);
         Assert.Equal(whole, Parse(bytes.Select(b => new[] { b })));
         for (var at = 1; at < bytes.Length; at++)
         {
@@ -96,9 +98,23 @@ public sealed class FrameTests
         }
     }
 
+    [Fact]
+    public void The_largest_datagram_is_handed_on_whole_however_it_arrives()
+    {
+        var bytes = Frame(FrameType.Datagram, [.. Enumerable.Range(0, FrameHeader.MaxDatagram).Select(i => (byte)(i * 7))], 3, 9);
+        var whole = Parse([bytes]);
+        Assert.Equal(new FrameHeader(FrameType.Datagram, FrameHeader.MaxDatagram, 3, 9), Assert.Single(whole).Header);
+        Assert.Equal(Convert.ToHexString(bytes.AsSpan(FrameHeader.Size)), whole[0].Payload);
+        Assert.Equal(whole, Parse([bytes[..20_000], bytes[20_000..]]));
+        Assert.Equal([.. whole, .. whole, .. whole], Parse([[.. bytes, .. bytes[..5]], [.. bytes[5..], .. bytes]]));
+    }
+
     [Theory]
     [InlineData("00000000000000000000000000000000", "frame type 0")]
-    [InlineData("0D000000000000000000000000000000", "frame type 13")]
+    [InlineData("0E000000000000000000000000000000", "frame type 14")]
+    [InlineData("0D00E4FF010000000100000000000000", "payload of 65508 bytes")]
+    [InlineData("0D000400000000000100000000000000", "stream 0")]
+    [InlineData("0D000400010000000000000000000000", "number 0")]
     [InlineData("07010800010000000000000000000000", "flags 0x01")]
     [InlineData("07000700010000000000000000000000", "payload of 7 bytes")]
     [InlineData("0400F1FF010000000000000000000000", "payload of 65521 bytes")]

@@ -236,47 +236,6 @@ public class PathChoiceTests
         StateReason = "because",
     };
 
-    private static PathCandidate Via(string relay, double rtt) => Up("via:" + relay, rtt) with { Relayed = true, StateReason = "only relay" };
-
-    [Fact]
-    public void A_relay_comes_after_every_direct_link_that_works_and_before_those_that_do_not()
-    {
-        var suspect = Up("dx", 80) with { State = LinkState.Suspect };
-        var recovering = Down("lte") with { Recovering = true, HasLane = true, Rtt = At(0.001) };
-        var decision = new PathChoice().Decide([Via("rho", 1), recovering, Up("vpn", 90), suspect], At(0));
-        Assert.Equal(["vpn", "dx", "via:rho", "lte"], decision.Preferred.ToArray());
-        Assert.Equal("dx", new PathChoice().Decide([Via("rho", 1), suspect], At(0)).Active);
-    }
-
-    [Fact]
-    public void A_relay_is_taken_when_the_last_link_is_down_and_left_when_one_is_back()
-    {
-        var choice = new PathChoice();
-        choice.Decide([Up("dx", 10), Via("rho", 30)], At(0));
-        var taken = choice.Decide([Down("dx"), Via("rho", 30)], At(1));
-        Assert.Equal("via:rho", taken.Active);
-        Assert.Equal("dx is down: 3 probes unanswered; via:rho leads there in 30 ms: only relay", taken.Reason);
-        Assert.Equal(30, taken.Score);
-
-        Assert.Equal(taken.Reason, choice.Decide([Down("dx"), Via("rho", 30)], At(1.5)).Reason);
-        Assert.StartsWith("no link is declared; via:rho leads", new PathChoice().Decide([Via("rho", 30)], At(0)).Reason, StringComparison.Ordinal);
-        var recovering = Down("dx") with { Recovering = true, HasLane = true, Rtt = At(0.01) };
-        Assert.Equal("via:rho", choice.Decide([recovering, Via("rho", 30)], At(2)).Active);
-        var suspect = Up("dx", 10) with { State = LinkState.Suspect, StateReason = "1 probe unanswered" };
-        var stays = choice.Decide([suspect, Via("rho", 30)], At(3));
-        Assert.Equal(("via:rho", "stays: via:rho 30 ms works, and dx is suspect: 1 probe unanswered"), (stays.Active, stays.Reason));
-        Assert.Equal("dx", choice.Decide([Up("dx", 10), Via("rho", 30)], At(4)).Active);
-    }
-
-    [Fact]
-    public void A_relay_whose_lane_ended_is_left_at_once_for_whatever_there_is()
-    {
-        var choice = new PathChoice();
-        choice.Decide([Down("dx"), Via("rho", 30)], At(0));
-        Assert.Equal("via:sigma", choice.Decide([Down("dx"), Via("rho", 30) with { HasLane = false }, Via("sigma", 90)], At(1)).Active);
-        Assert.Null(choice.Decide([Down("dx")], At(2)).Active);
-    }
-
     [Fact]
     public void A_drained_link_is_left_at_once_and_returned_to_when_it_is_the_cheaper_one()
     {
@@ -327,5 +286,46 @@ public class PathChoiceTests
         }
 
         Assert.Equal(["dx"], new PathChoice().Decide([Down("dx") with { Drained = "by paris-1", HasLane = true }], At(0)).Down.ToArray());
+    }
+
+    private static PathCandidate Via(string relay, double rtt) => Up("via:" + relay, rtt) with { Relayed = true, StateReason = "only relay" };
+
+    [Fact]
+    public void A_relay_comes_after_every_direct_link_that_works_and_before_those_that_do_not()
+    {
+        var suspect = Up("dx", 80) with { State = LinkState.Suspect };
+        var recovering = Down("lte") with { Recovering = true, HasLane = true, Rtt = At(0.001) };
+        var decision = new PathChoice().Decide([Via("rho", 1), recovering, Up("vpn", 90), suspect], At(0));
+        Assert.Equal(["vpn", "dx", "via:rho", "lte"], decision.Preferred.ToArray());
+        Assert.Equal("dx", new PathChoice().Decide([Via("rho", 1), suspect], At(0)).Active);
+    }
+
+    [Fact]
+    public void A_relay_is_taken_when_the_last_link_is_down_and_left_when_one_is_back()
+    {
+        var choice = new PathChoice();
+        choice.Decide([Up("dx", 10), Via("rho", 30)], At(0));
+        var taken = choice.Decide([Down("dx"), Via("rho", 30)], At(1));
+        Assert.Equal("via:rho", taken.Active);
+        Assert.Equal("dx is down: 3 probes unanswered; via:rho leads there in 30 ms: only relay", taken.Reason);
+        Assert.Equal(30, taken.Score);
+
+        Assert.Equal(taken.Reason, choice.Decide([Down("dx"), Via("rho", 30)], At(1.5)).Reason);
+        Assert.StartsWith("no link is declared; via:rho leads", new PathChoice().Decide([Via("rho", 30)], At(0)).Reason, StringComparison.Ordinal);
+        var recovering = Down("dx") with { Recovering = true, HasLane = true, Rtt = At(0.01) };
+        Assert.Equal("via:rho", choice.Decide([recovering, Via("rho", 30)], At(2)).Active);
+        var suspect = Up("dx", 10) with { State = LinkState.Suspect, StateReason = "1 probe unanswered" };
+        var stays = choice.Decide([suspect, Via("rho", 30)], At(3));
+        Assert.Equal(("via:rho", "stays: via:rho 30 ms works, and dx is suspect: 1 probe unanswered"), (stays.Active, stays.Reason));
+        Assert.Equal("dx", choice.Decide([Up("dx", 10), Via("rho", 30)], At(4)).Active);
+    }
+
+    [Fact]
+    public void A_relay_whose_lane_ended_is_left_at_once_for_whatever_there_is()
+    {
+        var choice = new PathChoice();
+        choice.Decide([Down("dx"), Via("rho", 30)], At(0));
+        Assert.Equal("via:sigma", choice.Decide([Down("dx"), Via("rho", 30) with { HasLane = false }, Via("sigma", 90)], At(1)).Active);
+        Assert.Null(choice.Decide([Down("dx")], At(2)).Active);
     }
 }

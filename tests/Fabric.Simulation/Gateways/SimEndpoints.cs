@@ -53,7 +53,7 @@ internal sealed class SimEndpoints(World world, SimGateway gateway) : IEndpointH
             .Select(e => new EndpointState(e.Endpoint, _healthy.GetValueOrDefault(e.Endpoint.Address), "checked")),
     ];
 
-    public void DialFailed(string service, IPEndPoint endpoint, string reason)
+    public void DialFailed(string service, IPEndPoint endpoint, string reason, bool datagrams = false)
     {
         _healthy[endpoint.Address] = false;
         gateway.AfterMs(500, 1000, Check);
