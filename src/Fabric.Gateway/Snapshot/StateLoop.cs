@@ -260,8 +260,9 @@ internal sealed class StateLoop : IDisposable
         }
 
         var reached = paths.Where(p => p.Value.Active is not null).ToLookup(p => now.Topology.FindGateway(p.Key)?.Site, p => p.Key);
-        foreach (var (peer, decision) in paths)
+        foreach (var peer in _choices.Keys)
         {
+            var decision = paths[peer];
             Tell(peer, decision, asked[peer], now.DrainedLinks, reached[now.Topology.FindGateway(peer)?.Site].Any(g => g != peer));
         }
 
