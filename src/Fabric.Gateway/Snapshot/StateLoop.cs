@@ -262,7 +262,8 @@ internal sealed class StateLoop : IDisposable
         var reached = paths.Where(p => p.Value.Active is not null).ToLookup(p => now.Topology.FindGateway(p.Key)?.Site, p => p.Key);
         foreach (var peer in _choices.Keys)
         {
-            Tell(peer, paths[peer], asked[peer], now.DrainedLinks, reached[now.Topology.FindGateway(peer)?.Site].Any(g => g != peer));
+            var decision = paths[peer];
+            Tell(peer, decision, asked[peer], now.DrainedLinks, reached[now.Topology.FindGateway(peer)?.Site].Any(g => g != peer));
         }
 
         return paths.ToImmutable();
