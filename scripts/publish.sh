@@ -14,7 +14,8 @@ usage: scripts/publish.sh [RUNTIME] [FOLDER]
   FOLDER   where to; default: artifacts/RUNTIME
 
 Makes one folder with fabricd, fabric and the .NET runtime, and prints its path. Nothing else is needed where they run but
-libssl3, and wireguard-go where the kernel has no WireGuard. Linux: the systemd unit lies beside them.
+libssl3, and wireguard-go where the kernel has no WireGuard. Linux: the systemd unit lies beside them. Compiled ahead of
+time: the first failover of a process is as quick as the next.
 TEXT
 }
 
@@ -36,7 +37,7 @@ need_sdk "$root"
 next=$out.next
 rm -rf "$next"
 for project in Fabric.Gateway Fabric.Cli; do
-  dotnet publish "$root/src/$project" -c Release -r "$runtime" --self-contained -o "$next" -v quiet --nologo >&2 ||
+  dotnet publish "$root/src/$project" -c Release -r "$runtime" --self-contained -p:PublishReadyToRun=true -o "$next" -v quiet --nologo >&2 ||
     fail "the publishing of $project failed"
 done
 case $runtime in

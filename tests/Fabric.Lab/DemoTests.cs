@@ -36,8 +36,9 @@ public sealed class DemoTests
         try
         {
             var programs = Programs.Find();
-            await Command.Do("cp", "-r", Path.GetDirectoryName(programs.Fabricd)!, Path.Combine(home.FullName, "fabricd"));
-            await Command.Do("cp", "-r", Path.GetDirectoryName(programs.Fabric)!, Path.Combine(home.FullName, "fabric"));
+            var copies = Path.Combine(home.FullName, "programs");
+            await Command.Do("cp", "-r", Path.GetDirectoryName(programs.Fabricd)!, copies);
+            await Command.Do("cp", "-r", $"{Path.GetDirectoryName(programs.Fabric)}/.", copies);
             await Command.Do("cp", "-r", AppContext.BaseDirectory, Path.Combine(home.FullName, "lab"));
             string[] user = [];
             if (Environment.IsPrivilegedProcess)
@@ -47,7 +48,7 @@ public sealed class DemoTests
             }
 
             var json = Path.Combine(home.FullName, "results.json");
-            var demo = await Command.Run([.. user, "env", $"HOME={home.FullName}", $"TMPDIR={home.FullName}", $"FABRIC_LAB_PROGRAMS={home.FullName}",
+            var demo = await Command.Run([.. user, "env", $"HOME={home.FullName}", $"TMPDIR={home.FullName}", $"FABRIC_LAB_PROGRAMS={copies}",
                 $"DOTNET_ROOT={Programs.Environment["DOTNET_ROOT"]}", Path.Combine(Programs.Environment["DOTNET_ROOT"], "dotnet"),
                 Path.Combine(home.FullName, "lab", "Fabric.Lab.dll"), "demo", "--mode", "loopback", "--json", json], Limit);
             AssertHeld(demo, File.Exists(json) ? await File.ReadAllTextAsync(json) : "", "loopback");

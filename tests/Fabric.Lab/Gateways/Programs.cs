@@ -4,7 +4,7 @@ using Fabric.Lab.Processes;
 
 namespace Fabric.Lab.Gateways;
 
-/// <summary>Where the programs under test lie: as built beside this one, or in the folder that FABRIC_LAB_PROGRAMS names.</summary>
+/// <summary>Where the programs under test lie: as built beside this one, or in the folder that FABRIC_LAB_PROGRAMS names, as scripts/publish.sh makes it.</summary>
 public sealed record Programs(string Fabricd, string Fabric)
 {
     /// <summary>What a program needs to find the .NET runtime that this one runs on, wherever it is installed.</summary>
@@ -25,7 +25,7 @@ public sealed record Programs(string Fabricd, string Fabric)
     {
         if (System.Environment.GetEnvironmentVariable("FABRIC_LAB_PROGRAMS") is { Length: > 0 } folder)
         {
-            return Existing(Path.Combine(folder, "fabricd", "fabricd"), Path.Combine(folder, "fabric", "fabric"));
+            return Existing(Path.Combine(folder, "fabricd"), Path.Combine(folder, "fabric"));
         }
 
         return Existing(
