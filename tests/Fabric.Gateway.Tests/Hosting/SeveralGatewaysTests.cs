@@ -88,7 +88,9 @@ public sealed class SeveralGatewaysTests
 
         await fabric.Admin(Virginia).DrainAsync(new DrainRequest { Undo = true });
         await fabric.Admin(Virginia).UntilAsync(s => s.State != "draining");
-        await fabric.Admin(Paris).UntilAsync(s => s.Services[0].ChosenReason.Contains(Virginia, StringComparison.Ordinal) && Streams(s) is (2, 2));
+        // The connections that ended count as load until ingress was told.
+        await fabric.Admin(Paris).UntilAsync(s => s.Services[0].ChosenReason.Contains(Virginia, StringComparison.Ordinal)
+            && Streams(s) is (2, 2) && s.StreamsTotal == 4);
         using var again = await CallsAsync(fabric, 4);
         await fabric.Admin(Paris).UntilAsync(s => Streams(s) is (4, 4));
         Assert.All(await Task.WhenAll(calls.List.Select(c => c.EchoAsync("whole"))), e => Assert.Equal("whole", e));
