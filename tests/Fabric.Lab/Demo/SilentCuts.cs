@@ -9,13 +9,14 @@ namespace Fabric.Lab.Demo;
 /// <summary>A download during which dx went dark: where it was cut, how it ended, and how long the fall took to be noticed.</summary>
 public sealed record SilentCut(long CutAt, DownloadResult Download, double DetectedMs);
 
-/// <summary>Fetches the payload from virginia, and cuts dx on the way. Leaves it cut.</summary>
+/// <summary>Fetches the payload from virginia, and cuts dx on the way.</summary>
 public static class SilentCuts
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
 
     /// <param name="at">When to cut: the part of the payload that has come.</param>
-    public static async Task<SilentCut> Run(LabFabric fabric, Action<string> now, double at = 0.25)
+    /// <param name="heals">Whether dx is whole again as soon as the bytes take the second link, which is slower; else it stays cut.</param>
+    public static async Task<SilentCut> Run(LabFabric fabric, Action<string> now, double at = 0.25, bool heals = false)
     {
         var virginia = fabric.Network.Virginia.Gateway;
         Expect("dx", await fabric.Paris.Status(), virginia);
@@ -30,9 +31,19 @@ public static class SilentCuts
 
         now($"dx is dark after {cutAt:N0} bytes");
         await fabric.Paris.Until("dx down", TimeSpan.FromSeconds(10), s => Dx(s).State == "down");
+        await fabric.Virginia.Until("dx down", TimeSpan.FromSeconds(10), s => Dx(s).State == "down");
+        if (heals)
+        {
+            await fabric.Network.HealDx();
+        }
+
         var result = await download.Finish(Limit);
         var status = await fabric.Paris.Status();
-        Expect(fabric.Network.SecondLink, status, virginia);
+        if (!heals)
+        {
+            Expect(fabric.Network.SecondLink, status, virginia);
+        }
+
         // Either end notices by itself; the later one counts.
         return new SilentCut(cutAt, result, Math.Max(Dx(status).DetectedMs, Dx(await fabric.Virginia.Status()).DetectedMs));
     }
