@@ -26,6 +26,12 @@ public interface ITunnel : IAsyncDisposable
     void SetPaths(string peer, LinkPaths paths);
 
     /// <summary>
+    /// How long ago bytes left on a lane over the link of which it is known by now that they arrived; null when it is not known. Under
+    /// load probes are late and lost before anything else: a link that carries bytes is not down.
+    /// </summary>
+    TimeSpan? Carried(string peer, string link);
+
+    /// <summary>
     /// Opens a stream to a peer. Completes when the peer has accepted it.
     /// Throws <see cref="StreamRefusedException"/> with the peer's code and reason, or with
     /// <see cref="StreamCode.NoLane"/> when no lane is up.

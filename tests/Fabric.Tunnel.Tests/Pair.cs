@@ -79,6 +79,9 @@ internal sealed class Pair : IAsyncDisposable
     public static readonly IPEndPoint AnyPort = new(IPAddress.Loopback, 0);
     public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
+    /// <summary>A socket that nothing refers to any more is reset by its finalizer, whatever is still on its way.</summary>
+    private readonly ConcurrentQueue<Socket> _kept = new();
+
     private Pair(TestAuthority authority, TunnelLimits? limits)
     {
         Alpha = new TestGateway(authority.Gateway("alpha"), limits);
@@ -150,6 +153,8 @@ internal sealed class Pair : IAsyncDisposable
         await client.ConnectAsync(Service);
         var server = await Server.AcceptSocketAsync().WaitAsync(Limit);
         server.NoDelay = true;
+        _kept.Enqueue(client);
+        _kept.Enqueue(server);
         return (client, server);
     }
 
@@ -173,5 +178,9 @@ internal sealed class Pair : IAsyncDisposable
         await Alpha.DisposeAsync();
         await Beta.DisposeAsync();
         Server.Stop();
+        foreach (var socket in _kept)
+        {
+            socket.Dispose();
+        }
     }
 }

@@ -210,6 +210,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Settings = _topology.Probes,
                 Fault = (peer, link) => new ProbeFault(
                     _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut)),
+                Carried = tunnel.Carried,
             },
             _time);
         Own(new AsyncDisposal(prober));

@@ -164,6 +164,11 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         {
             _queue.Dequeue();
             link.Queued = null;
+            if (link.Health.WantsWitness && options.Carried?.Invoke(link.Plan.Peer, link.Plan.Link) is { } age)
+            {
+                Note(link, link.Health.Carried(now - age, now), now);
+            }
+
             Note(link, link.Health.Tick(now, now - due), now);
             if (CanSend(link) && link.NextSend <= now)
             {

@@ -34,6 +34,12 @@ public sealed record ProberOptions
     /// <summary>Drill seam, asked for every packet by peer and link, on the prober's thread. Must not block.</summary>
     public Func<string, string, ProbeFault>? Fault { get; init; }
 
+    /// <summary>
+    /// Asked before a link is called down, by peer and link: how long ago bytes left on a lane over it that have arrived since; null when
+    /// none is known. On the prober's thread; must not block.
+    /// </summary>
+    public Func<string, string, TimeSpan?>? Carried { get; init; }
+
     /// <summary>Seeds the jitter of intervals. Default: random.</summary>
     public int? Seed { get; init; }
 }

@@ -58,6 +58,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     private TimeSpan _firstMissSent;
     private TimeSpan _firstFullSizeMissSent;
     private bool _smallAnsweredSince;
+    private TimeSpan _carried = TimeSpan.MinValue;
     private string? _refusal;
     private string? _laneClosed;
     private TimeSpan _laneClosedAt;
@@ -193,6 +194,24 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
         return Judge(now);
     }
 
+    /// <summary>Whether <see cref="Carried"/> could prevent a verdict that is near.</summary>
+    public bool WantsWitness => State == LinkState.Suspect && _misses >= options.Misses - 1 && _laneClosed is null;
+
+    /// <summary>
+    /// 2c. Bytes of a lane that left at that instant have arrived: probes that left before it were late or lost under load, and are no
+    /// silence. A probe shares the queue of what the link carries, and is the first that is dropped there.
+    /// </summary>
+    public bool Carried(TimeSpan sent, TimeSpan now)
+    {
+        if (sent <= _firstMissSent || State is not (LinkState.Up or LinkState.Suspect))
+        {
+            return false;
+        }
+
+        (_carried, _misses) = (sent, 0);
+        return Judge(now);
+    }
+
     /// <summary>3. Time passed: what was due and is not answered is missed, unless the local timer was late.</summary>
     /// <param name="late">How late this call is, against when it was wanted.</param>
     public bool Tick(TimeSpan now, TimeSpan late)
@@ -261,7 +280,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
         }
 
         // In a row means: after the newest that was answered. One that is lost among answered ones is loss, and no silence.
-        if (counts && probe.Sequence > _newestAnswered && ++_misses == 1)
+        if (counts && probe.Sequence > _newestAnswered && probe.SentAt > _carried && ++_misses == 1)
         {
             _firstMissSent = probe.SentAt;
         }

@@ -27,6 +27,9 @@ internal struct LaneTiming
     /// <summary>Smoothed time to an answer; zero before the first.</summary>
     public TimeSpan Smoothed { get; private set; }
 
+    /// <summary>When the newest bytes left of which it is known that they arrived; null before the first.</summary>
+    public TimeSpan? Carried { get; private set; }
+
     /// <summary>When the answer to the write that is timed is late; null when none is timed.</summary>
     public readonly TimeSpan? LateAt => Stream == 0 ? null : _sent + LateAfter;
 
@@ -59,15 +62,18 @@ internal struct LaneTiming
         if (Stream == stream && received >= _end)
         {
             Stream = 0;
-            Add(now - _sent);
+            Add(_sent, now);
         }
     }
 
     /// <summary>What is timed went out elsewhere as well, or will not be answered.</summary>
     public void Forget() => Stream = 0;
 
-    public void Add(TimeSpan sample)
+    /// <summary>What left then was answered now.</summary>
+    public void Add(TimeSpan sent, TimeSpan now)
     {
+        var sample = now - sent;
+        Carried = Carried > sent ? Carried : sent;
         if (Smoothed == TimeSpan.Zero)
         {
             (Smoothed, _deviation) = (sample, sample / 2);

@@ -131,7 +131,7 @@ internal sealed partial class SessionCore
     private void OnPong(LaneCore lane, TimeSpan asked, TimeSpan now)
     {
         lane.RoundTrip = now - asked;
-        lane.Timing.Add(lane.RoundTrip);
+        lane.Timing.Add(asked, now);
         if (lane.LateSince <= asked)
         {
             lane.LateSince = null;
@@ -148,6 +148,12 @@ internal sealed partial class SessionCore
             if (lane.Timing.LateAt <= now)
             {
                 var isThere = _streams.TryGetValue(lane.Timing.Stream, out var stream) && !stream.IsReset;
+                if (isThere && lane.Channel > 0)
+                {
+                    // Bulk waits behind bulk: late is not lost. What arrives of it still shows that the link carries.
+                    continue;
+                }
+
                 lane.Timing.Forget();
                 if (isThere && lane.LateSince is null)
                 {
@@ -185,7 +191,7 @@ internal sealed partial class SessionCore
     {
         foreach (var lane in _lanes)
         {
-            due = lane.Timing.LateAt is { } at ? Min(due, at) : due;
+            due = lane.Channel == 0 && lane.Timing.LateAt is { } at ? Min(due, at) : due;
             due = lane.LateSince is { } late && HasOtherLink(lane) ? Min(due, late + Limits.LateLimit) : due;
         }
 

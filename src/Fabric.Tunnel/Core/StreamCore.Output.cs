@@ -164,7 +164,7 @@ internal sealed partial class StreamCore
             batch.Add(Header(path, FrameType.Fin, 0, Send.End));
         }
 
-        if (!path.IsCopy && !IsCopying && !IsBulk && lane.Channel == 0)
+        if (!path.IsCopy && !IsCopying && (!IsBulk || lane.Channel > 0))
         {
             lane.Timing.Began(Id, cursor.Next, now);
         }

@@ -118,6 +118,15 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
+    /// <inheritdoc cref="PeerCore.Carried"/>
+    public TimeSpan? Carried(string link)
+    {
+        lock (Gate)
+        {
+            return _core.Carried(link);
+        }
+    }
+
     public bool HasLane(string link, int channel)
     {
         lock (Gate)

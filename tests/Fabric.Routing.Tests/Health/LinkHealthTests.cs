@@ -341,4 +341,34 @@ public class LinkHealthTests
             }
         }
     }
+
+    [Fact]
+    public void Bytes_that_arrive_keep_a_link_from_being_called_down_for_lost_probes()
+    {
+        var drive = new Drive();
+        drive.Run(1, _ => true);
+        for (var i = 0; i < 20; i++)
+        {
+            drive.Run(0.05, _ => false);
+            drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), drive.Now);
+        }
+
+        Assert.DoesNotContain(drive.Changes, c => c.State == LinkState.Down);
+        drive.Run(0.3, _ => false);
+        Assert.Equal(LinkState.Down, drive.Report.State);
+    }
+
+    [Fact]
+    public void Bytes_that_left_before_the_silence_prove_nothing()
+    {
+        var drive = new Drive();
+        drive.Run(1, _ => true);
+        var before = drive.Now - TimeSpan.FromMilliseconds(1);
+        drive.Run(0.12, _ => false);
+        Assert.False(drive.Health.Carried(before, drive.Now));
+        drive.Run(0.2, _ => false);
+        Assert.Equal(LinkState.Down, drive.Report.State);
+        Assert.False(drive.Health.Carried(drive.Now, drive.Now));
+        Assert.Equal(LinkState.Down, drive.Report.State);
+    }
 }

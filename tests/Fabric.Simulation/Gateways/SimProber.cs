@@ -23,6 +23,7 @@ internal sealed class SimProber : IProber, IProbeWire
                 Listen = [],
                 Settings = world.Figures.Probes,
                 Health = world.Figures.Health,
+                Carried = gateway.Tunnel.Carried,
                 Seed = world.Random.Next(),
             },
             this, SimTime.Epoch);

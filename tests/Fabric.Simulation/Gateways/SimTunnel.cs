@@ -63,6 +63,8 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
         }
     }
 
+    public TimeSpan? Carried(string peer, string link) => world.Now - Session(peer)?.Core.Carried(link);
+
     public TunnelUsage Usage => TunnelUsage.None;
 
     /// <summary>Streams are opened by <see cref="SimSession"/>: nothing here waits.</summary>
