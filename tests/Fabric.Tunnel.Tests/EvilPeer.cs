@@ -182,7 +182,7 @@ internal sealed class Siege : IAsyncDisposable
     public async Task HonestAsync()
     {
         Assert.Equal((await _honest.Sent.WaitAsync(Pair.Limit), HonestBytes), await _honest.Received.WaitAsync(Pair.Limit));
-        Assert.All(Victim.SessionWith("alpha").Lanes, lane => Assert.Equal((LaneState.Up, null), (lane.State, lane.LastError)));
+        await Pair.Until(() => Victim.SessionWith("alpha").Lanes.All(l => l is { State: LaneState.Up, LastError: null }), "all lanes of alpha");
     }
 
     /// <summary>Nothing of the abuse is left: no stream of the peer's, and no buffer but those that the lanes of alpha read into.</summary>
