@@ -138,7 +138,7 @@ internal sealed class Ending(World world)
 
     private string? Catalogs(SimGateway gateway)
     {
-        foreach (var peer in world.Gateways.Where(g => g.Site != gateway.Site && world.AreLinked(gateway, g)))
+        foreach (var peer in world.Gateways.Where(g => g.Site != gateway.Site && world.AreReachable(gateway, g)))
         {
             var catalog = gateway.Catalogs.Of(peer.Name);
             foreach (var service in world.Topology.Services)
@@ -176,7 +176,7 @@ internal sealed class Ending(World world)
     private ImmutableArray<string> Right(SimGateway gateway, Topology.Model.Service service) =>
     [
         .. service.Exports.Select(e => e.Site).Where(site => world.Endpoints.Count(service, site).Alive > 0
-            && (site == gateway.Plan.Site || world.Gateways.Any(g => g.Plan.Site == site && world.AreLinked(gateway, g)))),
+            && (site == gateway.Plan.Site || world.Gateways.Any(g => g.Plan.Site == site && world.AreReachable(gateway, g)))),
     ];
 
     private static string? Streams(SimGateway gateway) => gateway.Tunnel.Sessions.SelectMany(s => s.Streams)

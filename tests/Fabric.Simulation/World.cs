@@ -83,6 +83,10 @@ internal sealed class World
     public bool AreLinked(Gateways.SimGateway a, Gateways.SimGateway b) =>
         Array.Exists(Links, l => l.Plan.Touches(a.Name) && l.Plan.Touches(b.Name));
 
+    /// <summary>By a link, or through one other gateway that is linked to both and relays.</summary>
+    public bool AreReachable(Gateways.SimGateway a, Gateways.SimGateway b) => AreLinked(a, b)
+        || Array.Exists(Gateways, r => r != a && r != b && AreLinked(a, r) && AreLinked(r, b) && Topology.Sites[r.Site].Relay);
+
     // ---- time
 
     public void After(TimeSpan delay, Action action) => _events.Enqueue(action, ((Now + delay).Ticks, _order++));
@@ -196,6 +200,7 @@ internal sealed class Counters
     public long Copied;
     public long Mirrored;
     public long Moves;
+    public long Relayed;
     public long Suspicions;
     public long Discarded;
     public long Kills;

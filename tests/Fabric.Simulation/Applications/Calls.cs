@@ -85,6 +85,12 @@ internal sealed class Calls(World world)
             return;
         }
 
+        if (stream.Request.IsRelay)
+        {
+            Relay(gateway, session, stream);
+            return;
+        }
+
         if (stream.Request.IsReserved)
         {
             gateway.Catalogs.Serve(session, stream);
@@ -102,6 +108,27 @@ internal sealed class Calls(World world)
         }
 
         gateway.AfterMs(0, 20, () => Dial(gateway, session, stream, (EgressVerdict.Dial)verdict));
+    }
+
+    private void Relay(SimGateway gateway, SimSession session, StreamCore stream)
+    {
+        if (RelayNames.OriginOf(stream.Request) is { } origin)
+        {
+            gateway.Tunnel.TakeOver(session, stream, origin);
+            return;
+        }
+
+        switch (gateway.Egress.DecideAsync(session.Peer, stream.Request, CancellationToken.None).Result)
+        {
+            case EgressVerdict.Relay relay:
+                world.Counters.Relayed++;
+                RelayJoin.Carry(world, gateway, session, stream, relay.Target);
+                break;
+            case EgressVerdict.Refuse refuse:
+                stream.Reset(refuse.Code, refuse.Reason, world.Now);
+                session.Rearm();
+                break;
+        }
     }
 
     private void Dial(SimGateway gateway, SimSession session, StreamCore stream, EgressVerdict.Dial dial)

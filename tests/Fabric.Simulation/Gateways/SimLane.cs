@@ -1,17 +1,15 @@
 using Fabric.Protocol.Tunnel;
-using Fabric.Simulation.Network;
 using Fabric.Tunnel;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Simulation.Gateways;
 
-/// <summary>One end of a lane: HELLO, then frames in and out, on a connection of the simulated network.</summary>
+/// <summary>One end of a lane: HELLO, then frames in and out, on a connection of the simulated network or through a relay.</summary>
 internal sealed class SimLane
 {
     private readonly World _world;
     private readonly SimGateway _gateway;
-    private readonly Connection _connection;
-    private readonly int _side;
+    private readonly IWire _wire;
     private readonly SimKeeper? _keeper;
     private readonly FrameReader _reader = new();
     private SimSession? _session;
@@ -23,10 +21,10 @@ internal sealed class SimLane
     private bool _closed;
 
     /// <param name="keeper">Of the end that dialled; null at the other.</param>
-    public SimLane(World world, SimGateway gateway, Connection connection, int side, SimKeeper? keeper)
+    public SimLane(World world, SimGateway gateway, IWire wire, SimKeeper? keeper)
     {
-        (_world, _gateway, _connection, _side, _keeper) = (world, gateway, connection, side, keeper);
-        connection.Bind(side, this);
+        (_world, _gateway, _wire, _keeper) = (world, gateway, wire, keeper);
+        wire.Bind(this);
         if (keeper is null)
         {
             gateway.After(world.Figures.Limits.HandshakeTimeout, () =>
@@ -40,9 +38,9 @@ internal sealed class SimLane
     }
 
     /// <summary>Nothing can pass on it any more, and nobody has noticed yet.</summary>
-    public bool IsLost => _connection.IsLost;
+    public bool IsLost => _wire.IsLost;
 
-    private string Peer => _connection.Link.GatewayAt(1 - _side);
+    private string Peer => _wire.Peer;
 
     // ---- HELLO
 
@@ -50,7 +48,7 @@ internal sealed class SimLane
     public void Greet(SimSession session)
     {
         _session = session;
-        _sent = session.Core.NewHello(_connection.Link.Plan.Name, _keeper!.Channel, _world.Now);
+        _sent = session.Core.NewHello(_wire.Link, _keeper!.Channel, _world.Now);
         Send(FrameType.Hello, _sent.ToPayload());
     }
 
@@ -59,7 +57,7 @@ internal sealed class SimLane
         var bytes = new byte[FrameHeader.Size + payload.Length];
         new FrameHeader(type, payload.Length, 0, 0).Write(bytes);
         payload.CopyTo(bytes, FrameHeader.Size);
-        _connection.Send(_side, bytes);
+        _wire.Send(bytes);
     }
 
     private void OnHello(in Frame frame)
@@ -73,6 +71,7 @@ internal sealed class SimLane
         _world.Check(frame.Header.Type == FrameType.Hello, $"{_gateway.Name}: {frame.Header.Type} before HELLO");
         var hello = HelloFrame.Parse(frame.Payload);
         _world.Check(_sent is null || (hello.Link, hello.Epoch, hello.Channel) == (_sent.Link, _sent.Epoch, _sent.Channel), $"{_gateway.Name}: another lane was answered");
+        _world.Check(RelayNames.RelayOf(hello.Link) == _wire.Relay, $"{_gateway.Name}: a lane over {hello.Link} came through {_wire.Relay}");
         _session ??= _gateway.Tunnel.IsPlanned(Peer, hello.Link) ? _gateway.Tunnel.Session(Peer) : null;
         var reason = "not planned here";
         var site = _world.Topology.FindGateway(Peer)!.Site;
@@ -173,7 +172,7 @@ internal sealed class SimLane
     private void Pump()
     {
         _pumping = false;
-        if (!_greeted || _closed || _lane is not { IsLive: true } lane || !_connection.MaySend(_side))
+        if (!_greeted || _closed || _lane is not { IsLive: true } lane || !_wire.MaySend)
         {
             return;
         }
@@ -196,7 +195,7 @@ internal sealed class SimLane
         }
 
         batch.Clear();
-        _connection.Send(_side, bytes);
+        _wire.Send(bytes);
         OutputReady();
     }
 
@@ -226,7 +225,7 @@ internal sealed class SimLane
         if (!_closed)
         {
             _closed = true;
-            _connection.Close(_side);
+            _wire.Close();
         }
     }
 

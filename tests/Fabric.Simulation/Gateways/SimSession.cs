@@ -155,6 +155,11 @@ internal sealed class SimSession : ISessionDriver
             }
         }
 
+        if (session.Active is { IsRelayed: true } && session.Streams.Any(s => s.Request.IsRelay && !s.IsReset))
+        {
+            _world.Fail($"{_gateway.Name}: a relay runs through a relay to {Peer}");
+        }
+
         // Streams that are over count in what is promised until their applications have read the rest.
         if (session.Retained != retained || session.Promised < promised)
         {

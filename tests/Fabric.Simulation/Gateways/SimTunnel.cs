@@ -10,6 +10,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 {
     private readonly SortedDictionary<string, SimSession> _sessions = new(StringComparer.Ordinal);
     private readonly List<SimKeeper> _keepers = [];
+    private ImmutableDictionary<string, ImmutableHashSet<string>> _relays = ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
     private readonly Guid _process = NewProcess(world.Random);
 
     public event Action<string>? SessionChanged;
@@ -18,19 +19,40 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
     public SimSession? Session(string peer) => _sessions.GetValueOrDefault(peer);
 
-    public bool IsPlanned(string peer, string link) => _keepers.Exists(k => k.Plan.Peer == peer && k.Plan.Link == link);
+    /// <summary>A relay hands over a lane of that origin.</summary>
+    public void TakeOver(SimSession from, StreamCore stream, string origin)
+    {
+        if (!IsPlanned(origin, RelayNames.Link(from.Peer)))
+        {
+            stream.Reset(StreamCode.PolicyDenied, "no such lane is planned here", world.Now);
+        }
+        else
+        {
+            SessionOf(origin);
+            var wire = new RelayWire(world, gateway, from, origin) { Stream = stream };
+            stream.Owner = wire;
+            stream.Accept(world.Now);
+            _ = new SimLane(world, gateway, wire, null);
+        }
+
+        from.Rearm();
+    }
+
+    public bool IsPlanned(string peer, string link) => _keepers.Exists(k => k.Plan.Peer == peer && k.Plan.Link == link)
+        || (RelayNames.RelayOf(link) is { } relay && _relays.GetValueOrDefault(peer)?.Contains(relay) == true);
 
     public void Reconcile(TunnelPlan plan)
     {
+        _relays = plan.Relays;
         foreach (var keeper in _keepers.Where(k => !plan.Lanes.Contains(k.Plan)).ToArray())
         {
             keeper.Stop();
             _keepers.Remove(keeper);
         }
 
-        foreach (var lane in plan.Lanes.Where(l => !IsPlanned(l.Peer, l.Link)))
+        foreach (var lane in plan.Lanes.Where(l => !_keepers.Exists(k => k.Plan == l)).ToArray())
         {
-            for (var channel = 0; channel <= world.Figures.Limits.BulkLanes; channel++)
+            for (var channel = 0; channel <= (lane.Relay is null ? world.Figures.Limits.BulkLanes : 0); channel++)
             {
                 var keeper = new SimKeeper(world, gateway, SessionOf(lane.Peer), lane, channel);
                 _keepers.Add(keeper);
@@ -162,7 +184,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 internal sealed class SimKeeper(World world, SimGateway gateway, SimSession session, LanePlan plan, int channel)
 {
     private readonly RedialPace _pace = new(world.Figures.Limits);
-    private LaneState _state = plan.Remote is null ? LaneState.Down : LaneState.Dialling;
+    private LaneState _state = plan.Dials ? LaneState.Dialling : LaneState.Down;
     private string? _error;
     private SimLane? _lane;
     private int _attempt;
@@ -176,7 +198,7 @@ internal sealed class SimKeeper(World world, SimGateway gateway, SimSession sess
 
     public void Start()
     {
-        if (plan.Remote is not null)
+        if (plan.Dials)
         {
             Dial();
         }
@@ -194,19 +216,54 @@ internal sealed class SimKeeper(World world, SimGateway gateway, SimSession sess
         var attempt = ++_attempt;
         _state = LaneState.Dialling;
         gateway.After(world.Figures.Limits.HandshakeTimeout, () => Over(attempt, "no lane in time of dialling"));
+        if (plan.Relay is { } relay)
+        {
+            DialThrough(relay, attempt);
+            return;
+        }
+
         var link = Array.Find(world.Links, l => l.Plan.Name == plan.Link && l.Plan.Touches(gateway.Name) && l.Plan.Touches(plan.Peer))!;
         link.Dial(gateway,
             connection => gateway.Do(() =>
             {
                 if (attempt == _attempt && !_stopped)
                 {
-                    _lane = new SimLane(world, gateway, connection, link.EndOf(gateway.Name), this);
+                    _lane = new SimLane(world, gateway, new LinkWire(connection, link.EndOf(gateway.Name)), this);
                     var answering = world.Gateway(plan.Peer);
-                    _ = new SimLane(world, answering, connection, link.EndOf(plan.Peer), null);
+                    _ = new SimLane(world, answering, new LinkWire(connection, link.EndOf(plan.Peer)), null);
                     _lane.Greet(session);
                 }
             }),
             reason => gateway.Do(() => Over(attempt, reason)));
+    }
+
+    private void DialThrough(string relay, int attempt)
+    {
+        RelayWire wire = null!;
+        wire = new RelayWire(world, gateway, gateway.Tunnel.Session(relay)!, plan.Peer)
+        {
+            Accepted = () =>
+            {
+                if (attempt == _attempt && !_stopped)
+                {
+                    _lane = new SimLane(world, gateway, wire, this);
+                    _lane.Greet(session);
+                }
+                else
+                {
+                    wire.Close();
+                }
+            },
+            Failed = reason => Over(attempt, reason),
+        };
+        try
+        {
+            wire.Stream = gateway.Tunnel.Session(relay)!.Open(new StreamOpen(RelayNames.Ask(plan.Peer), 0, ""), wire);
+        }
+        catch (StreamRefusedException refused)
+        {
+            Over(attempt, refused.Reason);
+        }
     }
 
     public void CameUp()
