@@ -29,7 +29,10 @@ public interface ITunnel : IAsyncDisposable
     /// How long ago bytes left on a lane over the link of which it is known by now that they arrived; null when it is not known. Under
     /// load probes are late and lost before anything else: a link that carries bytes is not down.
     /// </summary>
-    TimeSpan? Carried(string peer, string link);
+    /// <param name="peer">The gateway at the other end.</param>
+    /// <param name="link">The link.</param>
+    /// <param name="bulk">Count only bulk, whose packets are of full size.</param>
+    TimeSpan? Carried(string peer, string link, bool bulk);
 
     /// <summary>
     /// Opens a stream to a peer. Completes when the peer has accepted it.

@@ -164,10 +164,7 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         {
             _queue.Dequeue();
             link.Queued = null;
-            if (link.Health.WantsWitness && options.Carried?.Invoke(link.Plan.Peer, link.Plan.Link) is { } age)
-            {
-                Note(link, link.Health.Carried(now - age, now), now);
-            }
+            AskWitness(link, now);
 
             Note(link, link.Health.Tick(now, now - due), now);
             if (CanSend(link) && link.NextSend <= now)
@@ -176,6 +173,17 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
             }
 
             Schedule(link);
+        }
+    }
+
+    private void AskWitness(Link link, TimeSpan now)
+    {
+        foreach (var bulk in (ReadOnlySpan<bool>)[false, true])
+        {
+            if (link.Health.WantsWitness && options.Carried?.Invoke(link.Plan.Peer, link.Plan.Link, bulk) is { } age)
+            {
+                Note(link, link.Health.Carried(now - age, bulk, now), now);
+            }
         }
     }
 

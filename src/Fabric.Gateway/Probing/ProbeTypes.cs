@@ -36,9 +36,9 @@ public sealed record ProberOptions
 
     /// <summary>
     /// Asked before a link is called down, by peer and link: how long ago bytes left on a lane over it that have arrived since; null when
-    /// none is known. On the prober's thread; must not block.
+    /// none is known. The flag asks for bulk alone, whose packets are of full size. On the prober's thread; must not block.
     /// </summary>
-    public Func<string, string, TimeSpan?>? Carried { get; init; }
+    public Func<string, string, bool, TimeSpan?>? Carried { get; init; }
 
     /// <summary>Seeds the jitter of intervals. Default: random.</summary>
     public int? Seed { get; init; }

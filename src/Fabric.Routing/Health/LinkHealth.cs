@@ -59,6 +59,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     private TimeSpan _firstFullSizeMissSent;
     private bool _smallAnsweredSince;
     private TimeSpan _carried = TimeSpan.MinValue;
+    private TimeSpan _carriedFullSize = TimeSpan.MinValue;
     private string? _refusal;
     private string? _laneClosed;
     private TimeSpan _laneClosedAt;
@@ -195,20 +196,30 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     }
 
     /// <summary>Whether <see cref="Carried"/> could prevent a verdict that is near.</summary>
-    public bool WantsWitness => State == LinkState.Suspect && _misses >= options.Misses - 1 && _laneClosed is null;
+    public bool WantsWitness => State == LinkState.Suspect && Math.Max(_misses, _fullSizeMisses) >= options.Misses - 1 && _laneClosed is null;
 
     /// <summary>
     /// 2c. Bytes of a lane that left at that instant have arrived: probes that left before it were late or lost under load, and are no
     /// silence. A probe shares the queue of what the link carries, and is the first that is dropped there.
     /// </summary>
-    public bool Carried(TimeSpan sent, TimeSpan now)
+    /// <param name="fullSize">They were bulk, and so in packets of full size.</param>
+    public bool Carried(TimeSpan sent, bool fullSize, TimeSpan now)
     {
-        if (sent <= _firstMissSent || State is not (LinkState.Up or LinkState.Suspect))
+        if (State is not (LinkState.Up or LinkState.Suspect))
         {
             return false;
         }
 
-        (_carried, _misses) = (sent, 0);
+        if (_misses > 0 && sent > _firstMissSent)
+        {
+            (_carried, _misses) = (sent, 0);
+        }
+
+        if (fullSize && _fullSizeMisses > 0 && sent > _firstFullSizeMissSent)
+        {
+            (_carriedFullSize, _fullSizeMisses) = (sent, 0);
+        }
+
         return Judge(now);
     }
 
@@ -285,7 +296,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
             _firstMissSent = probe.SentAt;
         }
 
-        if (probe.FullSize && probe.Sequence > _newestFullSizeAnswered && ++_fullSizeMisses == 1)
+        if (probe.FullSize && probe.Sequence > _newestFullSizeAnswered && probe.SentAt > _carriedFullSize && ++_fullSizeMisses == 1)
         {
             (_firstFullSizeMissSent, _smallAnsweredSince) = (probe.SentAt, false);
         }

@@ -70,10 +70,13 @@ internal struct LaneTiming
     public void Forget() => Stream = 0;
 
     /// <summary>What left then was answered now.</summary>
-    public void Add(TimeSpan sent, TimeSpan now)
+    /// <param name="sent">When it left.</param>
+    /// <param name="now">When it was answered.</param>
+    /// <param name="counts">Whether it shows that the lane carries what it is for: a PING on a lane for bulk does not.</param>
+    public void Add(TimeSpan sent, TimeSpan now, bool counts = true)
     {
         var sample = now - sent;
-        Carried = Carried > sent ? Carried : sent;
+        Carried = !counts || Carried > sent ? Carried : sent;
         if (Smoothed == TimeSpan.Zero)
         {
             (Smoothed, _deviation) = (sample, sample / 2);

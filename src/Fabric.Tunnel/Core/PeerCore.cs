@@ -138,7 +138,10 @@ internal sealed class PeerCore(
     }
 
     /// <summary>When the newest bytes left on a lane over the link of which it is known that they arrived; null when that is not known.</summary>
-    public TimeSpan? Carried(string link) => Session?.Lanes.Where(l => l.Link == link).Max(l => l.Timing.Carried);
+    /// <param name="link">The link.</param>
+    /// <param name="bulk">Of the lane for bulk alone: its packets are of full size.</param>
+    public TimeSpan? Carried(string link, bool bulk) =>
+        Session?.Lanes.Where(l => l.Link == link && (!bulk || l.Channel > 0)).Max(l => l.Timing.Carried);
 
     public bool HasLane(string link, int channel) => Session?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
 

@@ -131,7 +131,7 @@ internal sealed partial class SessionCore
     private void OnPong(LaneCore lane, TimeSpan asked, TimeSpan now)
     {
         lane.RoundTrip = now - asked;
-        lane.Timing.Add(asked, now);
+        lane.Timing.Add(asked, now, counts: lane.Channel == 0);
         if (lane.LateSince <= asked)
         {
             lane.LateSince = null;

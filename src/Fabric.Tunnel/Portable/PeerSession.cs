@@ -119,11 +119,11 @@ internal sealed class PeerSession : ISessionDriver
     }
 
     /// <inheritdoc cref="PeerCore.Carried"/>
-    public TimeSpan? Carried(string link)
+    public TimeSpan? Carried(string link, bool bulk)
     {
         lock (Gate)
         {
-            return _core.Carried(link);
+            return _core.Carried(link, bulk);
         }
     }
 

@@ -168,7 +168,7 @@ public sealed partial class PortableTunnel : ITunnel
     public void SetPaths(string peer, LinkPaths paths) =>
         SessionWith(peer).SetPaths(paths);
 
-    public TimeSpan? Carried(string peer, string link) => Now - Session(peer)?.Carried(link);
+    public TimeSpan? Carried(string peer, string link, bool bulk) => Now - Session(peer)?.Carried(link, bulk);
 
     internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link))
         || (RelayNames.RelayOf(link) is { } relay && _plannedRelays.GetValueOrDefault(peer)?.Contains(relay) == true);
