@@ -81,7 +81,7 @@ internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvide
         lanes.Where(l => RelayNames.RelayOf(l.Link) is not null).Select(lane =>
         {
             var (rtt, score) = Legs(RelayNames.RelayOf(lane.Link)!, peer);
-            var measured = rtt ?? (lane.RoundTrip > TimeSpan.Zero ? lane.RoundTrip : null);
+            var measured = Measured(rtt, lane);
             return new PathCandidate(lane.Link, lane.State == LaneState.Up ? LinkState.Up : LinkState.Unknown)
             {
                 Relayed = true,
@@ -104,7 +104,7 @@ internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvide
         .. tunnel.Sessions.SelectMany(s => s.Lanes.Where(l => RelayNames.RelayOf(l.Link) is not null).Select(l =>
         {
             var (rtt, score) = Legs(RelayNames.RelayOf(l.Link)!, s.Peer);
-            return new RelayView(s.Peer, RelayNames.RelayOf(l.Link)!, l, rtt ?? (l.RoundTrip > TimeSpan.Zero ? l.RoundTrip : null), score, Why(s.Peer, l.Link));
+            return new RelayView(s.Peer, RelayNames.RelayOf(l.Link)!, l, Measured(rtt, l), score, Why(s.Peer, l.Link));
         })),
     ];
 
@@ -150,6 +150,9 @@ internal sealed class RelayPaths(string gateway, ICatalogs catalogs, TimeProvide
     private (TimeSpan? Rtt, double? Score) Legs(string relay, string peer) =>
         _direct.GetValueOrDefault(relay) is { } near && catalogs.Of(relay)?.Neighbours.GetValueOrDefault(peer) is { } far
             ? (near.Rtt + far.Rtt, near.Score + far.Score) : (null, null);
+
+    /// <summary>The sum of both legs, or what the lane itself takes when they are not known.</summary>
+    private static TimeSpan? Measured(TimeSpan? legs, LaneStatus lane) => legs ?? (lane.RoundTrip > TimeSpan.Zero ? lane.RoundTrip : null);
 
     private static Neighbour? Nearest(string peer, List<PathCandidate> links)
     {

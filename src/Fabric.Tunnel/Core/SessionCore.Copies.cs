@@ -13,7 +13,7 @@ internal sealed partial class SessionCore
 
     private TimeSpan _peerSuspectsUntil;
     private LaneCore? _peerTrusts;
-    private long _mayCopy = long.MaxValue;
+    private long _mayCopy = limits.CopyBurst;
     private TimeSpan _mayCopySince;
 
     /// <summary>Whether the active lane owes an answer, as far as routing, the peer or this side can tell.</summary>
@@ -102,16 +102,8 @@ internal sealed partial class SessionCore
 
     private bool MayCopy(TimeSpan now)
     {
-        if (_mayCopy < Limits.CopyBurst)
-        {
-            var earned = (now - _mayCopySince).TotalSeconds * Limits.CopyRate;
-            _mayCopy = (long)Math.Min(Limits.CopyBurst, _mayCopy + earned);
-        }
-        else
-        {
-            _mayCopy = Limits.CopyBurst;
-        }
-
+        var earned = (now - _mayCopySince).TotalSeconds * Limits.CopyRate;
+        _mayCopy = (long)Math.Min(Limits.CopyBurst, _mayCopy + earned);
         _mayCopySince = now;
         return _mayCopy > 0;
     }
