@@ -24,8 +24,11 @@ public sealed record TunnelLimits
     /// most half of them. Default 16,384.</summary>
     public int MaxStreams { get; init; } = 16_384;
 
-    /// <summary>Lanes per session, at most 31. At it, a new lane is refused. Default 31.</summary>
-    public int MaxLanes { get; init; } = 31;
+    /// <summary>A stream remembers in 64 bits which lanes it used, and a lane that is replaced needs a bit until it is gone.</summary>
+    internal const int MostLanes = 63;
+
+    /// <summary>Lanes per session, at most 63: two for each of 31 links. At it, a new lane is refused. Default 63.</summary>
+    public int MaxLanes { get; init; } = MostLanes;
 
     /// <summary>Lanes for bulk beside the shared one of each link, so that small things never wait behind bulk: 0 or 1. Default 1.</summary>
     public int BulkLanes { get; init; } = 1;

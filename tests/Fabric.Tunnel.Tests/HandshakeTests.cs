@@ -87,7 +87,10 @@ public sealed class HandshakeTests : IDisposable
 
         await Pair.Until(() => siege.Refused(Refusal.HandshakeLimit) == 92, "all but 8 are turned away");
         Assert.Equal(8, siege.Victim.Tunnel.Usage.Handshakes);
-        await Task.WhenAll(flood.Skip(8).Select(ClosedAsync)).WaitAsync(Pair.Limit);
+
+        // Which eight came first is the thread pool's to say: connections are served by tasks of their own.
+        var ends = flood.ConvertAll(ClosedAsync);
+        await Pair.Until(() => ends.Count(e => e.IsCompletedSuccessfully) == 92, "92 are closed");
         Assert.True(siege.Victim.Log.Count < 50, $"{siege.Victim.Log.Count} lines were logged");
 
         // The address of alpha is known since its lanes came from there: alpha dials again and gets in, while strangers hold all places.

@@ -49,7 +49,7 @@ internal sealed class OutputPath(bool isCopy)
 internal struct StreamPath
 {
     private int _slotPlusOne;
-    private uint _oldLanes;
+    private ulong _oldLanes;
     private long _oldEnd;
 
     public bool InControl;
@@ -65,12 +65,12 @@ internal struct StreamPath
     {
         if (_slotPlusOne != slot + 1 && _slotPlusOne > 0)
         {
-            _oldLanes |= 1u << (_slotPlusOne - 1);
+            _oldLanes |= 1ul << (_slotPlusOne - 1);
             _oldEnd = sent;
         }
 
         _slotPlusOne = slot + 1;
-        _oldLanes &= ~(1u << slot);
+        _oldLanes &= ~(1ul << slot);
     }
 
     /// <summary>Whether something that is not acknowledged may have left on that lane.</summary>

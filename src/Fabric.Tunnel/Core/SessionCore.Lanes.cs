@@ -44,14 +44,14 @@ internal sealed partial class SessionCore
         var older = _lanes.FirstOrDefault(l => l.Link == link && l.Channel == channel);
         reason = _endedEpochs.Contains(epoch) || _lanes.Any(l => l.Epoch == epoch) ? $"lane {epoch} is over"
             : older?.Epoch > epoch ? $"lane {older.Epoch} over {link} is newer than lane {epoch}"
-            : _lanes.Count >= Math.Min(Limits.MaxLanes, 31) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
+            : _lanes.Count >= Math.Min(Limits.MaxLanes, TunnelLimits.MostLanes) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
             : "";
         if (reason.Length > 0)
         {
             return null;
         }
 
-        var slot = Enumerable.Range(0, 32).First(s => _lanes.All(l => l.Slot != s));
+        var slot = Enumerable.Range(0, TunnelLimits.MostLanes + 1).First(s => _lanes.All(l => l.Slot != s));
         var lane = new LaneCore(slot, epoch, link, channel, owner, now);
         foreach (var ended in _endedEpochs)
         {
