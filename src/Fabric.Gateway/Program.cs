@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Fabric.Gateway.Hosting;
+using Fabric.Tunnel;
 
 var state = Option("--state", "FABRIC_STATE", "/var/lib/fabric", "Folder of identity, keys, last good topology and audit log");
 var topology = Option("--topology", "FABRIC_TOPOLOGY", "/etc/fabric/topology", "Topology: a YAML file, or a folder of them");
@@ -7,6 +8,8 @@ var socket = Option("--socket", "FABRIC_SOCKET", "/run/fabric/fabricd.sock", "Un
 var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this gateway serves joining and renewal");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
+var tunnelDriver = Option("--tunnel-driver", "FABRIC_TUNNEL_DRIVER", "auto", "What moves the bytes: auto, linux or portable");
+tunnelDriver.AcceptOnlyFromAmong("auto", "linux", "portable");
 var prefix = Option("--interface-prefix", "FABRIC_INTERFACE_PREFIX", "fab-", "Prefix of WireGuard interface names");
 var drain = new Option<double>("--drain-seconds")
 {
@@ -22,7 +25,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, ca, wireguard, prefix, drain, allowFaults, check,
+    state, topology, socket, ca, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -33,6 +36,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         Socket = parsed.GetValue(socket)!,
         Ca = CaFolder(parsed.GetValue(ca)!),
         WireGuard = parsed.GetValue(wireguard)!,
+        TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,
         AllowFaults = parsed.GetValue(allowFaults),
         DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),

@@ -20,6 +20,9 @@ public sealed record TunnelOptions
 
     public TunnelLimits Limits { get; init; } = new();
 
+    /// <summary>What moves the bytes. Default: the fastest that can run here.</summary>
+    public TunnelDriver Driver { get; init; }
+
     /// <summary>Faults to play on links; none by default.</summary>
     public ILinkFaults? Faults { get; init; }
 
@@ -33,6 +36,19 @@ public sealed record TunnelOptions
 
     /// <summary>One line for whatever went wrong and is not told otherwise; called from any thread. Nothing by default.</summary>
     public Action<string> Log { get; init; } = static _ => { };
+}
+
+/// <summary>What moves the bytes of a tunnel.</summary>
+public enum TunnelDriver
+{
+    /// <summary>The Linux driver where it can run, else the portable one.</summary>
+    Auto,
+
+    /// <summary>SslStream and sockets on the thread pool: runs anywhere.</summary>
+    Portable,
+
+    /// <summary>Event loops on epoll with libssl. The tunnel cannot be created where there is no OpenSSL 3.</summary>
+    Linux,
 }
 
 /// <summary>A TLS connection to the gateway port that is not a lane.</summary>

@@ -13,7 +13,31 @@ public sealed record TunnelUsage(
     long MemoryLimit, long MemoryUsed, long Retained, long Promised, int Handshakes, ImmutableArray<RefusalCount> Refusals)
 {
     public static TunnelUsage None { get; } = new(0, 0, 0, 0, 0, []);
+
+    /// <summary>What moves the bytes: <c>portable</c> or <c>linux</c>.</summary>
+    public string DriverName { get; init; } = "";
+
+    /// <summary>How the driver is doing; null when it has nothing to tell.</summary>
+    public DriverUsage? Driver { get; init; }
 }
+
+/// <summary>How an driver of event loops is doing.</summary>
+/// <param name="Loops">Each of them.</param>
+/// <param name="TlsSessions">TLS connections that are not freed.</param>
+/// <param name="TlsBytes">Bytes of their buffers outside the managed heap.</param>
+public sealed record DriverUsage(ImmutableArray<LoopUsage> Loops, long TlsSessions, long TlsBytes);
+
+/// <summary>One event loop.</summary>
+/// <param name="Name">Its thread's.</param>
+/// <param name="Turns">Since the start.</param>
+/// <param name="Busy">Time spent in turns since the start.</param>
+/// <param name="LongestTurn">Since this was asked last.</param>
+/// <param name="LongestQueue">Most items that were ready at once since this was asked last.</param>
+/// <param name="Sockets">Descriptors that it watches.</param>
+/// <param name="SystemCalls">Reads and writes of sockets since the start.</param>
+/// <param name="Bytes">What they moved.</param>
+public sealed record LoopUsage(
+    string Name, long Turns, TimeSpan Busy, TimeSpan LongestTurn, int LongestQueue, int Sockets, long SystemCalls, long Bytes);
 
 public sealed record RefusalCount(Refusal Kind, long Count);
 

@@ -3,7 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Fabric.Testing;
 using Fabric.Tunnel;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Benchmarks;
 
@@ -79,7 +79,7 @@ internal static class TunnelThroughput
         }
     }
 
-    private static PortableTunnel Tunnel(TestIdentity identity, Fixed there) => new(new TunnelOptions
+    private static GatewayTunnel Tunnel(TestIdentity identity, Fixed there) => new(new TunnelOptions
     {
         Identity = identity,
         Ingress = there,

@@ -5,7 +5,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Half-close, reset, vanishing clients: what one end of a connection does, the other end sees.</summary>
-public sealed class CloseTests : IDisposable
+public abstract class CloseTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -16,7 +16,7 @@ public sealed class CloseTests : IDisposable
     [InlineData(false)]
     public async Task A_half_close_passes_and_the_other_direction_goes_on(bool clientFirst)
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var (first, second) = clientFirst ? (client, server) : (server, client);
         await first.SendAsync(Encoding.ASCII.GetBytes("the question"));
@@ -39,7 +39,7 @@ public sealed class CloseTests : IDisposable
     [InlineData(false)]
     public async Task A_reset_passes(bool byClient)
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var (one, other) = byClient ? (client, server) : (server, client);
         await one.SendAsync(new byte[10]);
@@ -57,7 +57,7 @@ public sealed class CloseTests : IDisposable
     [Fact]
     public async Task A_client_that_vanishes_while_it_receives_ends_the_server()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var sending = Traffic.SendAsync(server, 500_000_000, 1);
         await client.ReceiveAsync(new byte[1000]).WaitAsync(Pair.Limit);
@@ -70,7 +70,7 @@ public sealed class CloseTests : IDisposable
     [Fact]
     public async Task A_client_that_vanishes_while_the_server_does_not_read_is_noticed()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         using (client)
         {
@@ -93,7 +93,7 @@ public sealed class CloseTests : IDisposable
     [Fact]
     public async Task A_server_that_never_reads_stops_the_client_and_memory_stays_bounded()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var sent = 0L;
         using var stop = new CancellationTokenSource();
@@ -127,3 +127,7 @@ public sealed class CloseTests : IDisposable
         server.Dispose();
     }
 }
+
+public sealed class PortableCloseTests() : CloseTests(TunnelDriver.Portable);
+
+public sealed class LinuxCloseTests() : CloseTests(TunnelDriver.Linux);

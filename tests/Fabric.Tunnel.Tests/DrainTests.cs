@@ -4,7 +4,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Gateways and links that are taken out of use, and brought back.</summary>
-public sealed class DrainTests : IDisposable
+public abstract class DrainTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -13,7 +13,7 @@ public sealed class DrainTests : IDisposable
     [Fact]
     public async Task Drain_waits_for_streams_and_refuses_new_ones()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var draining = pair.Beta.Tunnel.DrainAsync(TimeSpan.FromSeconds(20), default);
         await Pair.Until(
@@ -31,7 +31,7 @@ public sealed class DrainTests : IDisposable
     [Fact]
     public async Task An_undrained_gateway_takes_streams_and_connections_again()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         foreach (var gateway in new[] { pair.Alpha, pair.Beta })
         {
             Assert.Equal(0, await gateway.Tunnel.DrainAsync(Pair.Limit, default));
@@ -55,7 +55,7 @@ public sealed class DrainTests : IDisposable
     [Fact]
     public async Task What_is_left_is_counted_by_service_and_direction_and_can_be_cut()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         pair.Alpha.Plan = _ => new IngressPlan([new(null, Pair.Open with { Service = "near.shop" })]);
         pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(System.Net.IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
@@ -79,7 +79,7 @@ public sealed class DrainTests : IDisposable
     [Fact]
     public async Task A_drained_link_is_left_by_the_other_end_as_well_without_a_byte_twice()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var reached = new TaskCompletionSource();
         var up = Traffic.SendAsync(client, 40_000_000, 1);
@@ -127,3 +127,7 @@ public sealed class DrainTests : IDisposable
         }
     }
 }
+
+public sealed class PortableDrainTests() : DrainTests(TunnelDriver.Portable);
+
+public sealed class LinuxDrainTests() : DrainTests(TunnelDriver.Linux);

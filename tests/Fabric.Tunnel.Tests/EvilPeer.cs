@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Security;
 using Fabric.Protocol.Tunnel;
 using Fabric.Testing;
+using Fabric.Tunnel.Drivers;
 using Fabric.Tunnel.Portable;
 
 namespace Fabric.Tunnel.Tests;
@@ -146,9 +147,9 @@ internal sealed class Siege : IAsyncDisposable
 
     public IPEndPoint Port => Victim.Address("gateway port");
 
-    public static async Task<Siege> LayAsync(TestAuthority authority, TunnelLimits? limits = null)
+    public static async Task<Siege> LayAsync(TestAuthority authority, TunnelDriver driver, TunnelLimits? limits = null)
     {
-        var pair = await Pair.StartAsync(authority, limits);
+        var pair = await Pair.StartAsync(authority, driver, limits);
         var siege = new Siege(authority, pair);
         var server = (IPEndPoint)pair.Server.LocalEndpoint;
         pair.Beta.Decide = (peer, open) => peer == "alpha"

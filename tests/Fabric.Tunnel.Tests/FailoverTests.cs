@@ -4,7 +4,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Links go dark, lanes die, better ones appear: the connection does not notice.</summary>
-public sealed class FailoverTests : IDisposable
+public abstract class FailoverTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -13,7 +13,7 @@ public sealed class FailoverTests : IDisposable
     [Fact]
     public async Task A_silent_cut_of_the_active_link_loses_nothing()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         await Pair.Until(() => pair.Alpha.SessionWith("beta").ActiveLink == "one", "link one is active");
         var reached = new TaskCompletionSource();
@@ -50,7 +50,7 @@ public sealed class FailoverTests : IDisposable
     [InlineData(LinkFault.CutOut)]
     public async Task A_cut_of_one_direction_that_one_end_alone_notices_loses_nothing(LinkFault way)
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var reached = new TaskCompletionSource();
         var up = Traffic.SendAsync(client, 30_000_000, 1);
@@ -68,7 +68,7 @@ public sealed class FailoverTests : IDisposable
     [Fact]
     public async Task Lanes_that_die_every_100_ms_lose_nothing()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var up = Traffic.SendAsync(client, 60_000_000, 1);
         var down = Traffic.SendAsync(server, 60_000_000, 2);
@@ -96,7 +96,7 @@ public sealed class FailoverTests : IDisposable
     [Fact]
     public async Task A_move_to_a_better_link_resends_nothing_and_does_not_pause()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var up = Traffic.SendAsync(client, 60_000_000, 1);
         var moves = 0;
@@ -123,7 +123,7 @@ public sealed class FailoverTests : IDisposable
     [Fact]
     public async Task Without_any_lane_streams_wait_and_go_on()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         pair.Cut("one", LinkFault.Cut);
         pair.Cut("two", LinkFault.Cut);
@@ -141,7 +141,7 @@ public sealed class FailoverTests : IDisposable
     [Fact]
     public async Task When_the_grace_is_over_both_ends_reset()
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { Grace = TimeSpan.FromMilliseconds(500) });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { Grace = TimeSpan.FromMilliseconds(500) });
         var (client, server) = await pair.ConnectAsync();
         pair.Cut("one", LinkFault.Cut);
         pair.Cut("two", LinkFault.Cut);
@@ -158,3 +158,7 @@ public sealed class FailoverTests : IDisposable
         againServer.Dispose();
     }
 }
+
+public sealed class PortableFailoverTests() : FailoverTests(TunnelDriver.Portable);
+
+public sealed class LinuxFailoverTests() : FailoverTests(TunnelDriver.Linux);

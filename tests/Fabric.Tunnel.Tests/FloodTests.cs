@@ -5,7 +5,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Frames that are each allowed, and too many: the lane is closed with the reason, and the honest session goes on.</summary>
-public sealed class FloodTests : IDisposable
+public abstract class FloodTests(TunnelDriver driver) : IDisposable
 {
     private static readonly TunnelLimits _limits = new() { Grace = TimeSpan.FromMilliseconds(500), MaxPendingOpens = 100, MaxStreams = 100_000 };
 
@@ -45,7 +45,7 @@ public sealed class FloodTests : IDisposable
     public async Task A_flood_closes_the_lane_with_its_reason_and_harms_nobody_else(string name)
     {
         var (frames, expected) = _floods[name];
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         var evil = await siege.JoinAsync();
         await evil.OpenAsync(2);
         await evil.NextAsync(FrameType.Opened);
@@ -64,7 +64,7 @@ public sealed class FloodTests : IDisposable
     {
         var decisions = 0;
         var decide = new TaskCompletionSource<EgressVerdict>();
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         var honest = siege.Victim.Decide;
         siege.Victim.DecideLater = (peer, open) =>
         {
@@ -108,7 +108,7 @@ public sealed class FloodTests : IDisposable
     [Fact]
     public async Task A_dial_ends_with_the_stream_that_it_is_for()
     {
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         var honest = siege.Victim.Decide;
         siege.Victim.Decide = (peer, open) => peer == "alpha" ? honest(peer, open)
             : new EgressVerdict.Dial([new IPEndPoint(IPAddress.Parse("192.0.2.1"), 9)], TimeSpan.FromMinutes(5));
@@ -120,3 +120,7 @@ public sealed class FloodTests : IDisposable
         await siege.NothingLeftAsync();
     }
 }
+
+public sealed class PortableFloodTests() : FloodTests(TunnelDriver.Portable);
+
+public sealed class LinuxFloodTests() : FloodTests(TunnelDriver.Linux);

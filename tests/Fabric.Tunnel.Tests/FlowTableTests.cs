@@ -1,5 +1,5 @@
 using Fabric.Testing;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Tests;
 
@@ -9,12 +9,12 @@ public sealed class FlowTableTests : IAsyncLifetime
     private readonly TestAuthority _authority = new();
     private readonly ManualTime _time = new();
     private readonly TestGateway _gateway;
-    private readonly PortableTunnel _tunnel;
+    private readonly GatewayTunnel _tunnel;
 
     public FlowTableTests()
     {
-        _gateway = new TestGateway(_authority.Gateway("alpha"));
-        _tunnel = new PortableTunnel(new TunnelOptions
+        _gateway = new TestGateway(_authority.Gateway("alpha"), TunnelDriver.Portable);
+        _tunnel = new GatewayTunnel(new TunnelOptions
         {
             Identity = _authority.Gateway("alpha"),
             Ingress = _gateway,
@@ -34,7 +34,7 @@ public sealed class FlowTableTests : IAsyncLifetime
         _authority.Dispose();
     }
 
-    private sealed class Noted(PortableTunnel tunnel, TimeSpan idle) : Flow(tunnel, idle)
+    private sealed class Noted(GatewayTunnel tunnel, TimeSpan idle) : Flow(tunnel, idle)
     {
         public string? Ended { get; private set; }
 

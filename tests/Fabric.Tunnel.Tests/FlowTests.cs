@@ -5,7 +5,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Datagrams through two gateways on real sockets.</summary>
-public sealed class FlowTests : IDisposable
+public abstract class FlowTests(TunnelDriver driver) : IDisposable
 {
     private static readonly StreamOpen _open = new("dns.shop", 53, "spiffe://test.example/ns/a/sa/b") { Datagrams = true };
 
@@ -16,7 +16,7 @@ public sealed class FlowTests : IDisposable
     /// <summary>A pair whose alpha serves <c>dns</c> over UDP, through beta, from these endpoints.</summary>
     private async Task<Pair> StartAsync(IPEndPoint[] endpoints, TunnelLimits? limits = null, TimeSpan? idle = null, IPAddress? address = null)
     {
-        var pair = await Pair.StartAsync(_authority, limits);
+        var pair = await Pair.StartAsync(_authority, driver, limits);
         var tcp = pair.Beta.Decide;
         pair.Beta.Decide = (peer, open) => open.Datagrams
             ? new EgressVerdict.Dial([.. endpoints], TimeSpan.FromSeconds(2)) { FlowIdle = idle ?? TimeSpan.FromSeconds(60) }
@@ -324,3 +324,7 @@ public sealed class FlowTests : IDisposable
         await Pair.Until(() => pair.Alpha.Tunnel.Status.BufferedBytes == 0 && pair.Beta.Tunnel.Status.BufferedBytes == 0, "no buffer is left");
     }
 }
+
+public sealed class PortableFlowTests() : FlowTests(TunnelDriver.Portable);
+
+public sealed class LinuxFlowTests() : FlowTests(TunnelDriver.Linux);

@@ -2,12 +2,12 @@ using System.Net;
 using System.Net.Sockets;
 using Fabric.Protocol.Tunnel;
 using Fabric.Testing;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Floods of handshakes and handshakes that stall: known peers get in, strangers get what is left.</summary>
-public sealed class HandshakeTests : IDisposable
+public abstract class HandshakeTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -49,7 +49,7 @@ public sealed class HandshakeTests : IDisposable
     [Fact]
     public async Task Whoever_stalls_is_closed_with_the_reason()
     {
-        await using var siege = await Siege.LayAsync(_authority, new TunnelLimits { HandshakeTimeout = TimeSpan.FromMilliseconds(600) });
+        await using var siege = await Siege.LayAsync(_authority, driver, new TunnelLimits { HandshakeTimeout = TimeSpan.FromMilliseconds(600) });
         using var silent = await ConnectAsync(siege.Port);
         using var half = await ConnectAsync(siege.Port);
         await half.SendAsync(_halfClientHello);
@@ -78,7 +78,7 @@ public sealed class HandshakeTests : IDisposable
     public async Task A_flood_from_many_addresses_is_closed_at_once_and_keeps_known_peers_in()
     {
         var limits = new TunnelLimits { MaxHandshakes = 8, MaxHandshakesPerAddress = 4, HandshakeTimeout = TimeSpan.FromSeconds(60) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var flood = new List<Socket>();
         for (var i = 0; i < 100; i++)
         {
@@ -112,7 +112,7 @@ public sealed class HandshakeTests : IDisposable
     public async Task One_address_has_its_part_and_no_more()
     {
         var limits = new TunnelLimits { MaxHandshakes = 8, MaxHandshakesPerAddress = 4, HandshakeTimeout = TimeSpan.FromSeconds(60) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var flood = new List<Socket>();
         for (var i = 0; i < 50; i++)
         {
@@ -130,7 +130,7 @@ public sealed class HandshakeTests : IDisposable
     public async Task One_gateway_has_its_part_of_the_handshakes()
     {
         var limits = new TunnelLimits { MaxHandshakesPerPeer = 4, HandshakeTimeout = TimeSpan.FromSeconds(60) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var waiting = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => EvilPeer.DialAsync(siege.Identity(), siege.Port)));
         await Pair.Until(() => siege.Victim.Tunnel.Usage.Handshakes == 4, "four wait for HELLO");
         await using var late = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
@@ -198,3 +198,7 @@ public sealed class HandshakeTests : IDisposable
         Assert.NotNull(gate.TryEnter(IPAddress.Parse("192.0.2.10"), now + TimeSpan.FromSeconds(10), out _));
     }
 }
+
+public sealed class PortableHandshakeTests() : HandshakeTests(TunnelDriver.Portable);
+
+public sealed class LinuxHandshakeTests() : HandshakeTests(TunnelDriver.Linux);

@@ -7,7 +7,7 @@ namespace Fabric.Tunnel.Tests;
 /// <summary>Runs alone: it counts the descriptors of the process.</summary>
 [CollectionDefinition(nameof(LeakTests), DisableParallelization = true)]
 [Collection(nameof(LeakTests))]
-public sealed class LeakTests : IDisposable
+public abstract class LeakTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -19,7 +19,7 @@ public sealed class LeakTests : IDisposable
     public async Task Abuse_leaves_no_descriptor_no_session_and_no_buffer()
     {
         var limits = new TunnelLimits { Grace = TimeSpan.FromMilliseconds(300), HandshakeTimeout = TimeSpan.FromMilliseconds(500) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         await siege.HonestAsync();
         await siege.NothingLeftAsync();
         var before = Descriptors;
@@ -55,3 +55,7 @@ public sealed class LeakTests : IDisposable
         Assert.All(siege.Victim.SessionWith("alpha").Lanes, l => Assert.Equal(LaneState.Up, l.State));
     }
 }
+
+public sealed class PortableLeakTests() : LeakTests(TunnelDriver.Portable);
+
+public sealed class LinuxLeakTests() : LeakTests(TunnelDriver.Linux);

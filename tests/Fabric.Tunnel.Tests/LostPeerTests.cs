@@ -5,7 +5,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>A gateway that is gone takes its streams with it at once; one that is out of reach keeps them.</summary>
-public sealed class LostPeerTests : IDisposable
+public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
 {
     /// <summary>Longer than a test waits: what ends in time did not end by the grace.</summary>
     private static readonly TunnelLimits Patient = new() { Grace = Pair.Limit * 10, GraceWithSiblings = Pair.Limit * 5 };
@@ -17,7 +17,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task Streams_of_a_gateway_whose_port_refuses_are_reset_at_both_ends()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         using var wire = new Wire(pair.Beta.Address("gateway port"));
         await ThroughAsync(pair, wire, closed: true);
         var (client, server) = await ConnectedAsync(pair);
@@ -33,7 +33,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task Lanes_that_were_reset_once_come_back_and_nothing_is_lost()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         using var wire = new Wire(pair.Beta.Address("gateway port"));
         await ThroughAsync(pair, wire, closed: false);
         var (client, server) = await ConnectedAsync(pair);
@@ -52,7 +52,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task A_restarted_gateway_resets_the_streams_of_the_one_before()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var port = pair.Beta.Address("gateway port");
         using var wire = new Wire(port);
         await ThroughAsync(pair, wire, closed: false);
@@ -62,7 +62,7 @@ public sealed class LostPeerTests : IDisposable
         wire.Tear();
         await pair.LanesAsync(0);
         await pair.Beta.DisposeAsync();
-        await using var again = new TestGateway(_authority.Gateway("beta"));
+        await using var again = new TestGateway(_authority.Gateway("beta"), driver);
         again.Tunnel.Reconcile(new TunnelPlan { Listen = [port], Lanes = [new LanePlan("alpha", "one", null), new LanePlan("alpha", "two", null)] });
         wire.Mend();
 
@@ -72,7 +72,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task A_gateway_that_stops_says_so_and_its_streams_are_reset()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var (client, server) = await ConnectedAsync(pair);
 
         await pair.Beta.DisposeAsync();
@@ -86,7 +86,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task The_acceptors_streams_are_reset_when_the_dialler_stops()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var (_, server) = await ConnectedAsync(pair);
         await pair.Alpha.DisposeAsync();
         await AssertResetAsync(server);
@@ -95,7 +95,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task Silence_is_given_less_time_while_the_site_is_reached_otherwise()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient with { GraceWithSiblings = TimeSpan.FromMilliseconds(300) });
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient with { GraceWithSiblings = TimeSpan.FromMilliseconds(300) });
         var (client, server) = await ConnectedAsync(pair);
         pair.Cut("one", LinkFault.Cut);
         pair.Cut("two", LinkFault.Cut);
@@ -118,7 +118,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task A_reset_reaches_an_application_that_does_not_read()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var (client, server) = await ConnectedAsync(pair);
         var sending = Traffic.SendAsync(server, 200_000_000, 1);
         await Pair.Until(() => pair.Alpha.SessionWith("beta").Counters.Received > 1_000_000, "the client's buffers fill");
@@ -133,7 +133,7 @@ public sealed class LostPeerTests : IDisposable
     [Fact]
     public async Task An_open_whose_last_lane_ends_goes_to_the_next_route()
     {
-        await using var pair = await Pair.StartAsync(_authority, Patient);
+        await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var asked = new TaskCompletionSource();
         pair.Beta.Decide = (_, _) =>
         {
@@ -193,3 +193,7 @@ public sealed class LostPeerTests : IDisposable
         SocketError.ConnectionReset,
         (await Assert.ThrowsAsync<SocketException>(() => socket.ReceiveAsync(new byte[1]).WaitAsync(Pair.Limit))).SocketErrorCode);
 }
+
+public sealed class PortableLostPeerTests() : LostPeerTests(TunnelDriver.Portable);
+
+public sealed class LinuxLostPeerTests() : LostPeerTests(TunnelDriver.Linux);

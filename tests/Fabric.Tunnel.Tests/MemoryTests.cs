@@ -6,7 +6,7 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>One cap for all sessions: pressure before it, a fair part for each, and room again as soon as there is.</summary>
-public sealed class MemoryTests : IDisposable
+public abstract class MemoryTests(TunnelDriver driver) : IDisposable
 {
     private const int MiB = 1 << 20;
 
@@ -88,7 +88,7 @@ public sealed class MemoryTests : IDisposable
     [Fact]
     public async Task Small_memory_slows_bytes_down_and_loses_none()
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { Memory = 16 * MiB });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { Memory = 16 * MiB });
         var streams = new List<(Task<string> Up, Task<string> Down, Task<(string, long)> AtServer, Task<(string, long)> AtClient)>();
         for (var i = 0; i < 64; i++)
         {
@@ -119,7 +119,7 @@ public sealed class MemoryTests : IDisposable
     public async Task Who_fills_memory_is_reset_and_the_honest_session_goes_on()
     {
         var limits = new TunnelLimits { Memory = 16 * MiB, Grace = TimeSpan.FromMilliseconds(500) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var evil = await siege.JoinAsync();
         var payload = new byte[16 * 1024];
         var resets = 0;
@@ -157,7 +157,7 @@ public sealed class MemoryTests : IDisposable
     public async Task Who_acknowledges_nothing_has_its_part_of_memory_and_no_more()
     {
         var limits = new TunnelLimits { Memory = 16 * MiB, Grace = TimeSpan.FromMilliseconds(500) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var honest = siege.Victim.Decide;
         siege.Victim.Decide = (peer, open) => peer == "alpha" ? honest(peer, open) : new EgressVerdict.Handle(async stream =>
         {
@@ -187,7 +187,7 @@ public sealed class MemoryTests : IDisposable
     public async Task Applications_are_read_again_when_memory_is_freed()
     {
         // Ten streams of which nothing is read fill the memory; then they are.
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { Memory = 4 * MiB });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { Memory = 4 * MiB });
         var streams = new List<(Socket Client, Socket Server, Task<string> Sent)>();
         for (var i = 0; i < 10; i++)
         {
@@ -209,3 +209,7 @@ public sealed class MemoryTests : IDisposable
         await Pair.Until(() => pair.Beta.Tunnel.Usage is { Retained: 0, Promised: 0 }, "nothing is kept at beta");
     }
 }
+
+public sealed class PortableMemoryTests() : MemoryTests(TunnelDriver.Portable);
+
+public sealed class LinuxMemoryTests() : MemoryTests(TunnelDriver.Linux);

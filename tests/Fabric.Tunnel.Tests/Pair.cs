@@ -3,16 +3,16 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using Fabric.Testing;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>A gateway in the test process: what it decides is set by hand.</summary>
 internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 {
-    public TestGateway(TestIdentity identity, TunnelLimits? limits = null, IReadOnlyDictionary<string, Func<ProtocolConnection, Task>>? protocols = null)
+    public TestGateway(TestIdentity identity, TunnelDriver driver, TunnelLimits? limits = null, IReadOnlyDictionary<string, Func<ProtocolConnection, Task>>? protocols = null)
     {
-        Tunnel = new PortableTunnel(new TunnelOptions
+        Tunnel = new GatewayTunnel(new TunnelOptions
         {
             Identity = identity,
             Ingress = this,
@@ -20,6 +20,7 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
             Time = TimeProvider.System,
             Random = new Random(1),
             Limits = limits ?? new TunnelLimits(),
+            Driver = driver,
             Faults = Faults,
             Protocols = protocols ?? new Dictionary<string, Func<ProtocolConnection, Task>>(),
             Log = line => Log.Enqueue(line),
@@ -30,7 +31,7 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 
     public string Name { get; }
 
-    public PortableTunnel Tunnel { get; }
+    public GatewayTunnel Tunnel { get; }
 
     public LinkFaults Faults { get; } = new();
 
@@ -82,10 +83,10 @@ internal sealed class Pair : IAsyncDisposable
     /// <summary>A socket that nothing refers to any more is reset by its finalizer, whatever is still on its way.</summary>
     private readonly ConcurrentQueue<Socket> _kept = new();
 
-    private Pair(TestAuthority authority, TunnelLimits? limits)
+    private Pair(TestAuthority authority, TunnelDriver driver, TunnelLimits? limits)
     {
-        Alpha = new TestGateway(authority.Gateway("alpha"), limits);
-        Beta = new TestGateway(authority.Gateway("beta"), limits);
+        Alpha = new TestGateway(authority.Gateway("alpha"), driver, limits);
+        Beta = new TestGateway(authority.Gateway("beta"), driver, limits);
         Server = new TcpListener(IPAddress.Loopback, 0);
         Server.Start(1024);
     }
@@ -101,9 +102,9 @@ internal sealed class Pair : IAsyncDisposable
 
     public IPEndPoint Service => Alpha.Address("web");
 
-    public static async Task<Pair> StartAsync(TestAuthority authority, TunnelLimits? limits = null)
+    public static async Task<Pair> StartAsync(TestAuthority authority, TunnelDriver driver, TunnelLimits? limits = null)
     {
-        var pair = new Pair(authority, limits);
+        var pair = new Pair(authority, driver, limits);
         pair.Beta.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
         pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute("beta", Open)]);
         pair.Beta.Tunnel.Reconcile(new TunnelPlan

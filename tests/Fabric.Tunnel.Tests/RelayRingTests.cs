@@ -7,7 +7,7 @@ namespace Fabric.Tunnel.Tests;
 /// A ring of four gateways where everybody asks everybody to relay to everybody, for ever, also those that cannot: what comes of it has
 /// one relay at most, whatever fails in whatever order.
 /// </summary>
-public sealed class RelayRingTests : IAsyncLifetime
+public abstract class RelayRingTests(TunnelDriver driver) : IAsyncLifetime
 {
     private static readonly string[] _names = ["a", "b", "c", "d"];
     private static readonly string[] _links = ["ab", "bc", "cd", "ad"];
@@ -21,7 +21,7 @@ public sealed class RelayRingTests : IAsyncLifetime
         var limits = new TunnelLimits { BulkLanes = 0, RedialMax = TimeSpan.FromMilliseconds(200) };
         foreach (var name in _names)
         {
-            var gateway = _gateways[name] = new TestGateway(_authority.Gateway(name), limits);
+            var gateway = _gateways[name] = new TestGateway(_authority.Gateway(name), driver, limits);
             gateway.Decide = (_, open) => RelayNames.TargetOf(open) is { } target ? new EgressVerdict.Relay(target)
                 : new EgressVerdict.Handle(stream => stream.CopyToAsync(stream));
             gateway.Tunnel.Reconcile(Plan(name));
@@ -148,3 +148,7 @@ public sealed class RelayRingTests : IAsyncLifetime
     private static IEnumerable<ImmutableList<string>> Orders(ImmutableList<string> rest) =>
         rest.IsEmpty ? [[]] : rest.SelectMany(first => Orders(rest.Remove(first)).Select(o => o.Insert(0, first)));
 }
+
+public sealed class PortableRelayRingTests() : RelayRingTests(TunnelDriver.Portable);
+
+public sealed class LinuxRelayRingTests() : RelayRingTests(TunnelDriver.Linux);

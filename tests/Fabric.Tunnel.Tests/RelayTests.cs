@@ -3,12 +3,13 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Fabric.Testing;
+using Fabric.Tunnel.Drivers;
 using Fabric.Tunnel.Portable;
 
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Lanes of two gateways through a third, on real sockets.</summary>
-public sealed class RelayTests : IDisposable
+public abstract class RelayTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -17,7 +18,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Streams_of_gateways_without_a_link_arrive_whole_through_a_third()
     {
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         await square.ThroughAsync("rho");
 
         var (client, server) = await square.ConnectAsync();
@@ -42,7 +43,7 @@ public sealed class RelayTests : IDisposable
     {
         const string Marker = "the very secret words ";
         var seen = new MemoryStream();
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         square["rho"].Decide = (_, _) => new EgressVerdict.Handle(stream => CarryByHandAsync(square["rho"], stream, bytes =>
         {
             lock (seen)
@@ -73,7 +74,7 @@ public sealed class RelayTests : IDisposable
     public async Task Byte_that_a_relay_changes_ends_the_lane_and_reaches_nobody()
     {
         var spoil = false;
-        await using var square = await Square.StartAsync(_authority, "rho", "sigma");
+        await using var square = await Square.StartAsync(_authority, driver, "rho", "sigma");
         square["rho"].Decide = (_, _) => new EgressVerdict.Handle(stream => CarryByHandAsync(square["rho"], stream, bytes =>
         {
             if (Volatile.Read(ref spoil))
@@ -95,7 +96,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Relay_that_answers_in_the_targets_place_is_refused_by_its_certificate()
     {
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         using var identity = _authority.Gateway("rho");
         square["rho"].Decide = (_, _) => new EgressVerdict.Handle(async stream =>
             await MutualTls.AcceptAsync(stream, identity, [MutualTls.LaneProtocol], default));
@@ -110,7 +111,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Relay_that_says_somebody_else_sent_the_lane_is_refused()
     {
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         square["rho"].Decide = (_, _) => new EgressVerdict.Handle(stream => CarryByHandAsync(square["rho"], stream, _ => { }, origin: "alfred"));
         square.Plan("rho");
         square["gamma"].Tunnel.Reconcile(square.PlanOfGamma("rho") with
@@ -126,7 +127,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Lane_that_is_called_after_another_relay_or_after_none_is_refused()
     {
-        await using var square = await Square.StartAsync(_authority, "rho", "sigma");
+        await using var square = await Square.StartAsync(_authority, driver, "rho", "sigma");
         square.Plan("rho", "sigma");
         foreach (var link in new[] { "via:sigma", "one" })
         {
@@ -143,7 +144,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Lane_through_a_relay_that_is_not_planned_is_refused_before_any_handshake()
     {
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         square["alpha"].Tunnel.Reconcile(square.PlanOfAlpha("rho"));
 
         await Pair.Until(() => square["alpha"].SessionWith("gamma").Lanes[0].LastError?.Contains(
@@ -153,7 +154,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Stream_goes_on_through_another_relay_when_its_own_dies()
     {
-        await using var square = await Square.StartAsync(_authority, "rho", "sigma");
+        await using var square = await Square.StartAsync(_authority, driver, "rho", "sigma");
         await square.ThroughAsync("rho", "sigma");
         var (client, server) = await square.ConnectAsync();
         var halfway = new TaskCompletionSource();
@@ -177,7 +178,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Death_of_the_far_leg_ends_the_lane_at_both_ends_at_once()
     {
-        await using var square = await Square.StartAsync(_authority, "rho");
+        await using var square = await Square.StartAsync(_authority, driver, "rho");
         await square.ThroughAsync("rho");
 
         square["rho"].Tunnel.Reconcile(new TunnelPlan { Listen = [Pair.AnyPort], Lanes = [new LanePlan("alpha", "rho-alpha", null)] });
@@ -190,7 +191,7 @@ public sealed class RelayTests : IDisposable
     [Fact]
     public async Task Relay_at_its_limit_and_one_that_may_not_refuse_with_a_reason()
     {
-        await using var square = await Square.StartAsync(_authority, new TunnelLimits { MaxRelayed = 0 }, "rho", "sigma");
+        await using var square = await Square.StartAsync(_authority, driver, new TunnelLimits { MaxRelayed = 0 }, "rho", "sigma");
         square["sigma"].Decide = (_, _) => new EgressVerdict.Refuse(StreamCode.PolicyDenied, "site sigma does not relay");
         square.Plan("rho", "sigma");
 
@@ -248,10 +249,10 @@ internal sealed class Square : IAsyncDisposable
     private readonly Dictionary<string, TestGateway> _gateways;
     private readonly string[] _relays;
 
-    private Square(TestAuthority authority, TunnelLimits limits, string[] relays)
+    private Square(TestAuthority authority, TunnelDriver driver, TunnelLimits limits, string[] relays)
     {
         _relays = relays;
-        _gateways = relays.Concat(["alpha", "gamma"]).ToDictionary(n => n, n => new TestGateway(authority.Gateway(n), limits));
+        _gateways = relays.Concat(["alpha", "gamma"]).ToDictionary(n => n, n => new TestGateway(authority.Gateway(n), driver, limits));
         Server.Start();
     }
 
@@ -259,12 +260,12 @@ internal sealed class Square : IAsyncDisposable
 
     public TestGateway this[string name] => _gateways[name];
 
-    public static Task<Square> StartAsync(TestAuthority authority, params string[] relays) =>
-        StartAsync(authority, new TunnelLimits { PingInterval = TimeSpan.FromMilliseconds(200) }, relays);
+    public static Task<Square> StartAsync(TestAuthority authority, TunnelDriver driver, params string[] relays) =>
+        StartAsync(authority, driver, new TunnelLimits { PingInterval = TimeSpan.FromMilliseconds(200) }, relays);
 
-    public static async Task<Square> StartAsync(TestAuthority authority, TunnelLimits limits, params string[] relays)
+    public static async Task<Square> StartAsync(TestAuthority authority, TunnelDriver driver, TunnelLimits limits, params string[] relays)
     {
-        var square = new Square(authority, limits, relays);
+        var square = new Square(authority, driver, limits, relays);
         foreach (var relay in relays)
         {
             square[relay].Decide = (_, open) => new EgressVerdict.Relay(RelayNames.TargetOf(open)!);
@@ -340,3 +341,7 @@ internal sealed class Square : IAsyncDisposable
         Server.Stop();
     }
 }
+
+public sealed class PortableRelayTests() : RelayTests(TunnelDriver.Portable);
+
+public sealed class LinuxRelayTests() : RelayTests(TunnelDriver.Linux);

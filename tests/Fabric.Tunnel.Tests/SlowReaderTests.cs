@@ -5,7 +5,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Who does not read stops itself, and nobody else.</summary>
-public sealed class SlowReaderTests : IDisposable
+public abstract class SlowReaderTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -15,7 +15,7 @@ public sealed class SlowReaderTests : IDisposable
     public async Task A_peer_that_does_not_read_its_lane_loses_it_and_its_streams_move()
     {
         var limits = new TunnelLimits { LaneTimeout = TimeSpan.FromSeconds(2), PingInterval = TimeSpan.FromMilliseconds(500) };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var honest = siege.Victim.Decide;
         var written = 0L;
         siege.Victim.Decide = (peer, open) => peer == "alpha" ? honest(peer, open) : new EgressVerdict.Handle(async stream =>
@@ -57,7 +57,7 @@ public sealed class SlowReaderTests : IDisposable
     public async Task A_stream_keeps_no_more_than_a_window_however_much_credit_it_has()
     {
         var limits = new TunnelLimits { MaxWindow = 1 << 20 };
-        await using var siege = await Siege.LayAsync(_authority, limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var honest = siege.Victim.Decide;
         siege.Victim.Decide = (peer, open) => peer == "alpha" ? honest(peer, open) : new EgressVerdict.Handle(async stream =>
         {
@@ -84,7 +84,7 @@ public sealed class SlowReaderTests : IDisposable
     [Fact]
     public async Task Streams_that_are_not_read_do_not_hold_up_one_that_is()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var stuck = new List<(Socket Client, Socket Server)>();
         for (var i = 0; i < 8; i++)
         {
@@ -104,3 +104,7 @@ public sealed class SlowReaderTests : IDisposable
         stuck.ForEach(s => s.Server.Dispose());
     }
 }
+
+public sealed class PortableSlowReaderTests() : SlowReaderTests(TunnelDriver.Portable);
+
+public sealed class LinuxSlowReaderTests() : SlowReaderTests(TunnelDriver.Linux);

@@ -4,7 +4,7 @@ using Fabric.Testing;
 
 namespace Fabric.Tunnel.Tests;
 
-public sealed class StreamTests : IDisposable
+public abstract class StreamTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -13,7 +13,7 @@ public sealed class StreamTests : IDisposable
     [Fact]
     public async Task Bytes_go_both_ways_and_arrive_whole()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         var up = Traffic.SendAsync(client, 20_000_000, 1);
         var down = Traffic.SendAsync(server, 10_000_000, 2);
@@ -27,3 +27,7 @@ public sealed class StreamTests : IDisposable
         await Pair.Until(() => pair.Alpha.Tunnel.Status.OpenStreams == 0 && pair.Beta.Tunnel.Status.OpenStreams == 0, "no streams");
     }
 }
+
+public sealed class PortableStreamTests() : StreamTests(TunnelDriver.Portable);
+
+public sealed class LinuxStreamTests() : StreamTests(TunnelDriver.Linux);

@@ -4,7 +4,7 @@ using Fabric.Testing;
 namespace Fabric.Tunnel.Tests;
 
 /// <summary>Before anybody has declared a link dead: what is outstanding leaves on the second link as well.</summary>
-public sealed class SuspicionTests : IDisposable
+public abstract class SuspicionTests(TunnelDriver driver) : IDisposable
 {
     private readonly TestAuthority _authority = new();
 
@@ -16,7 +16,7 @@ public sealed class SuspicionTests : IDisposable
     [InlineData(LinkFault.CutOut)]
     public async Task Messages_go_on_over_the_second_link_before_any_verdict(LinkFault fault)
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
         var (client, server) = await pair.ConnectAsync();
         _ = EchoAsync(server);
         await RoundTripsAsync(client, 20);
@@ -36,7 +36,7 @@ public sealed class SuspicionTests : IDisposable
     [Fact]
     public async Task A_probe_that_is_late_is_enough()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         _ = EchoAsync(server);
         pair.Alpha.Tunnel.SetPaths("beta", new LinkPaths(["one", "two"], ["one"], []));
@@ -53,7 +53,7 @@ public sealed class SuspicionTests : IDisposable
     public async Task Bulk_waits_for_the_verdict_and_copies_are_bounded()
     {
         var limits = new TunnelLimits { CopyBurst = 64 * 1024, CopyRate = 1024, LateLimit = TimeSpan.FromMinutes(5) };
-        await using var pair = await Pair.StartAsync(_authority, limits);
+        await using var pair = await Pair.StartAsync(_authority, driver, limits);
         var (client, server) = await pair.ConnectAsync();
         var received = Traffic.ReceiveAsync(server);
         pair.Alpha.Tunnel.SetPaths("beta", new LinkPaths(["one", "two"], ["one"], []));
@@ -65,7 +65,7 @@ public sealed class SuspicionTests : IDisposable
     [Fact]
     public async Task A_link_that_never_answers_is_given_up_without_any_probe()
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { LateLimit = TimeSpan.FromMilliseconds(300) });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { LateLimit = TimeSpan.FromMilliseconds(300) });
         var (client, server) = await pair.ConnectAsync();
         _ = EchoAsync(server);
         await RoundTripsAsync(client, 5);
@@ -78,7 +78,7 @@ public sealed class SuspicionTests : IDisposable
     [Fact]
     public async Task A_mirrored_stream_does_not_wait_for_suspicion()
     {
-        await using var pair = await Pair.StartAsync(_authority, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
         pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute("beta", Pair.Open with { Mirrored = true })]);
         var (client, server) = await pair.ConnectAsync();
         var up = Traffic.SendAsync(client, 10_000_000, 1);
@@ -94,7 +94,7 @@ public sealed class SuspicionTests : IDisposable
     [Fact]
     public async Task A_mirrored_stream_survives_either_link()
     {
-        await using var pair = await Pair.StartAsync(_authority);
+        await using var pair = await Pair.StartAsync(_authority, driver);
         pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute("beta", Pair.Open with { Mirrored = true })]);
         var (client, server) = await pair.ConnectAsync();
         _ = EchoAsync(server);
@@ -139,3 +139,7 @@ public sealed class SuspicionTests : IDisposable
         }
     }
 }
+
+public sealed class PortableSuspicionTests() : SuspicionTests(TunnelDriver.Portable);
+
+public sealed class LinuxSuspicionTests() : SuspicionTests(TunnelDriver.Linux);

@@ -9,7 +9,7 @@ namespace Fabric.Tunnel.Tests;
 /// Every rule under "Violations" of the protocol, broken over a real lane: the lane is closed and the reason told to the peer and in
 /// the status, the honest session does not notice, and nothing is left of it.
 /// </summary>
-public sealed class ViolationTests : IDisposable
+public abstract class ViolationTests(TunnelDriver driver) : IDisposable
 {
     private static readonly TunnelLimits _limits = new() { Grace = TimeSpan.FromMilliseconds(500), InitialWindow = 64 * 1024 };
 
@@ -90,7 +90,7 @@ public sealed class ViolationTests : IDisposable
     public async Task A_violation_closes_the_lane_with_its_reason_and_harms_nobody_else(string name)
     {
         var (violate, expected) = _violations[name];
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         var evil = await siege.JoinAsync();
         await evil.OpenAsync(2);
         await evil.NextAsync(FrameType.Opened);
@@ -107,7 +107,7 @@ public sealed class ViolationTests : IDisposable
     [Fact]
     public async Task A_lane_of_another_protocol_version_is_told_so()
     {
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         await using var evil = await EvilPeer.DialAsync(siege.Identity(), siege.Port);
         await evil.SendAsync(FrameType.Hello, payload: [9, 0, 0, 0]);
         Assert.Contains("version 9", (await evil.ClosedAsync()).Reason);
@@ -122,7 +122,7 @@ public sealed class ViolationTests : IDisposable
     [Fact]
     public async Task A_session_survives_a_lane_that_was_closed_for_a_violation()
     {
-        await using var siege = await Siege.LayAsync(_authority);
+        await using var siege = await Siege.LayAsync(_authority, driver);
         var session = Guid.NewGuid();
         var one = await siege.JoinAsync(session: session);
         var two = await siege.JoinAsync(link: "two", epoch: 4, session: session);
@@ -142,7 +142,7 @@ public sealed class ViolationTests : IDisposable
     [Fact]
     public async Task Who_breaks_the_protocol_again_and_again_is_refused_for_a_while()
     {
-        await using var siege = await Siege.LayAsync(_authority, _limits);
+        await using var siege = await Siege.LayAsync(_authority, driver, _limits);
         for (var i = 1u; i <= 4; i++)
         {
             await (await siege.JoinAsync(epoch: i * 2)).SendRawAsync(Raw("0E000000000000000000000000000000"));
@@ -166,3 +166,7 @@ public sealed class ViolationTests : IDisposable
         await siege.HonestAsync();
     }
 }
+
+public sealed class PortableViolationTests() : ViolationTests(TunnelDriver.Portable);
+
+public sealed class LinuxViolationTests() : ViolationTests(TunnelDriver.Linux);

@@ -92,6 +92,24 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Kind = JsonNamingPolicy.SnakeCaseLower.ConvertName(r.Kind.ToString()),
             Count = (ulong)r.Count,
         }));
+        status.Driver = usage.DriverName;
+        if (usage.Driver is { } driver)
+        {
+            status.TlsSessions = (ulong)driver.TlsSessions;
+            status.TlsBytes = (ulong)driver.TlsBytes;
+            status.Loops.Add(driver.Loops.Select(l => new LoopStatus
+            {
+                Name = l.Name,
+                Turns = (ulong)l.Turns,
+                BusySeconds = l.Busy.TotalSeconds,
+                LongestTurnSeconds = l.LongestTurn.TotalSeconds,
+                LongestQueue = (uint)l.LongestQueue,
+                Sockets = (uint)l.Sockets,
+                SystemCalls = (ulong)l.SystemCalls,
+                Bytes = (ulong)l.Bytes,
+            }));
+        }
+
         return status;
     }
 

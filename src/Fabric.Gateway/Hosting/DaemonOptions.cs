@@ -1,3 +1,5 @@
+using Fabric.Tunnel;
+
 namespace Fabric.Gateway.Hosting;
 
 /// <summary>
@@ -20,6 +22,9 @@ public sealed record DaemonOptions
 
     /// <summary><c>auto</c>, <c>kernel</c>, <c>userspace</c>, or <c>off</c>. Default <c>auto</c>.</summary>
     public string WireGuard { get; init; } = "auto";
+
+    /// <summary>What moves the bytes of the tunnel. Default: the Linux driver where it can run, else the portable one.</summary>
+    public TunnelDriver TunnelDriver { get; init; } = TunnelDriver.Auto;
 
     /// <summary>WireGuard interfaces are named with it and the link's name. Default <c>fab-</c>.</summary>
     public string InterfacePrefix { get; init; } = "fab-";

@@ -17,7 +17,7 @@ using Fabric.Overlay;
 using Fabric.Topology;
 using Fabric.Topology.Model;
 using Fabric.Tunnel;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Hosting;
@@ -190,13 +190,14 @@ internal sealed class GatewayProcess : IAsyncDisposable
         };
         var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
-        var tunnel = Own(new PortableTunnel(new TunnelOptions
+        var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
             Identity = _identity,
             Ingress = ingress,
             Egress = egress,
             Time = _time,
             Random = new Random(Environment.ProcessId),
+            Driver = _options.TunnelDriver,
             Faults = _faults,
             Protocols = Protocols(),
             Log = problem => Log.Tunnel(_log, problem),
@@ -319,7 +320,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private IReadOnlyList<(string Name, string Text)> TopologyFiles() =>
         [.. _source.ReadLastGood().Select(f => (Path.GetFileName(f.Path), f.Text))];
 
-    private OverlayLinks? OpenOverlay(SiteGateway self, PortableTunnel tunnel, OverlayOptions options)
+    private OverlayLinks? OpenOverlay(SiteGateway self, GatewayTunnel tunnel, OverlayOptions options)
     {
         if (_options.WireGuard == "off" || !_topology.Links.Any(l => l.Kind == LinkKind.Vpn && l.Touches(self.Name)))
         {

@@ -38,9 +38,8 @@ internal sealed class MetricsPage
         page.Head("fabric_datagram_bytes_total", "counter", "Bytes of datagrams carried.");
         page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToEndpoints ?? 0, ("direction", "to-endpoint"));
         page.Line("fabric_datagram_bytes_total", status.Datagrams?.BytesToClients ?? 0, ("direction", "to-client"));
-        page.Head("fabric_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.");
-        var dropped = status.Datagrams?.Dropped ?? [];
-        page.Each(dropped.OrderBy(d => d.Key, StringComparer.Ordinal), d => d.Value, "fabric_datagrams_dropped_total", d => [("reason", d.Key)]);
+        page.Each("fabric_datagrams_dropped_total", "counter", "Datagrams dropped, by reason.",
+            (status.Datagrams?.Dropped ?? []).OrderBy(d => d.Key, StringComparer.Ordinal), d => d.Value, d => [("reason", d.Key)]);
 
         var capacity = status.Capacity ?? new CapacityStatus();
         page.Single("fabric_memory_limit_bytes", "gauge", "The cap of the daemon's buffers.", capacity.MemoryLimit);
@@ -50,56 +49,71 @@ internal sealed class MetricsPage
         page.Single("fabric_memory_promised_bytes", "gauge", "Credit given to other gateways that applications have not taken yet.",
             capacity.Promised);
         page.Single("fabric_handshakes", "gauge", "Handshakes under way.", capacity.Handshakes);
-        page.Head("fabric_turned_away_total", "counter", "Connections, lanes and streams turned away at a limit or for abuse, by kind.");
-        page.Each(capacity.Refusals, r => r.Count, "fabric_turned_away_total", r => [("kind", r.Kind)]);
+        page.Each("fabric_turned_away_total", "counter", "Connections, lanes and streams turned away at a limit or for abuse, by kind.",
+            capacity.Refusals, r => r.Count, r => [("kind", r.Kind)]);
 
-        page.Head("fabric_link_up", "gauge", "1 when full-size packets pass over the link.");
-        page.Each(status.Links, l => l.State is "up" or "suspect" ? 1 : 0, "fabric_link_up", LinkLabels);
-        page.Head("fabric_link_active", "gauge", "1 when streams to the peer take the link.");
-        page.Each(status.Links, l => l.Role == "active" ? 1 : 0, "fabric_link_active", LinkLabels);
-        page.Head("fabric_link_rtt_seconds", "gauge", "Smoothed round-trip time.");
-        page.Each(status.Links, l => l.RttMs / 1000, "fabric_link_rtt_seconds", LinkLabels);
-        page.Head("fabric_link_loss_ratio", "gauge", "Probes lost, of those sent lately.");
-        page.Each(status.Links, l => l.LossRatio, "fabric_link_loss_ratio", LinkLabels);
+        page.Single("fabric_tls_sessions", "gauge", "TLS connections of the Linux driver.", capacity.TlsSessions);
+        page.Single("fabric_tls_buffer_bytes", "gauge", "Bytes of their buffers.", capacity.TlsBytes);
+        page.Each("fabric_loop_turns_total", "counter", "Turns of the event loop.",
+            capacity.Loops, l => l.Turns, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_busy_seconds_total", "counter", "Time that the event loop spent in turns.",
+            capacity.Loops, l => l.BusySeconds, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_longest_turn_seconds", "gauge", "Longest turn of the last 10 to 20 seconds.",
+            capacity.Loops, l => l.LongestTurnSeconds, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_longest_queue", "gauge", "Most items that were ready in one turn of the last 10 to 20 seconds.",
+            capacity.Loops, l => l.LongestQueue, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_sockets", "gauge", "Sockets that the event loop watches.",
+            capacity.Loops, l => l.Sockets, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_system_calls_total", "counter", "Reads and writes of sockets.",
+            capacity.Loops, l => l.SystemCalls, l => [("loop", l.Name)]);
+        page.Each("fabric_loop_bytes_total", "counter", "Bytes that they moved.",
+            capacity.Loops, l => l.Bytes, l => [("loop", l.Name)]);
+
+        page.Each("fabric_link_up", "gauge", "1 when full-size packets pass over the link.",
+            status.Links, l => l.State is "up" or "suspect" ? 1 : 0, LinkLabels);
+        page.Each("fabric_link_active", "gauge", "1 when streams to the peer take the link.",
+            status.Links, l => l.Role == "active" ? 1 : 0, LinkLabels);
+        page.Each("fabric_link_rtt_seconds", "gauge", "Smoothed round-trip time.",
+            status.Links, l => l.RttMs / 1000, LinkLabels);
+        page.Each("fabric_link_loss_ratio", "gauge", "Probes lost, of those sent lately.",
+            status.Links, l => l.LossRatio, LinkLabels);
 
         var peers = status.Sites.SelectMany(s => s.Gateways.Where(g => g.State != "self").Select(g => (Site: s.Name, Gateway: g))).ToList();
-        page.Head("fabric_peer_sent_bytes_total", "counter", "Bytes of streams sent to the peer.");
-        page.Each(peers, p => p.Gateway.BytesSent, "fabric_peer_sent_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_received_bytes_total", "counter", "Bytes of streams received from the peer.");
-        page.Each(peers, p => p.Gateway.BytesReceived, "fabric_peer_received_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_resent_bytes_total", "counter", "Bytes sent again after a link failed.");
-        page.Each(peers, p => p.Gateway.BytesResent, "fabric_peer_resent_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_copied_bytes_total", "counter", "Bytes sent on a second link as well because the first was suspect.");
-        page.Each(peers, p => p.Gateway.BytesCopied, "fabric_peer_copied_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_mirrored_bytes_total", "counter", "Bytes of mirrored services sent on a second link as well.");
-        page.Each(peers, p => p.Gateway.BytesMirrored, "fabric_peer_mirrored_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_suspicions_total", "counter", "How often the active link to the peer owed an answer.");
-        page.Each(peers, p => p.Gateway.Suspicions, "fabric_peer_suspicions_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_moves_total", "counter", "Streams moved from one link to another.");
-        page.Each(peers, p => p.Gateway.Moves, "fabric_peer_moves_total", p => PeerLabels(p.Site, p.Gateway.Name));
+        page.Each("fabric_peer_sent_bytes_total", "counter", "Bytes of streams sent to the peer.",
+            peers, p => p.Gateway.BytesSent, PeerLabels);
+        page.Each("fabric_peer_received_bytes_total", "counter", "Bytes of streams received from the peer.",
+            peers, p => p.Gateway.BytesReceived, PeerLabels);
+        page.Each("fabric_peer_resent_bytes_total", "counter", "Bytes sent again after a link failed.",
+            peers, p => p.Gateway.BytesResent, PeerLabels);
+        page.Each("fabric_peer_copied_bytes_total", "counter", "Bytes sent on a second link as well because the first was suspect.",
+            peers, p => p.Gateway.BytesCopied, PeerLabels);
+        page.Each("fabric_peer_mirrored_bytes_total", "counter", "Bytes of mirrored services sent on a second link as well.",
+            peers, p => p.Gateway.BytesMirrored, PeerLabels);
+        page.Each("fabric_peer_suspicions_total", "counter", "How often the active link to the peer owed an answer.",
+            peers, p => p.Gateway.Suspicions, PeerLabels);
+        page.Each("fabric_peer_moves_total", "counter", "Streams moved from one link to another.",
+            peers, p => p.Gateway.Moves, PeerLabels);
 
-        page.Head("fabric_peer_relayed_lanes", "gauge", "Lanes to others that this gateway carries for the peer now.");
-        page.Each(peers, p => p.Gateway.RelayedLanes, "fabric_peer_relayed_lanes", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_peer_relayed_bytes_total", "counter", "Bytes carried for the peer to and from others.");
-        page.Each(peers, p => p.Gateway.RelayedBytes, "fabric_peer_relayed_bytes_total", p => PeerLabels(p.Site, p.Gateway.Name));
-        page.Head("fabric_relay_active", "gauge", "1 when streams to the peer run through that other gateway, 0 while a lane stands by.");
-        page.Each(status.Relays.Where(r => r.Role.Length > 0), r => r.Role == "active" ? 1 : 0, "fabric_relay_active",
-            r => [("peer", r.Peer), ("relay", r.Relay)]);
-        page.Head("fabric_relay_rtt_seconds", "gauge", "Round-trip time of both legs together.");
-        page.Each(status.Relays.Where(r => r.Role.Length > 0), r => r.RttMs / 1000, "fabric_relay_rtt_seconds",
-            r => [("peer", r.Peer), ("relay", r.Relay)]);
+        page.Each("fabric_peer_relayed_lanes", "gauge", "Lanes to others that this gateway carries for the peer now.",
+            peers, p => p.Gateway.RelayedLanes, PeerLabels);
+        page.Each("fabric_peer_relayed_bytes_total", "counter", "Bytes carried for the peer to and from others.",
+            peers, p => p.Gateway.RelayedBytes, PeerLabels);
+        page.Each("fabric_relay_active", "gauge", "1 when streams to the peer run through that other gateway, 0 while a lane stands by.",
+            status.Relays.Where(r => r.Role.Length > 0), r => r.Role == "active" ? 1 : 0, r => [("peer", r.Peer), ("relay", r.Relay)]);
+        page.Each("fabric_relay_rtt_seconds", "gauge", "Round-trip time of both legs together.",
+            status.Relays.Where(r => r.Role.Length > 0), r => r.RttMs / 1000, r => [("peer", r.Peer), ("relay", r.Relay)]);
 
         var exports = status.Services.SelectMany(s => s.Sites.Select(x => (Service: s.Name, Site: x))).ToList();
-        page.Head("fabric_service_healthy_endpoints", "gauge", "Endpoints that answer, as the exporting site sees them.");
-        page.Each(exports, e => e.Site.Healthy, "fabric_service_healthy_endpoints",
-            e => [("service", e.Service), ("site", e.Site.Site)]);
+        page.Each("fabric_service_healthy_endpoints", "gauge", "Endpoints that answer, as the exporting site sees them.",
+            exports, e => e.Site.Healthy, e => [("service", e.Service), ("site", e.Site.Site)]);
         return page._text.ToString();
     }
 
     private static (string, string)[] LinkLabels(LinkStatus link) =>
         [("link", link.Name), ("peer", link.Peer), ("kind", link.Kind)];
 
-    private static (string, string)[] PeerLabels(string site, string gateway) => [("peer_site", site), ("peer", gateway)];
+    private static (string, string)[] PeerLabels((string Site, GatewayStatus Gateway) peer) =>
+        [("peer_site", peer.Site), ("peer", peer.Gateway.Name)];
 
     private void Single(string name, string type, string help, double value)
     {
@@ -107,8 +121,10 @@ internal sealed class MetricsPage
         Line(name, value);
     }
 
-    private void Each<T>(IEnumerable<T> items, Func<T, double> value, string name, Func<T, (string, string)[]> labels)
+    private void Each<T>(
+        string name, string type, string help, IEnumerable<T> items, Func<T, double> value, Func<T, (string, string)[]> labels)
     {
+        Head(name, type, help);
         foreach (var item in items)
         {
             Line(name, value(item), labels(item));

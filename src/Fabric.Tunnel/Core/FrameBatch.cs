@@ -12,6 +12,9 @@ internal sealed class FrameBatch
     /// <summary>A turn passes its budget by at most this: one stream's share, with its acknowledgement and FIN.</summary>
     public const int Slack = FrameHeader.MaxFrame + 64;
 
+    /// <summary>Frames after which a turn ends: fewer than a batch takes, by what one stream may add.</summary>
+    public const int MostFrames = 500;
+
     private readonly Entry[] _entries = new Entry[512];
 
     private struct Entry
@@ -28,6 +31,9 @@ internal sealed class FrameBatch
     public int Bytes { get; private set; }
 
     public bool IsFull => Count == _entries.Length;
+
+    /// <summary>A turn may have ended for the number of frames.</summary>
+    public bool IsNearlyFull => Count >= MostFrames;
 
     /// <summary>The batch takes over the reference to the segment.</summary>
     public void Add(FrameHeader header, Segment payload) => Add(new Entry { Header = header, Payload = payload });
@@ -54,23 +60,64 @@ internal sealed class FrameBatch
     {
         for (var i = 0; i < Count; i++)
         {
+            Copy(_entries[i], destination);
+            destination = destination[(FrameHeader.Size + _entries[i].Header.Length)..];
+        }
+    }
+
+    private static void Copy(in Entry entry, Span<byte> destination)
+    {
+        entry.Header.Write(destination);
+        destination = destination[FrameHeader.Size..];
+        if (entry.Payload.Owner is not null)
+        {
+            entry.Payload.Span.CopyTo(destination);
+        }
+        else if (entry.Header.Type == FrameType.Ack)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(destination, entry.Credit);
+        }
+        else
+        {
+            entry.Bytes.CopyTo(destination);
+        }
+    }
+
+    /// <summary>
+    /// Gives all frames to the sink, in order, in few pieces. Small ones are put side by side in <paramref name="staging"/>, which takes the
+    /// largest frame. A large payload that begins a slab is given where it lies, its header in the gap that readers of sockets leave
+    /// there: its bytes are not copied.
+    /// </summary>
+    public void WriteTo(IFrameSink sink, Span<byte> staging)
+    {
+        var staged = 0;
+        for (var i = 0; i < Count; i++)
+        {
             ref var entry = ref _entries[i];
-            entry.Header.Write(destination);
-            destination = destination[FrameHeader.Size..];
-            if (entry.Payload.Owner is not null)
+            var size = FrameHeader.Size + entry.Header.Length;
+            var inPlace = entry.Payload is { Owner: not null, Start: FrameHeader.Size, Length: >= SlabPool.CopyBelow };
+            if (staged > 0 && (inPlace || staged + size > staging.Length))
             {
-                entry.Payload.Span.CopyTo(destination);
+                sink.Write(staging[..staged]);
+                staged = 0;
             }
-            else if (entry.Header.Type == FrameType.Ack)
+
+            if (inPlace)
             {
-                BinaryPrimitives.WriteInt64LittleEndian(destination, entry.Credit);
+                var bytes = entry.Payload.Owner!.Bytes.AsSpan(0, size);
+                entry.Header.Write(bytes);
+                sink.Write(bytes);
             }
             else
             {
-                entry.Bytes.CopyTo(destination);
+                Copy(entry, staging[staged..]);
+                staged += size;
             }
+        }
 
-            destination = destination[entry.Header.Length..];
+        if (staged > 0)
+        {
+            sink.Write(staging[..staged]);
         }
     }
 
@@ -86,4 +133,10 @@ internal sealed class FrameBatch
         Count = 0;
         Bytes = 0;
     }
+}
+
+/// <summary>Where frames go.</summary>
+internal interface IFrameSink
+{
+    void Write(ReadOnlySpan<byte> bytes);
 }

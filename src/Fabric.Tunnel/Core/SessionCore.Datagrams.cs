@@ -154,7 +154,7 @@ internal sealed partial class SessionCore
     /// <summary>One datagram of each flow in turn.</summary>
     private void ProduceDatagrams(OutputPath path, FrameBatch batch, int budget)
     {
-        while (batch.Count < MostFrames && batch.Bytes < budget && path.Flows.TryDequeue(out var stream))
+        while (batch.Count < FrameBatch.MostFrames && batch.Bytes < budget && path.Flows.TryDequeue(out var stream))
         {
             var own = stream.Flow!.Path(path);
             own.IsQueued = false;

@@ -10,9 +10,6 @@ internal sealed partial class SessionCore
     /// <summary>Streams with no more than this to send go before those with more.</summary>
     private const int FewBytes = 8 * 1024;
 
-    /// <summary>Frames after which a turn ends: fewer than a batch takes, by what one stream may add.</summary>
-    private const int MostFrames = 500;
-
     private static readonly TimeSpan _memoryRetry = TimeSpan.FromMilliseconds(20);
 
     private readonly OutputPath _main = new(isCopy: false);
@@ -135,7 +132,7 @@ internal sealed partial class SessionCore
     private void ProduceShared(OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now)
     {
         // A stream's events are at most four frames.
-        while (batch.Count < MostFrames && batch.Bytes < budget && path.Control.TryDequeue(out var stream))
+        while (batch.Count < FrameBatch.MostFrames && batch.Bytes < budget && path.Control.TryDequeue(out var stream))
         {
             stream.Path(path).InControl = false;
             if (!stream.IsGone && (!path.IsCopy || stream.IsCopying))
@@ -158,7 +155,7 @@ internal sealed partial class SessionCore
 
     private void ProduceLane(LaneCore lane, FrameBatch batch, TimeSpan now)
     {
-        while (batch.Count < MostFrames && lane.Fences.TryDequeue(out var epoch))
+        while (batch.Count < FrameBatch.MostFrames && lane.Fences.TryDequeue(out var epoch))
         {
             batch.Add(new FrameHeader(FrameType.Fence, 0, 0, epoch));
         }
@@ -184,7 +181,7 @@ internal sealed partial class SessionCore
 
     private void ProduceData(Queue<StreamCore> queue, OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now)
     {
-        while (batch.Count < MostFrames && batch.Bytes < budget && queue.TryDequeue(out var stream))
+        while (batch.Count < FrameBatch.MostFrames && batch.Bytes < budget && queue.TryDequeue(out var stream))
         {
             stream.Path(path).InData = false;
             if (!IsSending(stream, path))

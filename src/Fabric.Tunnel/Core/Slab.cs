@@ -13,6 +13,9 @@ internal sealed class Slab(SlabPool pool, int size)
 
     public int Size => Bytes.Length;
 
+    /// <summary>Where it is in memory.</summary>
+    public unsafe byte* Address => (byte*)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(Bytes, 0);
+
     /// <summary>True when nobody else refers to it: the holder may fill it again.</summary>
     public bool IsExclusive => Volatile.Read(ref _references) == 1;
 
@@ -44,6 +47,8 @@ internal readonly record struct Segment(Slab Owner, int Start, int Length)
     public Span<byte> Span => Owner.Bytes.AsSpan(Start, Length);
 
     public Memory<byte> Memory => Owner.Bytes.AsMemory(Start, Length);
+
+    public unsafe byte* Address => Owner.Address + Start;
 
     public Segment Slice(int start, int length) => new(Owner, Start + start, length);
 

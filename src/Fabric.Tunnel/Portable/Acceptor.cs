@@ -2,19 +2,9 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Portable;
-
-/// <summary>A socket that the plan asks for. Failing to open is tried again.</summary>
-internal interface IListener
-{
-    ListenerStatus Status { get; }
-
-    /// <summary>Opens the socket when it is not open. Not thread-safe.</summary>
-    void TryOpen();
-
-    Task CloseAsync();
-}
 
 /// <summary>A socket that listens, and hands each connection to a task of its own: it never waits for one. Failing to open is tried again.</summary>
 internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Task> serve, QuietLog log, TimeProvider time) : IListener
@@ -88,8 +78,7 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
             await Task.Yield();
             await serve(socket).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is IOException or SocketException or AuthenticationException or FrameException
-            or OperationCanceledException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception error) when (IsExpected(error))
         {
             log.Write($"{name} on {Address}: {error.Message}");
         }
@@ -102,6 +91,10 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
             socket.Dispose();
         }
     }
+
+    /// <summary>Whether a connection may end so by nobody's mistake but the other side's.</summary>
+    public static bool IsExpected(Exception error) => error is IOException or SocketException or AuthenticationException or FrameException
+        or OperationCanceledException or ObjectDisposedException or InvalidOperationException;
 
     public async Task CloseAsync()
     {

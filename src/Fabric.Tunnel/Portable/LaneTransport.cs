@@ -1,5 +1,5 @@
-using System.Net;
 using System.Net.Sockets;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Portable;
 
@@ -36,9 +36,6 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
         : this(stream, null)
     {
     }
-
-    /// <summary>Where a socket leads; null through a relay.</summary>
-    public IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
 
     /// <summary>The last bytes were flushed: the other side reads the end after them.</summary>
     public void EndWrites()

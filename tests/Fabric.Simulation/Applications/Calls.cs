@@ -3,7 +3,7 @@ using System.Net;
 using Fabric.Simulation.Gateways;
 using Fabric.Tunnel;
 using Fabric.Tunnel.Core;
-using Fabric.Tunnel.Portable;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Simulation.Applications;
 

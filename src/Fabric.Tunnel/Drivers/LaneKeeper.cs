@@ -1,0 +1,229 @@
+using System.Net.Sockets;
+using Fabric.Identity;
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+using Fabric.Tunnel.Portable;
+
+namespace Fabric.Tunnel.Drivers;
+
+/// <summary>
+/// Keeps one planned lane up: dials while there is none over its link, with growing waits. When the peer dials, it only keeps
+/// what is to be told about it.
+/// </summary>
+internal sealed class LaneKeeper
+{
+    private readonly GatewayTunnel _tunnel;
+    private readonly PeerSession _session;
+    private readonly AsyncSignal _wake = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _loop;
+    private volatile LaneState _state;
+    private volatile string? _error;
+    private bool _accepted;
+
+    public LaneKeeper(GatewayTunnel tunnel, PeerSession session, LanePlan plan, int channel)
+    {
+        _tunnel = tunnel;
+        _session = session;
+        Plan = plan;
+        Channel = channel;
+        _state = plan.Dials ? LaneState.Dialling : LaneState.Down;
+        _loop = plan.Dials ? Task.Run(DialLoopAsync)
+            : plan.Knock is not null && channel == 0 ? Task.Run(KnockLoopAsync) : Task.CompletedTask;
+    }
+
+    public LanePlan Plan { get; }
+
+    /// <summary>Which lane of its link it is.</summary>
+    public int Channel { get; }
+
+    public LaneStatus Status => new(Plan.Link, _state, 0, Plan.Remote, _error, 0) { Channel = Channel };
+
+    /// <summary>A lane over the link ended, for that reason.</summary>
+    public void LaneEnded(string reason) => _error = reason;
+
+    /// <summary>A lane of the session ended: look whether there is something to do.</summary>
+    public void Wake() => _wake.Set();
+
+    public async Task StopAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        _wake.Set();
+        await _loop.ConfigureAwait(false);
+        _session.Dialled(Plan.Link, null);
+    }
+
+    private async Task DialLoopAsync()
+    {
+        var limits = _tunnel.Options.Limits;
+        var pace = new RedialPace(limits);
+        while (!_stop.IsCancellationRequested)
+        {
+            if (_session.HasLane(Plan.Link, Channel))
+            {
+                await _wake.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            try
+            {
+                _state = LaneState.Dialling;
+                _accepted = false;
+                await DialAsync().ConfigureAwait(false);
+                pace.CameUp();
+            }
+            catch (Exception error)
+            {
+                _error = error is OperationCanceledException
+                    ? $"no lane within {limits.HandshakeTimeout.TotalSeconds:0.#} s of dialling" : error.Message;
+                _state = LaneState.Down;
+                Tell(error);
+            }
+
+            if (!await PauseAsync(pace).ConfigureAwait(false))
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>The peer dials. While no lane of it is left, a connection to its port says whether there still is a process behind it.</summary>
+    private async Task KnockLoopAsync()
+    {
+        var pace = new RedialPace(_tunnel.Options.Limits);
+        while (!_stop.IsCancellationRequested)
+        {
+            if (!_session.IsAlone)
+            {
+                pace.CameUp();
+                await _wake.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            try
+            {
+                _accepted = false;
+                using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+                using var timer = StartTimer(limit);
+                await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
+                using var socket = new Socket(Plan.Knock!.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+                await socket.ConnectAsync(Plan.Knock, limit.Token).ConfigureAwait(false);
+                _session.Dialled(Plan.Link, true);
+            }
+            catch (Exception error) when (error is SocketException or OperationCanceledException)
+            {
+                Tell(error);
+            }
+
+            if (!await PauseAsync(pace).ConfigureAwait(false))
+            {
+                return;
+            }
+        }
+    }
+
+    private void Tell(Exception error) => _session.Dialled(
+        Plan.Link, _accepted ? true : error is SocketException { SocketErrorCode: SocketError.ConnectionRefused } ? false : null);
+
+    private async Task<bool> PauseAsync(RedialPace pace)
+    {
+        try
+        {
+            await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private ITimer StartTimer(CancellationTokenSource limit) => _tunnel.Options.Time.CreateTimer(
+        static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan);
+
+    /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
+    private async Task DialAsync()
+    {
+        Lane lane;
+        using (var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
+        using (StartTimer(limit))
+        {
+            await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
+            await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
+            GatewayConnection? connection = null;
+            try
+            {
+                connection = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : _tunnel.Driver.DialAsync(Plan, Channel, limit.Token))
+                    .ConfigureAwait(false);
+                connection.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
+                _accepted = true;
+                var peer = await connection.ConnectAsync(Plan.Peer, limit.Token).ConfigureAwait(false);
+                lane = await GreetAsync(connection.ToLane(), peer, limit.Token).ConfigureAwait(false);
+            }
+            catch
+            {
+                await (connection?.DisposeAsync() ?? ValueTask.CompletedTask).ConfigureAwait(false);
+                throw;
+            }
+            finally
+            {
+                _tunnel.DialSlots.Release();
+            }
+        }
+
+        _error = null;
+        _state = LaneState.Up;
+        await lane.RunAsync(_session).ConfigureAwait(false);
+        _error = lane.EndReason;
+        _state = LaneState.Down;
+    }
+
+    private async Task<GatewayConnection> ThroughAsync(string relay, CancellationToken cancellationToken) => PortableConnection.Through(_tunnel, await _tunnel.OpenAsync(
+        relay, new StreamOpen(RelayNames.Ask(Plan.Peer), 0, _tunnel.Options.Identity.Id.ToString()), cancellationToken).ConfigureAwait(false));
+
+    private async Task<Lane> GreetAsync(Lane lane, GatewayId peer, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var hello = _session.NewHello(Plan.Link, Channel);
+            await lane.SendHelloAsync(hello, cancellationToken).ConfigureAwait(false);
+            var answer = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
+            if (answer.Link != hello.Link || answer.Epoch != hello.Epoch || answer.Channel != hello.Channel)
+            {
+                throw new FrameException($"HELLO for lane {answer.Epoch} over {answer.Link}: {hello.Epoch} over {hello.Link} was dialled");
+            }
+
+            return _session.Join(lane, peer, answer, hello, out var reason) is not null ? lane : throw new IOException(reason);
+        }
+        catch
+        {
+            await lane.CloseAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private async Task HoldWhileCutAsync(CancellationToken cancellationToken)
+    {
+        if (_tunnel.Options.Faults is not { } faults)
+        {
+            return;
+        }
+
+        var changed = new AsyncSignal();
+        void OnChanged(string peer, string link) => changed.Set();
+        faults.Changed += OnChanged;
+        await using var cancelled = cancellationToken.UnsafeRegister(static s => ((AsyncSignal)s!).Set(), changed);
+        try
+        {
+            while (faults.Current(Plan.Peer, Plan.Link) != LinkFault.None)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                await changed.WaitAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            faults.Changed -= OnChanged;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+
+namespace Fabric.Tunnel.Drivers;
+
+/// <summary>Serves connections to service addresses: asks <see cref="IIngress"/>, tries its routes in order, joins.</summary>
+internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
+{
+    /// <summary>Connections that no session carries, and the service of each.</summary>
+    private readonly ConcurrentDictionary<Socket, string> _local = new();
+    private int _connections;
+
+    private IIngress Ingress => tunnel.Options.Ingress;
+
+    /// <summary>Whether another route may do what that refusal did not.</summary>
+    public static bool MayTryNext(StreamCode code) =>
+        code is not (StreamCode.PolicyDenied or StreamCode.ApplicationReset or StreamCode.ProtocolError);
+
+    public int Connections => Volatile.Read(ref _connections);
+
+    public IEnumerable<StreamGroup> Local() =>
+        _local.Values.GroupBy(s => s).OrderBy(g => g.Key, StringComparer.Ordinal).Select(g => new StreamGroup(g.Key, null, true, null, g.Count()));
+
+    public int CutLocal()
+    {
+        var sockets = _local.Keys;
+        foreach (var socket in sockets)
+        {
+            Sockets.Abort(socket);
+        }
+
+        return sockets.Count;
+    }
+
+    public async Task ServeAsync(ServiceListener listener, Socket client)
+    {
+        if (!TryEnter())
+        {
+            Sockets.Abort(client);
+            return;
+        }
+
+        try
+        {
+            await ServeOneAsync(listener, client).ConfigureAwait(false);
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>A place for one more connection, until <see cref="Leave"/>; false when there is none, or the gateway is draining.</summary>
+    public bool TryEnter()
+    {
+        if (Interlocked.Increment(ref _connections) <= tunnel.Options.Limits.MaxConnections && !tunnel.IsDraining)
+        {
+            return true;
+        }
+
+        Leave();
+        return false;
+    }
+
+    public void Leave() => Interlocked.Decrement(ref _connections);
+
+    private async Task ServeOneAsync(ServiceListener listener, Socket client)
+    {
+        var began = tunnel.Now;
+        var plan = await Ingress.PlanAsync(listener, (IPEndPoint)client.RemoteEndPoint!, tunnel.Stopping).ConfigureAwait(false);
+        var code = StreamCode.NoEndpoint;
+        var reason = plan.Refusal ?? "no route";
+        for (var i = 0; i < plan.Routes.Length; i++)
+        {
+            var (route, isLast) = (plan.Routes[i], i == plan.Routes.Length - 1);
+            try
+            {
+                var summary = route.Peer is null
+                    ? await ServeLocallyAsync(route.Open, client, began).ConfigureAwait(false)
+                    : await ServeThroughAsync(route.Peer, route.Open, isLast, client, began).ConfigureAwait(false);
+                tunnel.Told(() => Ingress.Ended(plan, summary));
+                return;
+            }
+            catch (StreamRefusedException refused)
+            {
+                (code, reason) = (refused.Code, refused.Reason);
+                if (!MayTryNext(code))
+                {
+                    break;
+                }
+            }
+            catch (Exception error)
+            {
+                var failure = new StreamSummary(listener.Service, route.Peer, null, StreamCode.ApplicationReset, error.Message, 0, 0, tunnel.Now - began);
+                tunnel.Told(() => Ingress.Ended(plan, failure));
+                throw;
+            }
+        }
+
+        Sockets.Abort(client);
+        var refusal = new StreamSummary(
+            listener.Service, plan.Routes.Length > 0 ? plan.Routes[^1].Peer : null, null, code, reason, 0, 0, tunnel.Now - began);
+        tunnel.Told(() => Ingress.Ended(plan, refusal));
+    }
+
+    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, bool waits, Socket client, TimeSpan began)
+    {
+        var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, waits, tunnel.Stopping).ConfigureAwait(false);
+        await Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
+        return new StreamSummary(
+            open.Service, peer, null, stream.Code, stream.Reason, stream.BytesWritten, stream.BytesRead, tunnel.Now - began);
+    }
+
+    /// <summary>
+    /// By this gateway's own egress. Throws <see cref="StreamRefusedException"/> before anything was read of the client.
+    /// </summary>
+    public async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    {
+        _local[client] = open.Service;
+        try
+        {
+            return await JoinLocallyAsync(open, client, began).ConfigureAwait(false);
+        }
+        finally
+        {
+            _local.TryRemove(client, out _);
+        }
+    }
+
+    private async Task<StreamSummary> JoinLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    {
+        var verdict = await tunnel.Options.Egress.DecideAsync(null, open, tunnel.Stopping).ConfigureAwait(false);
+        switch (verdict)
+        {
+            case EgressVerdict.Dial dial:
+                var (socket, endpoint) = await egress.DialAsync(open, dial, null).ConfigureAwait(false);
+                if (socket is null)
+                {
+                    throw new StreamRefusedException(StreamCode.NoEndpoint, $"none of {dial.Endpoints.Length} endpoints answered");
+                }
+
+                var (sent, received, error) = await Splice.RunAsync(client, socket).ConfigureAwait(false);
+                var summary = new StreamSummary(
+                    open.Service, null, endpoint, error is null ? StreamCode.Ok : StreamCode.ApplicationReset, error ?? "",
+                    sent, received, tunnel.Now - began);
+                tunnel.Told(() => tunnel.Options.Egress.Ended(null, open, summary));
+                return summary;
+            case EgressVerdict.Handle handle:
+                await using (var stream = new NetworkStream(client, ownsSocket: false))
+                {
+                    await handle.Handler(stream).ConfigureAwait(false);
+                }
+
+                return new StreamSummary(open.Service, null, null, StreamCode.Ok, "", 0, 0, tunnel.Now - began);
+            case EgressVerdict.Refuse refuse:
+                throw new StreamRefusedException(refuse.Code, refuse.Reason);
+            default:
+                throw new InvalidOperationException($"unknown verdict {verdict}");
+        }
+    }
+}

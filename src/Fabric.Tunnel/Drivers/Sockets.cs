@@ -1,0 +1,78 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Fabric.Tunnel.Drivers;
+
+/// <summary>Options of the sockets that the driver opens.</summary>
+internal static class Sockets
+{
+    private const int TcpLevel = 6;
+    private const int TcpMaxSegment = 2;
+    private const int TcpUserTimeout = 18;
+    private const int TcpNotSentLowWater = 25;
+
+    public static Socket Listen(IPEndPoint address)
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            if (address.AddressFamily == AddressFamily.InterNetworkV6 && address.Address.Equals(IPAddress.IPv6Any))
+            {
+                socket.DualMode = true;
+            }
+
+            if (!OperatingSystem.IsWindows())
+            {
+                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            }
+
+            socket.Bind(address);
+            socket.Listen(1024);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Small answers must not wait, and a dead peer must be noticed when nothing else does.</summary>
+    /// <param name="socket">Of the lane.</param>
+    /// <param name="channel">The shared lane of a link keeps little in the kernel: what is written next waits behind it.</param>
+    /// <param name="maxSegment">Bytes of the largest segment; 0: the kernel's own choice.</param>
+    public static void PrepareLane(Socket socket, int channel, int maxSegment)
+    {
+        socket.NoDelay = true;
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 10);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        socket.SetRawSocketOption(TcpLevel, TcpUserTimeout, BitConverter.GetBytes(30_000));
+        socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(channel == 0 ? 128 * 1024 : 512 * 1024));
+        if (maxSegment > 0)
+        {
+            socket.SetRawSocketOption(TcpLevel, TcpMaxSegment, BitConverter.GetBytes(maxSegment));
+        }
+    }
+
+    /// <summary>Closes so that the other side sees a reset.</summary>
+    public static void Abort(Socket socket)
+    {
+        try
+        {
+            socket.LingerState = new LingerOption(true, 0);
+        }
+        catch (Exception error) when (error is SocketException or ObjectDisposedException)
+        {
+            // It is closed already.
+        }
+
+        socket.Dispose();
+    }
+}

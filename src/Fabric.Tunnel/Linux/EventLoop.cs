@@ -1,0 +1,309 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Tunnel.Linux;
+
+/// <summary>
+/// One thread that waits for many sockets (epoll, edge-triggered) and runs what is ready, in turns: first everything that reads and moves
+/// bytes, each once with a budget, then the lanes that have something to send, so that one send carries what the whole turn produced.
+/// What it runs belongs to this thread; other threads only <see cref="Schedule"/>.
+/// </summary>
+internal sealed unsafe class EventLoop : IDisposable
+{
+    private const int EventsAtOnce = 256;
+    private static readonly int _eventSize = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
+
+    private readonly GatewayLog _log;
+    private readonly SlabPool _pool;
+    private readonly Thread _thread;
+    private readonly int _epoll = Libc.NewEpoll();
+    private readonly int _wake = Libc.NewEventFd();
+    private readonly ConcurrentQueue<LoopItem> _posted = new();
+    private readonly Queue<LoopItem> _ready = new();
+    private readonly Queue<LoopItem> _last = new();
+    private readonly Stack<int> _free = new();
+    private int _sockets;
+    private LoopItem?[] _watched = new LoopItem?[64];
+    private uint[] _generations = new uint[64];
+    private int _isAwake = 1;
+    private volatile bool _stopping;
+    private Slab? _scratch;
+    private readonly LoopMeter _meter = new();
+    private bool _isOver;
+
+    public EventLoop(string name, SlabPool pool, GatewayLog log)
+    {
+        (_pool, _log) = (pool, log);
+        Timers = new LoopTimers(this);
+        for (var i = _watched.Length - 1; i > 0; i--)
+        {
+            _free.Push(i);
+        }
+
+        // Slot 0 is the eventfd.
+        Check(Libc.EpollChange(_epoll, Libc.EpollAdd, _wake, Libc.EpollIn, 0), "epoll_ctl");
+        _thread = new Thread(Loop) { Name = name, IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>What it writes when something failed that must not.</summary>
+    public delegate void GatewayLog(string line);
+
+    public LoopTimers Timers { get; }
+
+    /// <summary>For the lane whose turn it is: its frames, and bytes of small ones side by side.</summary>
+    public FrameBatch Batch { get; } = new();
+
+    public byte[] Staging { get; } = GC.AllocateUninitializedArray<byte>(FrameHeader.MaxFrame, pinned: true);
+
+    /// <summary>Whether the caller is the loop's thread.</summary>
+    public bool IsHere => Environment.CurrentManagedThreadId == _thread.ManagedThreadId;
+
+    /// <summary>Bytes that this loop's sockets moved, and system calls that moved them.</summary>
+    public long Bytes;
+    public long SystemCalls;
+
+    public LoopUsage Usage => new(
+        _thread.Name!, _meter.Turns, _meter.Busy, _meter.LongestTurn, _meter.LongestQueue, _sockets, Volatile.Read(ref SystemCalls), Volatile.Read(ref Bytes));
+
+    /// <summary>The item runs in the next turn, or later in this one. From any thread, in any lock.</summary>
+    public void Schedule(LoopItem item) => Schedule(item, _ready);
+
+    /// <summary>The item runs at the end of the turn. From any thread, in any lock.</summary>
+    public void ScheduleLast(LoopItem item) => Schedule(item, _last);
+
+    private void Schedule(LoopItem item, Queue<LoopItem> queue)
+    {
+        if (Interlocked.Exchange(ref item.IsQueued, 1) != 0)
+        {
+            return;
+        }
+
+        if (IsHere)
+        {
+            queue.Enqueue(item);
+            return;
+        }
+
+        _posted.Enqueue(item);
+        Wake();
+        if (_isOver)
+        {
+            Drain();
+        }
+    }
+
+    /// <summary>The thread is gone: what is asked for now is done by whoever asks.</summary>
+    private void Drain()
+    {
+        lock (_posted)
+        {
+            while (_posted.TryDequeue(out var item))
+            {
+                Volatile.Write(ref item.IsQueued, 0);
+                Guard(item, static i => i.Run());
+            }
+        }
+    }
+
+    /// <summary>Runs the call on the loop's thread, soon. From any thread.</summary>
+    public void Post(Action call) => Schedule(new LoopCall(this, call));
+
+    public void Wake()
+    {
+        if (Interlocked.Exchange(ref _isAwake, 1) == 0)
+        {
+            var one = 1ul;
+            _ = Libc.Write(_wake, &one, 8);
+        }
+    }
+
+    /// <summary>A slab for one read, alone the loop's: what was read of it is copied or retained before the next call.</summary>
+    public Slab Scratch()
+    {
+        if (_scratch is { IsExclusive: true })
+        {
+            return _scratch;
+        }
+
+        _scratch?.Release();
+        return _scratch = _pool.Rent(SlabPool.LargeSize);
+    }
+
+    /// <summary>Watches a descriptor for the item: what is ready already is told at once. On the loop's thread.</summary>
+    public void Watch(int fd, LoopItem item)
+    {
+        if (_free.Count == 0)
+        {
+            var length = _watched.Length;
+            Array.Resize(ref _watched, length * 2);
+            Array.Resize(ref _generations, length * 2);
+            for (var i = length * 2 - 1; i >= length; i--)
+            {
+                _free.Push(i);
+            }
+        }
+
+        _sockets++;
+        var slot = _free.Pop();
+        _watched[slot] = item;
+        item.Slot = slot;
+        Check(Libc.EpollChange(_epoll, Libc.EpollAdd, fd,
+            Libc.EpollIn | Libc.EpollOut | Libc.EpollPeerClosed | Libc.EpollEdge, (ulong)_generations[slot] << 32 | (uint)slot), "epoll_ctl");
+    }
+
+    /// <summary>No more events for the item. The descriptor is closed right after, or else <paramref name="fd"/> names it. On the loop's thread.</summary>
+    public void Unwatch(LoopItem item, int fd = -1)
+    {
+        if (item.Slot < 0)
+        {
+            return;
+        }
+
+        if (fd >= 0)
+        {
+            _ = Libc.EpollChange(_epoll, Libc.EpollDelete, fd, 0, 0);
+        }
+
+        _sockets--;
+        // What epoll has told already and nobody has looked at is of another generation.
+        _generations[item.Slot]++;
+        _watched[item.Slot] = null;
+        _free.Push(item.Slot);
+        item.Slot = -1;
+    }
+
+    private static void Check(int result, string what)
+    {
+        if (result < 0)
+        {
+            throw new IOException($"{what}: {Libc.Explain(Libc.Errno)}");
+        }
+    }
+
+    private void Loop()
+    {
+        var events = stackalloc byte[EventsAtOnce * 16];
+        while (!_stopping)
+        {
+            var timeout = TakePosted() || _ready.Count + _last.Count > 0 ? 0 : Timers.Milliseconds();
+            if (timeout != 0)
+            {
+                // A loop that sleeps holds no buffer.
+                _scratch?.Release();
+                _scratch = null;
+                Volatile.Write(ref _isAwake, 0);
+                Interlocked.MemoryBarrier();
+                timeout = _posted.IsEmpty && !_stopping ? timeout : 0;
+            }
+
+            var count = Libc.EpollWait(_epoll, events, EventsAtOnce, timeout);
+            Volatile.Write(ref _isAwake, 1);
+            var began = Stopwatch.GetTimestamp();
+            for (var i = 0; i < count; i++)
+            {
+                var one = events + i * _eventSize;
+                Tell(*(uint*)one, *(ulong*)(one + (_eventSize - 8)));
+            }
+
+            Turn();
+            _meter.Turned(began, Stopwatch.GetTimestamp());
+        }
+
+        // Twice: what runs last may make something ready.
+        Turn();
+        Turn();
+        foreach (var item in _watched.OfType<LoopItem>().ToArray())
+        {
+            Guard(item, static i => i.Stop());
+        }
+
+        Volatile.Write(ref _isOver, true);
+        Drain();
+
+        _scratch?.Release();
+        _ = Libc.Close(_epoll);
+        _ = Libc.Close(_wake);
+    }
+
+    private void Tell(uint events, ulong data)
+    {
+        var slot = (int)(uint)data;
+        if (slot == 0)
+        {
+            ulong count;
+            _ = Libc.Read(_wake, &count, 8);
+        }
+        else if (_generations[slot] == (uint)(data >> 32) && _watched[slot] is { } item)
+        {
+            try
+            {
+                item.OnEvents(events);
+            }
+            catch (Exception error)
+            {
+                _log($"{_thread.Name}: unexpected {error}");
+            }
+        }
+    }
+
+    private bool TakePosted()
+    {
+        var any = false;
+        while (_posted.TryDequeue(out var item))
+        {
+            any = true;
+            (item is LaneOutput ? _last : _ready).Enqueue(item);
+        }
+
+        return any;
+    }
+
+    private void Turn()
+    {
+        TakePosted();
+        Timers.Fire();
+        _meter.Ready(_ready.Count);
+
+        // What becomes ready in the turn runs in it, but nobody twice as long as others wait for their first time.
+        for (var left = _ready.Count + EventsAtOnce; left > 0 && _ready.TryDequeue(out var item); left--)
+        {
+            Volatile.Write(ref item.IsQueued, 0);
+            Guard(item, static i => i.Run());
+        }
+
+        for (var left = _last.Count; left > 0; left--)
+        {
+            var item = _last.Dequeue();
+            Volatile.Write(ref item.IsQueued, 0);
+            Guard(item, static i => i.Run());
+        }
+    }
+
+    /// <summary>One item's failure is its own: the loop goes on.</summary>
+    private void Guard(LoopItem item, Action<LoopItem> run)
+    {
+        try
+        {
+            run(item);
+        }
+        catch (Exception error)
+        {
+            _log($"{_thread.Name}: unexpected {error}");
+        }
+    }
+
+    /// <summary>Ends the thread; what is still watched is stopped.</summary>
+    public void Dispose()
+    {
+        _stopping = true;
+        Wake();
+        if (!IsHere)
+        {
+            _thread.Join();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+using System.Net;
+using System.Net.Sockets;
+using Fabric.Tunnel.Drivers;
+
+namespace Fabric.Tunnel.Linux;
+
+/// <summary>A socket that listens, on a loop. What it accepts is given away at once.</summary>
+/// <param name="loop">Where it accepts.</param>
+/// <param name="address">Where it listens.</param>
+/// <param name="name">What it is called in status and log.</param>
+/// <param name="accepted">Given each connection, with its address; on the loop's thread.</param>
+/// <param name="log">For failures.</param>
+internal sealed class LinuxListener(EventLoop loop, IPEndPoint address, string name, Action<int, IPEndPoint> accepted, QuietLog log)
+    : LoopItem(loop), IListener
+{
+    /// <summary>Connections that one turn accepts.</summary>
+    private const int AtOnce = 64;
+
+    /// <summary>Descriptors do not come back by asking at once.</summary>
+    private static readonly TimeSpan _acceptRetry = TimeSpan.FromMilliseconds(100);
+
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Socket? _socket;
+    private IPEndPoint? _bound;
+    private string? _error;
+    private LoopTimeout? _retry;
+    private bool _stopped;
+
+    public ListenerStatus Status => new(name, _bound ?? address, _socket is not null, _error);
+
+    public void TryOpen()
+    {
+        if (_socket is not null)
+        {
+            return;
+        }
+
+        try
+        {
+            _socket = Sockets.Listen(address);
+            _bound = (IPEndPoint)_socket.LocalEndPoint!;
+            _error = null;
+            var descriptor = (int)_socket.Handle;
+            Libc.NoBlocking(descriptor);
+            Loop.Post(() =>
+            {
+                if (!_stopped)
+                {
+                    Loop.Watch(descriptor, this);
+                }
+            });
+        }
+        catch (SocketException error)
+        {
+            _error = $"cannot listen on {address}: {error.Message}";
+        }
+    }
+
+    public override void OnEvents(uint events) => Loop.Schedule(this);
+
+    public override void Run()
+    {
+        for (var i = 0; i < AtOnce; i++)
+        {
+            if (_stopped)
+            {
+                return;
+            }
+
+            var descriptor = Libc.Accept((int)_socket!.Handle, out var remote);
+            Loop.SystemCalls++;
+            if (descriptor >= 0)
+            {
+                accepted(descriptor, remote);
+                continue;
+            }
+
+            var errno = Libc.Errno;
+            if (errno == Libc.EAGAIN)
+            {
+                return;
+            }
+
+            // A client that was gone before it was accepted; or no descriptors left.
+            log.Write($"{name} on {_bound}: accept failed: {Libc.Explain(errno)}");
+            if (errno is Libc.EMFILE or Libc.ENFILE)
+            {
+                _retry ??= new LoopTimeout(() => Loop.Schedule(this));
+                Loop.Timers.Remove(_retry);
+                Loop.Timers.Add(_retry, _acceptRetry);
+                return;
+            }
+        }
+
+        Loop.Schedule(this);
+    }
+
+    public override void Stop()
+    {
+        _stopped = true;
+        Loop.Unwatch(this);
+        if (_retry is not null)
+        {
+            Loop.Timers.Remove(_retry);
+        }
+
+        _socket?.Dispose();
+        _closed.TrySetResult();
+    }
+
+    public Task CloseAsync()
+    {
+        Loop.Post(Stop);
+        return _closed.Task;
+    }
+}

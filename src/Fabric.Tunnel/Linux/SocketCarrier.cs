@@ -1,0 +1,270 @@
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+using Fabric.Tunnel.Drivers;
+
+namespace Fabric.Tunnel.Linux;
+
+/// <summary>
+/// Joins an application's socket to a stream, on the loop of the stream's session: bytes, half-close and reset go through, each way on
+/// its own. A side that does not read stops the other by closing its window, and nothing else. An idle connection holds no buffer.
+/// </summary>
+internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunnel) : LoopItem(loop), IStreamEvents
+{
+    /// <summary>Bytes that one socket reads before others have their turn.</summary>
+    private const int Budget = 256 * 1024;
+
+    private const int PiecesAtOnce = 16;
+
+    private bool _isCarrying;
+    private bool _readable;
+    private bool _writable;
+    private bool _peerClosed;
+    private bool _readsDone;
+    private bool _writesDone;
+    private bool _hasEnded;
+
+    protected GatewayTunnel Tunnel => tunnel;
+
+    protected int Descriptor { get; set; } = -1;
+
+    protected PeerSession? Session { get; set; }
+
+    protected StreamCore? Core { get; set; }
+
+    /// <summary>Bytes from the socket to the stream, and back.</summary>
+    protected long BytesUp { get; private set; }
+
+    protected long BytesDown { get; private set; }
+
+    protected bool IsCarrying => _isCarrying;
+
+    /// <summary>From now on bytes move. The socket is connected, and watched or not yet.</summary>
+    protected void Carry()
+    {
+        Libc.NoDelay(Descriptor);
+        _isCarrying = true;
+        if (Slot < 0)
+        {
+            // What is ready is told at once.
+            Loop.Watch(Descriptor, this);
+        }
+        else
+        {
+            _readable = _writable = true;
+            Loop.Schedule(this);
+        }
+    }
+
+    // ---- what is told
+
+    public override void OnEvents(uint events)
+    {
+        _readable |= (events & ~Libc.EpollOut) != 0;
+        _writable |= (events & Libc.EpollOut) != 0;
+        _peerClosed |= (events & (Libc.EpollPeerClosed | Libc.EpollHangUp | Libc.EpollError)) != 0;
+        if ((events & Libc.EpollError) != 0 && _isCarrying && Libc.PendingError(Descriptor) is var error and not 0)
+        {
+            Fail(error);
+        }
+
+        Loop.Schedule(this);
+    }
+
+    public virtual void OnOpened()
+    {
+    }
+
+    public virtual void OnOpenFailed(StreamCode code, string reason)
+    {
+    }
+
+    public void OnReadable() => Loop.Schedule(this);
+
+    public void OnWritable()
+    {
+        if (_readable)
+        {
+            Loop.Schedule(this);
+        }
+    }
+
+    public void OnEnded() => Loop.Schedule(this);
+
+    // ---- turns
+
+    public sealed override void Run()
+    {
+        if (_hasEnded)
+        {
+            return;
+        }
+
+        if (!_isCarrying)
+        {
+            Prepare();
+            return;
+        }
+
+        var core = Core!;
+        lock (Session!.Gate)
+        {
+            if (!core.IsReset)
+            {
+                var now = Session.Now;
+                Down(core, now);
+                Up(core, now);
+                Session.Rearm();
+            }
+        }
+
+        if (core.IsReset)
+        {
+            End(abort: true);
+        }
+        else if (core.IsGone && _writesDone)
+        {
+            End(abort: false);
+        }
+    }
+
+    /// <summary>A turn before bytes move.</summary>
+    protected abstract void Prepare();
+
+    /// <summary>From the stream to the socket.</summary>
+    private void Down(StreamCore core, TimeSpan now)
+    {
+        var pieces = stackalloc Libc.Piece[PiecesAtOnce];
+        while (_writable && core.Receive.ReadySegments is var ready and > 0)
+        {
+            var count = Math.Min(ready, PiecesAtOnce);
+            long whole = 0;
+            for (var i = 0; i < count; i++)
+            {
+                var segment = core.Receive.Ready(i);
+                // Slabs are pinned.
+                pieces[i] = new Libc.Piece { Base = segment.Address, Length = (nuint)segment.Length };
+                whole += segment.Length;
+            }
+
+            var written = Libc.WritePieces(Descriptor, pieces, count);
+            Loop.SystemCalls++;
+            if (written < 0)
+            {
+                _writable = false;
+                if (Libc.Errno is var errno and not Libc.EAGAIN)
+                {
+                    Fail(errno);
+                    return;
+                }
+
+                break;
+            }
+
+            BytesDown += written;
+            core.Consume((int)written, now);
+            _writable = written == whole;
+        }
+
+        if (core.AtEnd && !_writesDone)
+        {
+            _writesDone = true;
+            _ = Libc.Shutdown(Descriptor, Libc.ShutdownWrite);
+        }
+    }
+
+    /// <summary>From the socket to the stream.</summary>
+    private void Up(StreamCore core, TimeSpan now)
+    {
+        for (var left = Budget; _readable && !_readsDone;)
+        {
+            var room = core.Room;
+            if (room <= 0)
+            {
+                return;
+            }
+
+            if (left <= 0)
+            {
+                Loop.Schedule(this);
+                return;
+            }
+
+            var slab = Loop.Scratch();
+            var most = (int)Math.Min(room, FrameHeader.MaxData);
+            var read = Libc.Receive(Descriptor, slab.Address + FrameHeader.Size, (nuint)most, Libc.DontWait);
+            Loop.SystemCalls++;
+            if (read > 0)
+            {
+                BytesUp += read;
+                left -= (int)read;
+                core.Write(new Segment(slab, FrameHeader.Size, (int)read), now);
+                // Less than asked for: there is no more, unless it is the end that comes next.
+                _readable = read == most || _peerClosed;
+            }
+            else if (read == 0)
+            {
+                _readsDone = true;
+                core.CompleteWrites(now);
+            }
+            else
+            {
+                _readable = false;
+                if (Libc.Errno is var errno and not Libc.EAGAIN)
+                {
+                    Fail(errno);
+                }
+            }
+        }
+    }
+
+    private void Fail(int errno)
+    {
+        lock (Session!.Gate)
+        {
+            Core!.Reset(StreamCode.ApplicationReset, Libc.Explain(errno), Session.Now);
+        }
+    }
+
+    // ---- the end
+
+    private void End(bool abort)
+    {
+        CloseSocket(abort);
+        Over();
+    }
+
+    /// <summary>It is over: the socket is closed, or was never there.</summary>
+    protected void Over()
+    {
+        if (!_hasEnded)
+        {
+            _hasEnded = true;
+            Ended();
+        }
+    }
+
+    /// <summary>How it ended is told. Outside all locks.</summary>
+    protected abstract void Ended();
+
+    protected void CloseSocket(bool abort)
+    {
+        Loop.Unwatch(this);
+        if (Descriptor < 0)
+        {
+            return;
+        }
+
+        if (abort)
+        {
+            Libc.Abort(Descriptor);
+        }
+        else
+        {
+            _ = Libc.Close(Descriptor);
+        }
+
+        Descriptor = -1;
+    }
+
+    public override void Stop() => CloseSocket(abort: true);
+}

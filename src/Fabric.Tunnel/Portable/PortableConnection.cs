@@ -1,0 +1,60 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using Fabric.Identity;
+using Fabric.Tunnel.Drivers;
+
+namespace Fabric.Tunnel.Portable;
+
+/// <summary>A connection between gateways over <see cref="SslStream"/>: on a socket, or through a relay on a stream.</summary>
+internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport transport, Socket? socket) : GatewayConnection
+{
+    private SslStream? _tls;
+
+    public override IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
+
+    public override long BytesReceived => transport.BytesReceived;
+
+    public override Stream Stream => _tls!;
+
+    /// <summary>On a connected socket, which it owns.</summary>
+    public static PortableConnection Over(GatewayTunnel tunnel, Socket socket) => new(tunnel, new LaneTransport(socket), socket);
+
+    /// <summary>Through a relay, on a stream, which it owns.</summary>
+    public static PortableConnection Through(GatewayTunnel tunnel, TunnelStream stream) => new(tunnel, new LaneTransport(stream), null);
+
+    public override void Obey(ILinkFaults? faults, string peer, string link) => transport.Obey(faults, peer, link);
+
+    public override async Task<(string Protocol, GatewayId? Peer)> AcceptAsync(IEnumerable<string> protocols, CancellationToken cancellationToken)
+    {
+        (_tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, cancellationToken).ConfigureAwait(false);
+        return (_tls.NegotiatedApplicationProtocol.ToString(), peer);
+    }
+
+    public override async Task<GatewayId> ConnectAsync(string expectedGateway, CancellationToken cancellationToken)
+    {
+        (_tls, var peer) = await MutualTls.ConnectAsync(
+            transport, tunnel.Options.Identity, MutualTls.LaneProtocol, expectedGateway, cancellationToken).ConfigureAwait(false);
+        return peer;
+    }
+
+    public override Lane ToLane() => new PortableLane(tunnel, this, transport, _tls!);
+
+    public override void Abort()
+    {
+        if (socket is not null)
+        {
+            Sockets.Abort(socket);
+        }
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (_tls is not null)
+        {
+            await _tls.DisposeAsync().ConfigureAwait(false);
+        }
+
+        await transport.DisposeAsync().ConfigureAwait(false);
+    }
+}
