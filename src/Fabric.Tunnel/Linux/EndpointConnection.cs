@@ -15,6 +15,7 @@ internal sealed class EndpointConnection : SocketCarrier
     private string? _failed;
     private int _next;
     private bool _asked;
+    private bool _isAsking;
     private bool _isConnecting;
     private bool _connected;
     private bool _handedOver;
@@ -51,14 +52,14 @@ internal sealed class EndpointConnection : SocketCarrier
             return;
         }
 
-        if (Core!.IsReset)
-        {
-            GiveUp();
-        }
-        else if (!_asked)
+        if (!_asked)
         {
             _asked = true;
             Ask();
+        }
+        else if (Core!.IsReset && (_verdict is not null || !_isAsking))
+        {
+            GiveUp();
         }
         else if (_dial is null && _verdict is { } verdict)
         {
@@ -81,6 +82,8 @@ internal sealed class EndpointConnection : SocketCarrier
             }
             else
             {
+                // It counts as under way until it is decided, whatever becomes of the stream.
+                _isAsking = true;
                 _ = DecideLaterAsync(deciding);
             }
         }
@@ -113,6 +116,9 @@ internal sealed class EndpointConnection : SocketCarrier
     {
         switch (verdict)
         {
+            case EgressVerdict.Dial when Core!.IsReset:
+                GiveUp();
+                break;
             case EgressVerdict.Dial dial:
                 _dial = dial;
                 DialNext();

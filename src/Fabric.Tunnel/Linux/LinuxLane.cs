@@ -20,12 +20,11 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     private LaneInput? _input;
     private LaneOutput? _output;
     private LoopTimeout? _farewellEnds;
-    private long _sends;
     private bool _saidFarewell;
     private bool _shut;
     private bool _closed;
 
-    protected override long SendProgress => Volatile.Read(ref _sends);
+    protected override long SendProgress => _tls.BytesSent;
 
     protected override bool IsSending => _tls.OutputLength > 0;
 
@@ -199,7 +198,6 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             return false;
         }
 
-        _sends++;
         return sent == TlsStatus.Done;
     }
 
