@@ -286,7 +286,9 @@ internal sealed class PeerSession : ISessionDriver
         if (_core.NextDue is { } due && due < _armed)
         {
             _armed = due;
-            _timer.Change(due > Now ? due - Now : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+            // Asked once: between two looks at the clock the due time may pass.
+            var wait = due - Now;
+            _timer.Change(wait > TimeSpan.Zero ? wait : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
         }
     }
 
