@@ -176,7 +176,8 @@ public abstract class MemoryTests(TunnelDriver driver) : IDisposable
         Assert.InRange(siege.Victim.Tunnel.Usage.Retained, 4 * MiB, 8 * MiB);
         var (client, server) = await siege.Pair.ConnectAsync();
         var down = Traffic.SendAsync(server, 5_000_000, 3);
-        Assert.Equal((await down.WaitAsync(Pair.Limit), 5_000_000), await Traffic.ReceiveAsync(client).WaitAsync(Pair.Limit));
+        var atClient = Traffic.ReceiveAsync(client);
+        Assert.Equal((await down.WaitAsync(Pair.Limit), 5_000_000), await atClient.WaitAsync(Pair.Limit));
         await siege.HonestAsync();
         client.Dispose();
         server.Dispose();
