@@ -9,16 +9,26 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 usage() {
   cat <<'TEXT'
 usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [--cuts N] [--bytes GIB] [--timeline]
+       scripts/bench.sh tunnel [--json FILE] [--only FIGURE,...] [--quick] [--rounds N] [--driver DRIVER]
 
   failover      what a failover costs the application, in network namespaces over emulated links (root; about 25 minutes)
+  tunnel        the tunnel beside HAProxy, nginx and stunnel, on loopback (about 11 minutes)
 
   --json FILE   write the figures there
-  --only S,...  only these sections: pause, mirrored, detect, false, flap, planned, hashes
   --quick       a tenth of everything, for trying: its figures prove nothing
+  --help        this text
+
+ failover:
+  --only S,...  only these sections: pause, mirrored, detect, false, flap, planned, hashes
   --cuts N      silent cuts in each direction, 100 by default
   --bytes GIB   of hashed streams, 10 by default
   --timeline    print what happened at a typical cut
-  --help        this text
+
+ tunnel:
+  --only F,...  only these figures: bulk_1, cpu_per_gib, bulk_8, rps_32, p99_32, mixed_p99, mixed_rps, conns_per_s,
+                idle_kib, rss_after_load
+  --rounds N    of all contestants, 5 by default
+  --driver D    of the tunnel: portable, linux, auto; both (the default) is portable and auto, each in its column
 
 Exit code: 0 when every figure that was measured met its goal, 1 when one did not, 2 when the command line is wrong.
 TEXT
@@ -37,23 +47,36 @@ build() {
   rm -f "$log"
 }
 
-failover() {
-  is_root || fail "network namespaces and TUN devices need root"
-  [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: the emulated links are TUN devices"
-  ensure_packages ip=iproute2 curl=curl setsid=util-linux
+# lab ARGUMENT...: the program that measures, on fabricd as shipped.
+lab() {
   build tests/Fabric.Lab
-  # As shipped: compiled ahead of time, or the first cuts would measure the compiler.
+  # As shipped: compiled ahead of time, or the first moments would measure the compiler.
   say "publishing"
   FABRIC_LAB_PROGRAMS=$("$root/scripts/publish.sh")
   export FABRIC_LAB_PROGRAMS
   # exec: a Ctrl-C or SIGTERM reaches the program that cleans up, and its exit code is ours.
-  exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" failover "$@"
+  exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" "$@"
+}
+
+failover() {
+  is_root || fail "network namespaces and TUN devices need root"
+  [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: the emulated links are TUN devices"
+  ensure_packages ip=iproute2 curl=curl setsid=util-linux
+  lab failover "$@"
+}
+
+tunnel() {
+  ensure_packages haproxy=haproxy nginx=nginx-light /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream \
+    stunnel4=stunnel4 setsid=util-linux
+  # Thousands of connections, for everybody alike.
+  ulimit -n "$(ulimit -Hn)"
+  lab tunnel "$@"
 }
 
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-  failover) ;;
+  failover | tunnel) ;;
   --help | -h) usage; exit 0 ;;
   *) say "unknown command: ${command:-none}"; usage >&2; exit 2 ;;
 esac

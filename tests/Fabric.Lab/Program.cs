@@ -1,1 +1,6 @@
-return args is ["failover", ..] ? await Fabric.Lab.Failover.FailoverProgram.Run(args[1..]) : await Fabric.Lab.Demo.DemoProgram.Run(args);
+return args switch
+{
+    ["failover", ..] => await Fabric.Lab.Failover.FailoverProgram.Run(args[1..]),
+    ["tunnel", ..] => await Fabric.Lab.TunnelBench.TunnelProgram.Run(args[1..]),
+    _ => await Fabric.Lab.Demo.DemoProgram.Run(args),
+};

@@ -1,3 +1,4 @@
+using Fabric.Lab.Measurement;
 using Fabric.Lab.Processes;
 
 namespace Fabric.Lab.Failover;

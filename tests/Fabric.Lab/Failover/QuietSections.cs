@@ -1,5 +1,6 @@
 using System.Diagnostics;
 
+using Fabric.Lab.Measurement;
 using Fabric.Lab.Processes;
 
 namespace Fabric.Lab.Failover;

@@ -3,17 +3,18 @@ using Fabric.Lab.Processes;
 namespace Fabric.Lab.Gateways;
 
 /// <summary>The command line as an operator uses it: the mesh is made, and gateways join it.</summary>
-public sealed class Mesh(WorkFolder work, Programs programs)
+/// <param name="folder">Its folder: where several meshes share a work folder, each has its own.</param>
+public sealed class Mesh(WorkFolder work, Programs programs, string folder = "mesh")
 {
     /// <summary>The folder of the mesh's CA.</summary>
-    public string Ca => work.Of("mesh", "ca");
+    public string Ca => work.Of(folder, "ca");
 
     /// <summary><c>fabric init</c>: the mesh's CA and the first topology.</summary>
     public async Task Init(string trustDomain, string topology)
     {
-        var wanted = work.Of("wanted.yaml");
+        var wanted = work.Of($"{folder}-wanted.yaml");
         await File.WriteAllTextAsync(wanted, topology);
-        await Fabric("init", "--dir", work.Of("mesh"), "--trust-domain", trustDomain, "--topology", wanted);
+        await Fabric("init", "--dir", work.Of(folder), "--trust-domain", trustDomain, "--topology", wanted);
     }
 
     /// <summary>
@@ -23,7 +24,7 @@ public sealed class Mesh(WorkFolder work, Programs programs)
     public async Task Join(GatewayProcess gateway, string authority)
     {
         var token = await Fabric("token", "create", $"{gateway.Site}/{gateway.Name}",
-            "--ca", Ca, "--topology", work.Of("mesh", "topology"), "--via", authority);
+            "--ca", Ca, "--topology", work.Of(folder, "topology"), "--via", authority);
         var file = TokenFile(gateway);
         await File.WriteAllTextAsync(file, token);
         File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);

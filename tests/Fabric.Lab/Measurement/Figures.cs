@@ -1,13 +1,18 @@
 using System.Globalization;
 using System.Text.Json;
 
-namespace Fabric.Lab.Failover;
+namespace Fabric.Lab.Measurement;
 
-/// <summary>One measured figure. It is met when it is at most the goal.</summary>
+/// <summary>One measured figure.</summary>
 /// <param name="Value">Null when it could not be measured, and the note says why.</param>
 public sealed record Figure(string Name, double? Value, string Unit, double Goal, string Note)
 {
-    public bool Met => Value <= Goal;
+    /// <summary>Whether more is better: it is met when it is at least the goal, otherwise when it is at most the goal.</summary>
+    public bool AtLeast { get; init; }
+
+    public bool Met => AtLeast ? Value >= Goal : Value <= Goal;
+
+    public string GoalText => $"{(AtLeast ? "≥" : "≤")} {Figures.Number(Goal)}";
 }
 
 /// <summary>What the whole benchmark found.</summary>
@@ -23,7 +28,7 @@ public static class Figures
         yield return $"{"figure",-24}{"value",12} {"unit",-8}{"goal",9}  {"",-7} what";
         foreach (var figure in figures)
         {
-            yield return $"{figure.Name,-24}{Number(figure.Value),12} {figure.Unit,-8}{"≤ " + Number(figure.Goal),9}  {(figure.Met ? "met" : "not met"),-7} {figure.Note}";
+            yield return $"{figure.Name,-24}{Number(figure.Value),12} {figure.Unit,-8}{figure.GoalText,9}  {(figure.Met ? "met" : "not met"),-7} {figure.Note}";
         }
     }
 

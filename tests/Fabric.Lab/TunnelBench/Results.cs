@@ -1,0 +1,68 @@
+using Fabric.Lab.Measurement;
+
+namespace Fabric.Lab.TunnelBench;
+
+/// <summary>What every contestant did in every round.</summary>
+/// <param name="peers">The columns that ours are compared with.</param>
+public sealed class Results(IReadOnlyCollection<string> peers)
+{
+    public const string HaProxy = "haproxy";
+
+    private readonly Dictionary<(string Contestant, string Measure, int Round), double?> _values = [];
+
+    /// <param name="value">Null when it could not be measured.</param>
+    public void Add(string contestant, string measure, int round, double? value) => _values[(contestant, measure, round)] = value;
+
+    /// <summary>Of all rounds in which it was measured.</summary>
+    public IReadOnlyList<double> Values(string contestant, string measure) =>
+        [.. Rounds(measure).Select(r => Value(contestant, measure, r)).OfType<double>()];
+
+    /// <summary>
+    /// The ratios to the best peer, one for each round: rounds are compared within themselves, because the machine is not the same for
+    /// all of them. Values themselves where the measure is compared with nothing. Empty when a round lacks one of the two.
+    /// </summary>
+    public IReadOnlyList<double> Ratios(string contestant, Measure measure)
+    {
+        var ratios = Rounds(measure.Name).Select(r => Value(contestant, measure.Name, r) / Base(measure, r)).ToArray();
+        return ratios.Contains(null) ? [] : [.. ratios.OfType<double>()];
+    }
+
+    /// <summary>The peer that was the best in most rounds.</summary>
+    public string BestPeer(Measure measure) => Rounds(measure.Name)
+        .Select(r => Standards(measure).Where(p => Value(p, measure.Name, r) is { } v && v == Base(measure, r)).FirstOrDefault())
+        .OfType<string>().GroupBy(p => p).MaxBy(g => g.Count())?.Key ?? "";
+
+    /// <summary>The verdict on a contestant; null for a measure that has no goal, or was not measured at all.</summary>
+    public Figure? Verdict(string contestant, Measure measure)
+    {
+        if (measure.Goal is not { } goal || !Rounds(measure.Name).Any())
+        {
+            return null;
+        }
+
+        var ratios = Ratios(contestant, measure);
+        var note = ratios.Count == 0 ? "not measured in every round"
+            : $"{Figures.Number(ratios.Min())}..{Figures.Number(ratios.Max())} {(measure.Against == Against.Nothing ? measure.What : $"to {BestPeer(measure)}")}";
+        return new Figure(measure.Name, ratios.Count == 0 ? null : Figures.Percentile(ratios, 50), measure.Against == Against.Nothing ? measure.Unit : "ratio", goal, note)
+        {
+            AtLeast = measure.MoreIsBetter,
+        };
+    }
+
+    private IEnumerable<int> Rounds(string measure) => _values.Keys.Where(k => k.Measure == measure).Select(k => k.Round).Distinct().Order();
+
+    private double? Value(string contestant, string measure, int round) => _values.GetValueOrDefault((contestant, measure, round));
+
+    private IEnumerable<string> Standards(Measure measure) => measure.Against == Against.HaProxy ? [HaProxy] : peers;
+
+    private double? Base(Measure measure, int round)
+    {
+        if (measure.Against == Against.Nothing)
+        {
+            return 1;
+        }
+
+        var values = Standards(measure).Select(p => Value(p, measure.Name, round)).OfType<double>().ToArray();
+        return values.Length == 0 ? null : measure.Best(values);
+    }
+}
