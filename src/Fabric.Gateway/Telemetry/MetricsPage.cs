@@ -20,6 +20,11 @@ internal sealed class MetricsPage
         page.Line("fabric_info", 1, ("gateway", status.Gateway), ("site", status.Site), ("version", status.Version),
             ("revision", status.TopologyRevision));
         page.Single("fabric_uptime_seconds", "gauge", "Time since the daemon started.", status.UptimeSeconds);
+        page.Single("dotnet_gc_pause_seconds_total", "counter", "Time that the runtime stopped the process to collect garbage.",
+            GC.GetTotalPauseDuration().TotalSeconds);
+        page.Each("dotnet_gc_collections_total", "counter", "Garbage collections, by the oldest generation collected.",
+            Enumerable.Range(0, GC.MaxGeneration + 1), g => GC.CollectionCount(g) - (g < GC.MaxGeneration ? GC.CollectionCount(g + 1) : 0),
+            g => [("generation", $"{g}")]);
         page.Single("fabric_certificate_expires_seconds", "gauge", "Time until the gateway's certificate ends.",
             status.CertificateExpiresInSeconds);
         page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);

@@ -183,16 +183,31 @@ public sealed class FailoverFabric : IAsyncDisposable
         .SelectMany(g => GatewayLog.Read(g.Name, g.Log)).Where(e => e.At >= since).OrderBy(e => e.At)];
 
     /// <summary>Probes that both gateways have sent.</summary>
-    public async Task<long> ProbesSent()
-    {
-        long sum = 0;
-        foreach (var gateway in new[] { Paris, Virginia })
-        {
-            var page = await Command.Do(gateway.Inside("curl", "-sS", "-f", "-m", "5", "http://127.0.0.1:9440/metrics"));
-            sum += (long)double.Parse(page.Split('\n').Single(l => l.StartsWith("fabric_probes_sent_total ", StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
-        }
+    public async Task<long> ProbesSent() => (long)(await Metric(Paris, "fabric_probes_sent_total") + await Metric(Virginia, "fabric_probes_sent_total"));
 
-        return sum;
+    /// <summary>What the collection of garbage cost so far, here and in both gateways, as a line: a pause that is nobody else's.</summary>
+    public async Task<string> Garbage()
+    {
+        var (paris, virginia) = (await Metric(Paris, "dotnet_gc_pause_seconds_total"), await Metric(Virginia, "dotnet_gc_pause_seconds_total"));
+        return $"stopped to collect garbage: here {GC.GetTotalPauseDuration().TotalMilliseconds:0} ms in {GC.CollectionCount(0)} times, "
+            + $"paris {paris * 1000:0} ms in {await Collections(Paris):0}, virginia {virginia * 1000:0} ms in {await Collections(Virginia):0}";
+
+        static async Task<double> Collections(GatewayProcess gateway)
+        {
+            var sum = 0.0;
+            for (var generation = 0; generation < 3; generation++)
+            {
+                sum += await Metric(gateway, $$"""dotnet_gc_collections_total{generation="{{generation}}"}""");
+            }
+
+            return sum;
+        }
+    }
+
+    private static async Task<double> Metric(GatewayProcess gateway, string name)
+    {
+        var page = await Command.Do(gateway.Inside("curl", "-sS", "-f", "-m", "5", "http://127.0.0.1:9440/metrics"));
+        return double.Parse(page.Split('\n').Single(l => l.StartsWith(name + " ", StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
     }
 
     /// <summary>Processes that take all that they get of so many cores, until <see cref="Rest"/>.</summary>

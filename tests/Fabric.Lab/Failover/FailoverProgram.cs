@@ -204,6 +204,7 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
             {
                 await fabric.Start(wires, probes, mirrored);
                 await run(fabric);
+                Tell([await fabric.Garbage()]);
             });
         }
         catch (Exception e) when (e is not OperationCanceledException)

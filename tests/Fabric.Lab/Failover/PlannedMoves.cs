@@ -71,6 +71,8 @@ public sealed class PlannedMoves(int changes, int returns, Progress progress)
             await fabric.UntilActive(to, Limit);
             await Task.Delay(After, Interruption.Token);
             _moves.Add((kind, from, Stopwatch.GetTimestamp()));
+            // What is on its way now is not to meet the cause of the next move.
+            await Task.Delay(After, Interruption.Token);
         }
     }
 
