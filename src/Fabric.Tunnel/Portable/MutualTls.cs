@@ -23,9 +23,9 @@ public static class MutualTls
     public static async Task<(SslStream Stream, GatewayId? Peer)> AcceptAsync(
         Stream transport, IGatewayIdentity identity, IEnumerable<string> protocols, CancellationToken cancellationToken)
     {
-        var check = new Check(identity, null);
+        var check = new PeerCheck(identity, null);
         var options = MeshTls.Server(identity, anonymous: true, [.. protocols]);
-        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || check.IsGood(leaf, chain);
+        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || IsGood(check, leaf, chain);
         options.AllowTlsResume = false;
         var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
         try
@@ -48,9 +48,9 @@ public static class MutualTls
     public static async Task<(SslStream Stream, GatewayId Peer)> ConnectAsync(
         Stream transport, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken)
     {
-        var check = new Check(identity, expectedGateway);
+        var check = new PeerCheck(identity, expectedGateway);
         var options = MeshTls.Client(identity, expected: null, protocol);
-        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => check.IsGood(leaf, chain);
+        options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => IsGood(check, leaf, chain);
         options.AllowTlsResume = false;
         var ssl = new SslStream(transport, leaveInnerStreamOpen: false);
         try
@@ -85,40 +85,8 @@ public static class MutualTls
         }
     }
 
-    /// <summary>The verdict of the identity, with its reason kept for the exception.</summary>
-    private sealed class Check(IGatewayIdentity identity, string? expectedGateway)
-    {
-        private string? _reason;
-
-        public GatewayId? Peer { get; private set; }
-
-        public bool IsGood(X509Certificate? certificate, X509Chain? chain)
-        {
-            if (certificate is null)
-            {
-                _reason = "the peer sent no certificate";
-                return false;
-            }
-
-            var leaf = certificate as X509Certificate2 ?? new X509Certificate2(certificate);
-            var peer = identity.Verify(leaf, chain?.ChainPolicy.ExtraStore ?? [], out var reason);
-            if (peer is null)
-            {
-                _reason = reason;
-                return false;
-            }
-
-            if (expectedGateway is not null && peer.Value.Gateway != expectedGateway)
-            {
-                _reason = $"the certificate is that of {peer}: gateway {expectedGateway} was expected there";
-                return false;
-            }
-
-            Peer = peer;
-            return true;
-        }
-
-        public Exception Explain(Exception error) =>
-            _reason is null ? error : new AuthenticationException($"certificate refused: {_reason}", error);
-    }
+    /// <summary>SslStream hands over the certificate as its base class, and what was sent along in the chain's policy.</summary>
+    private static bool IsGood(PeerCheck check, X509Certificate? certificate, X509Chain? chain) => check.IsGood(
+        certificate is null ? null : certificate as X509Certificate2 ?? new X509Certificate2(certificate),
+        chain?.ChainPolicy.ExtraStore ?? []);
 }

@@ -1,0 +1,28 @@
+namespace Fabric.Tunnel.Linux;
+
+/// <summary>Sizes and limits of TLS connections.</summary>
+internal sealed record TlsOptions
+{
+    /// <summary>For the limit by the second.</summary>
+    public required TimeProvider Time { get; init; }
+
+    /// <summary>
+    /// Bytes that one receive may bring: a large one brings many records at once. Held only while records are in it.
+    /// </summary>
+    public int ReadBuffer { get; init; } = 256 * 1024;
+
+    /// <summary>Bytes of ciphertext that wait to be sent before <see cref="TlsSession.Write"/> takes no more.</summary>
+    public int OutputLimit { get; init; } = 512 * 1024;
+
+    /// <summary>
+    /// Records after which an end changes its own key. AES-GCM wears out after 2^24.5 of them (RFC 8446 §5.5), and libssl does
+    /// not count.
+    /// </summary>
+    public int KeyUpdateAfter { get; init; } = 1 << 24;
+
+    /// <summary>
+    /// Handshake messages a second, after the handshake, that a peer may send: key updates and tickets. Each costs several
+    /// derivations, and libssl takes any number.
+    /// </summary>
+    public int MaxMessagesPerSecond { get; init; } = 32;
+}
