@@ -17,6 +17,7 @@ internal sealed unsafe partial class TlsSession
     private string? _sendError;
     private bool _atEnd;
     private bool _isDrained;
+    private bool _isReading;
     private long _messagesSince;
     private int _messages;
 
@@ -46,6 +47,9 @@ internal sealed unsafe partial class TlsSession
 
     /// <summary>Bytes of ciphertext that wait for <see cref="Flush"/>.</summary>
     public int OutputLength => _output.Length;
+
+    /// <summary>Native memory held for them, bytes; libssl holds its own besides, about 20 KiB and what was received and not read.</summary>
+    public int OutputCapacity => _output.Capacity;
 
     /// <summary>ALPN names, as TLS writes them.</summary>
     internal ReadOnlySpan<byte> Protocols => _protocols;
@@ -169,8 +173,8 @@ internal sealed unsafe partial class TlsSession
                 _alertSent = Marshal.PtrToStringUTF8(SSL_alert_desc_string_long(value));
                 break;
             default:
-                // A message was read, and the state has not moved yet.
-                if (_established && (where & SSL_CB_LOOP) != 0 && SSL_get_state(_ssl) == TLS_ST_OK)
+                // Within a read, libssl runs its handshake once for each message that comes, and once for each answer.
+                if (_isReading && (where & SSL_CB_EXIT) != 0)
                 {
                     CountMessage();
                 }

@@ -8,11 +8,13 @@ namespace Fabric.Tunnel.Linux;
 /// <summary>
 /// TLS 1.3 of one connection, by libssl. No call waits: each does what it can, and its status says what the rest needs. Ciphertext
 /// is received straight into libssl's buffer, and gathers in the output until <see cref="Flush"/>, which callers owe after every other
-/// call while <see cref="OutputLength"/> is not 0: handshakes, alerts and answers to key updates are there as well. One thread at a time, and any thread.
+/// call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One thread at a time, and any
+/// thread.
 /// </summary>
 /// <remarks>
-/// After the handshake, calls allocate nothing on the managed heap. libssl bounds empty records (32 in a row) and warnings (5 in a row) itself; key
-/// updates are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
+/// After the handshake, calls allocate nothing on the managed heap. The answer to a peer's key update is in the output before the next record
+/// that is written (RFC 8446 §4.6.3). libssl bounds empty records (32 in a row) and warnings (5 in a row) itself;
+/// key updates and tickets are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
 /// </remarks>
 internal sealed unsafe partial class TlsSession : IDisposable
 {
@@ -130,6 +132,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         }
 
         Prepare();
+        _isReading = true;
         var count = 0;
         fixed (byte* start = buffer)
         {
@@ -146,6 +149,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
             }
         }
 
+        _isReading = false;
         return count;
     }
 
@@ -181,11 +185,12 @@ internal sealed unsafe partial class TlsSession : IDisposable
                     break;
                 }
 
-                if (++_records > _options.KeyUpdateAfter)
+                if (_records == _options.KeyUpdateAfter)
                 {
                     UpdateKey(ofPeer: false);
                 }
 
+                _records++;
                 var result = SSL_write(_ssl, start + count, length);
                 if (result <= 0)
                 {
@@ -216,7 +221,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
 
     /// <summary>
     /// Changes the key of what is written from now on, and asks the peer to change its own as well if <paramref name="ofPeer"/>
-    /// (RFC 8446 §4.6.3). <see cref="Write"/> does it in time by itself.
+    /// (RFC 8446 §4.6.3). <see cref="Write"/> does it by itself, in time.
     /// </summary>
     public void UpdateKey(bool ofPeer)
     {
@@ -265,8 +270,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
         byte* name;
         uint length;
         SSL_get0_alpn_selected(_ssl, &name, &length);
-        SelectedAlpn = Encoding.UTF8.GetString(name, (int)length);
-        if (!_isServer && !new ReadOnlySpan<byte>(name, (int)length).SequenceEqual(_protocols.AsSpan(1)))
+        var selected = new ReadOnlySpan<byte>(name, (int)length);
+        SelectedAlpn = Encoding.UTF8.GetString(selected);
+        if (!_isServer && !selected.SequenceEqual(_protocols.AsSpan(1)))
         {
             Fault($"the server does not speak {Encoding.UTF8.GetString(_protocols.AsSpan(1))}");
             End(TlsStatus.Failed);
