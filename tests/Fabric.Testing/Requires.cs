@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace Fabric.Testing;
 
@@ -8,7 +9,7 @@ namespace Fabric.Testing;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresFactAttribute : FactAttribute
 {
-    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
     public RequiresFactAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -16,7 +17,7 @@ public sealed class RequiresFactAttribute : FactAttribute
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresTheoryAttribute : TheoryAttribute
 {
-    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
     public RequiresTheoryAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -41,6 +42,7 @@ internal static class Missing
     {
         "root" => Environment.IsPrivilegedProcess,
         "python3-grpcio" => PythonHasGrpc.Value,
+        "libssl" => OperatingSystem.IsLinux() && NativeLibrary.TryLoad("libssl.so.3", out _),
         _ => HasCommand(need),
     };
 

@@ -49,12 +49,9 @@ internal static unsafe partial class Libssl
     public const int SSL_ERROR_WANT_WRITE = 3;
     public const int SSL_ERROR_ZERO_RETURN = 6;
 
-    public const int SSL_CB_LOOP = 0x01;
+    public const int SSL_CB_EXIT = 0x02;
     public const int SSL_CB_READ_ALERT = 0x4004;
     public const int SSL_CB_WRITE_ALERT = 0x4008;
-
-    /// <summary>State of a connection with no handshake message under way (OSSL_HANDSHAKE_STATE).</summary>
-    public const int TLS_ST_OK = 1;
 
     public const int X509_V_OK = 0;
 
@@ -183,9 +180,6 @@ internal static unsafe partial class Libssl
 
     [LibraryImport(Ssl), SuppressGCTransition]
     public static partial int SSL_get_error(nint ssl, int result);
-
-    [LibraryImport(Ssl), SuppressGCTransition]
-    public static partial int SSL_get_state(nint ssl);
 
     [LibraryImport(Ssl)]
     public static partial int SSL_get_shutdown(nint ssl);

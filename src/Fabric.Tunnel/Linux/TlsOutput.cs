@@ -11,17 +11,19 @@ internal sealed unsafe class TlsOutput(int bound) : IDisposable
     private static long _allBytes;
 
     private byte* _ring;
-    private int _capacity;
     private int _start;
 
     /// <summary>Native memory of all outputs of the process, bytes.</summary>
     public static long AllBytes => Volatile.Read(ref _allBytes);
 
+    /// <summary>Native memory that it holds, bytes.</summary>
+    public int Capacity { get; private set; }
+
     /// <summary>Bytes that wait.</summary>
     public int Length { get; private set; }
 
     /// <summary>The oldest of them, as far as they lie in one piece; all of them unless the ring turns around there.</summary>
-    public ReadOnlySpan<byte> First => new(_ring + _start, Math.Min(Length, _capacity - _start));
+    public ReadOnlySpan<byte> First => new(_ring + _start, Math.Min(Length, Capacity - _start));
 
     /// <summary>Takes all of it, or nothing: false when it is full.</summary>
     public bool TryAppend(ReadOnlySpan<byte> bytes)
@@ -31,13 +33,13 @@ internal sealed unsafe class TlsOutput(int bound) : IDisposable
             return false;
         }
 
-        if (bytes.Length > _capacity - Length)
+        if (bytes.Length > Capacity - Length)
         {
             Grow(Length + bytes.Length);
         }
 
         var end = _start + Length;
-        var (at, space) = end < _capacity ? (end, _capacity - end) : (end - _capacity, _start - (end - _capacity));
+        var (at, space) = end < Capacity ? (end, Capacity - end) : (end - Capacity, _start - (end - Capacity));
         var first = Math.Min(bytes.Length, space);
         bytes[..first].CopyTo(new Span<byte>(_ring + at, first));
         bytes[first..].CopyTo(new Span<byte>(_ring, bytes.Length - first));
@@ -50,7 +52,7 @@ internal sealed unsafe class TlsOutput(int bound) : IDisposable
     {
         Length -= count;
         // From the beginning when it is empty: the same few pages stay in the caches.
-        _start = Length == 0 ? 0 : (_start + count) % _capacity;
+        _start = Length == 0 ? 0 : (_start + count) % Capacity;
     }
 
     /// <summary>Gives the memory back when nothing waits.</summary>
@@ -65,14 +67,14 @@ internal sealed unsafe class TlsOutput(int bound) : IDisposable
     public void Dispose()
     {
         NativeMemory.Free(_ring);
-        Interlocked.Add(ref _allBytes, -_capacity);
+        Interlocked.Add(ref _allBytes, -Capacity);
         _ring = null;
-        (_capacity, _start, Length) = (0, 0, 0);
+        (Capacity, _start, Length) = (0, 0, 0);
     }
 
     private void Grow(int needed)
     {
-        var capacity = Math.Max(_capacity, Smallest);
+        var capacity = Math.Max(Capacity, Smallest);
         while (capacity < needed)
         {
             capacity = Math.Min(capacity * 2, bound);
@@ -83,8 +85,8 @@ internal sealed unsafe class TlsOutput(int bound) : IDisposable
         first.CopyTo(new Span<byte>(ring, capacity));
         new ReadOnlySpan<byte>(_ring, Length - first.Length).CopyTo(new Span<byte>(ring + first.Length, capacity - first.Length));
         NativeMemory.Free(_ring);
-        Interlocked.Add(ref _allBytes, capacity - _capacity);
+        Interlocked.Add(ref _allBytes, capacity - Capacity);
         _ring = ring;
-        (_capacity, _start) = (capacity, 0);
+        (Capacity, _start) = (capacity, 0);
     }
 }

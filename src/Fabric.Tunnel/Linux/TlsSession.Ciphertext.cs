@@ -13,9 +13,11 @@ internal sealed unsafe partial class TlsSession
     private string? _fault;
     private string? _alertReceived;
     private string? _alertSent;
-    private int _errno;
+    private string? _receiveError;
+    private string? _sendError;
     private bool _atEnd;
     private bool _isDrained;
+    private bool _isReading;
     private long _messagesSince;
     private int _messages;
 
@@ -46,12 +48,16 @@ internal sealed unsafe partial class TlsSession
     /// <summary>Bytes of ciphertext that wait for <see cref="Flush"/>.</summary>
     public int OutputLength => _output.Length;
 
+    /// <summary>Native memory held for them, bytes; libssl holds its own besides, about 20 KiB and what was received and not read.</summary>
+    public int OutputCapacity => _output.Capacity;
+
     /// <summary>ALPN names, as TLS writes them.</summary>
     internal ReadOnlySpan<byte> Protocols => _protocols;
 
     /// <summary>
     /// Sends what waits: <see cref="TlsStatus.Done"/> when nothing is left, <see cref="TlsStatus.WantWrite"/> when the socket is full or
-    /// writes are held. Allowed after a failure, unless it was of the connection itself.
+    /// writes are held, <see cref="TlsStatus.Failed"/> when it takes nothing any more: then too the peer's last words can be read.
+    /// Allowed after a failure of TLS.
     /// </summary>
     public TlsStatus Flush()
     {
@@ -62,7 +68,7 @@ internal sealed unsafe partial class TlsSession
                 return TlsStatus.WantWrite;
             }
 
-            if (_errno != 0)
+            if (_sendError is not null)
             {
                 return TlsStatus.Failed;
             }
@@ -72,8 +78,8 @@ internal sealed unsafe partial class TlsSession
             Sends++;
             if (count < 0 && count != -ITlsTransport.TryAgain)
             {
-                _errno = -count;
-                return End(TlsStatus.Failed);
+                _sendError = Describe(count);
+                return TlsStatus.Failed;
             }
 
             count = Math.Max(count, 0);
@@ -115,7 +121,7 @@ internal sealed unsafe partial class TlsSession
         }
         else if (count != -ITlsTransport.TryAgain)
         {
-            _errno = -count;
+            _receiveError = Describe(count);
         }
 
         return count;
@@ -160,16 +166,15 @@ internal sealed unsafe partial class TlsSession
     {
         switch (where)
         {
-            // Of the level "fatal"; close_notify and user_canceled are none.
-            case SSL_CB_READ_ALERT when value >> 8 == 2:
+            case SSL_CB_READ_ALERT when IsError(value):
                 _alertReceived = Marshal.PtrToStringUTF8(SSL_alert_desc_string_long(value));
                 break;
-            case SSL_CB_WRITE_ALERT when value >> 8 == 2:
+            case SSL_CB_WRITE_ALERT when IsError(value):
                 _alertSent = Marshal.PtrToStringUTF8(SSL_alert_desc_string_long(value));
                 break;
             default:
-                // A message was read, and the state has not moved yet.
-                if (_established && (where & SSL_CB_LOOP) != 0 && SSL_get_state(_ssl) == TLS_ST_OK)
+                // Within a read, libssl runs its handshake once for each message that comes, and once for each answer.
+                if (_isReading && (where & SSL_CB_EXIT) != 0)
                 {
                     CountMessage();
                 }
@@ -193,6 +198,11 @@ internal sealed unsafe partial class TlsSession
             SSL_set_shutdown(_ssl, SSL_get_shutdown(_ssl) | SSL_RECEIVED_SHUTDOWN);
         }
     }
+
+    private static string Describe(int error) => $"the connection failed: {Marshal.GetPInvokeErrorMessage(-error)}";
+
+    /// <summary>All but close_notify and user_canceled, whatever the level says (RFC 8446 §6).</summary>
+    private static bool IsError(int alert) => (alert & 0xFF) is not (0 or 90);
 
     private static X509Certificate2 Export(nint certificate)
     {

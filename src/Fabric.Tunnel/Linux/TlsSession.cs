@@ -8,11 +8,13 @@ namespace Fabric.Tunnel.Linux;
 /// <summary>
 /// TLS 1.3 of one connection, by libssl. No call waits: each does what it can, and its status says what the rest needs. Ciphertext
 /// is received straight into libssl's buffer, and gathers in the output until <see cref="Flush"/>, which callers owe after every other
-/// call while <see cref="OutputLength"/> is not 0: handshakes, alerts and answers to key updates are there as well. One thread at a time, and any thread.
+/// call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One thread at a time, and any
+/// thread.
 /// </summary>
 /// <remarks>
-/// After the handshake, calls allocate nothing on the managed heap. libssl bounds empty records (32 in a row) and warnings (5 in a row) itself; key
-/// updates are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
+/// After the handshake, calls allocate nothing on the managed heap. The answer to a peer's key update is in the output before the next record
+/// that is written (RFC 8446 §4.6.3). libssl bounds empty records (32 in a row) and warnings (5 in a row) itself;
+/// key updates and tickets are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
 /// </remarks>
 internal sealed unsafe partial class TlsSession : IDisposable
 {
@@ -39,6 +41,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private bool _closeSent;
     private int _records;
     private TlsStatus? _end;
+    private string? _endReason;
 
     private TlsSession(TlsContext context, ITlsTransport transport, bool isServer, IEnumerable<string> protocols, string? expectedGateway)
     {
@@ -87,7 +90,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
     public GatewayId? Peer => _established ? _check.Peer : null;
 
     /// <summary>Why it failed: one line, with the reason of a refused certificate or the alert that the peer sent. Null until then.</summary>
-    public string? Error { get; private set; }
+    public string? Error => _endReason ?? _sendError;
 
     /// <summary>Begins the handshake or goes on with it. Flush after each call, also after the last, and after a failure: it leaves an alert.</summary>
     public TlsStatus Handshake()
@@ -129,6 +132,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         }
 
         Prepare();
+        _isReading = true;
         var count = 0;
         fixed (byte* start = buffer)
         {
@@ -145,6 +149,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
             }
         }
 
+        _isReading = false;
         return count;
     }
 
@@ -155,8 +160,14 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// </summary>
     public int Write(ReadOnlySpan<byte> data, out TlsStatus status)
     {
-        if (!CanExchange(out status))
+        if (!CanExchange(out status) || data.IsEmpty)
         {
+            return 0;
+        }
+
+        if (_sendError is not null)
+        {
+            status = TlsStatus.Failed;
             return 0;
         }
 
@@ -174,11 +185,12 @@ internal sealed unsafe partial class TlsSession : IDisposable
                     break;
                 }
 
-                if (++_records > _options.KeyUpdateAfter)
+                if (_records == _options.KeyUpdateAfter)
                 {
                     UpdateKey(ofPeer: false);
                 }
 
+                _records++;
                 var result = SSL_write(_ssl, start + count, length);
                 if (result <= 0)
                 {
@@ -209,7 +221,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
 
     /// <summary>
     /// Changes the key of what is written from now on, and asks the peer to change its own as well if <paramref name="ofPeer"/>
-    /// (RFC 8446 §4.6.3). <see cref="Write"/> does it in time by itself.
+    /// (RFC 8446 §4.6.3). <see cref="Write"/> does it by itself, in time.
     /// </summary>
     public void UpdateKey(bool ofPeer)
     {
@@ -233,7 +245,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         _self.Dispose();
         _output.Dispose();
         _end ??= TlsStatus.Failed;
-        Error ??= "it was disposed";
+        _endReason ??= "it was disposed";
         Interlocked.Decrement(ref _live);
     }
 
@@ -258,8 +270,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
         byte* name;
         uint length;
         SSL_get0_alpn_selected(_ssl, &name, &length);
-        SelectedAlpn = Encoding.UTF8.GetString(name, (int)length);
-        if (!_isServer && !new ReadOnlySpan<byte>(name, (int)length).SequenceEqual(_protocols.AsSpan(1)))
+        var selected = new ReadOnlySpan<byte>(name, (int)length);
+        SelectedAlpn = Encoding.UTF8.GetString(selected);
+        if (!_isServer && !selected.SequenceEqual(_protocols.AsSpan(1)))
         {
             Fault($"the server does not speak {Encoding.UTF8.GetString(_protocols.AsSpan(1))}");
             End(TlsStatus.Failed);
@@ -296,9 +309,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private TlsStatus End(TlsStatus status)
     {
         var library = TlsLibrary.TakeError();
-        Error ??= _fault ?? _check.Refusal
+        _endReason ??= _fault ?? _check.Refusal
             ?? (_alertReceived is { } received ? $"the peer ended TLS with the alert {received}" : null)
-            ?? (_errno != 0 ? $"the connection failed: {Marshal.GetPInvokeErrorMessage(_errno)}" : null)
+            ?? _receiveError
             ?? (_atEnd ? $"the peer closed the connection {(_established ? "without close_notify" : "during the TLS handshake")}" : null)
             ?? $"TLS failed: {library ?? "no reason given"}{(_alertSent is { } sent ? $" (alert {sent})" : "")}";
         _end = status;

@@ -1,0 +1,458 @@
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using Fabric.Testing;
+using Fabric.Tunnel.Linux;
+
+namespace Fabric.Tunnel.Tests.Linux;
+
+/// <summary>What comes after the handshake: bytes, ends, limits.</summary>
+public sealed class TlsDataTests : IDisposable
+{
+    private readonly TestAuthority _authority = new();
+    private readonly ManualTime _time = new();
+    private readonly List<IDisposable> _owned = [];
+
+    public void Dispose()
+    {
+        _owned.ForEach(o => o.Dispose());
+        _authority.Dispose();
+    }
+
+    private T Own<T>(T it)
+        where T : IDisposable
+    {
+        _owned.Add(it);
+        return it;
+    }
+
+    private TlsContext Context(string name, TlsOptions? options = null) =>
+        Own(new TlsContext(Own(_authority.Gateway(name)), options ?? new TlsOptions { Time = _time }));
+
+    private TlsMemoryPair Pair(TlsOptions? options = null)
+    {
+        var pair = Own(new TlsMemoryPair(Context("alpha", options), Context("beta", options)));
+        Assert.Equal((TlsStatus.Done, TlsStatus.Done), pair.Shake());
+        return pair;
+    }
+
+    private async Task<(TlsEnd Client, TlsEnd Server)> SocketsAsync(TlsOptions? options = null)
+    {
+        var (client, server) = await TlsEnd.PairAsync(Context("alpha", options), Context("beta", options));
+        return (Own(client), Own(server));
+    }
+
+    private static void Say(TlsSession from, string words)
+    {
+        Assert.Equal(words.Length, from.Write(System.Text.Encoding.ASCII.GetBytes(words), out var status));
+        Assert.Equal((TlsStatus.Done, TlsStatus.Done), (status, from.Flush()));
+    }
+
+    private static string Hear(TlsSession at, TlsStatus expected = TlsStatus.WantRead)
+    {
+        var buffer = new byte[100_000];
+        var count = at.Read(buffer, out var status);
+        Assert.True(status == expected, $"{status}: {at.Error}");
+        return System.Text.Encoding.ASCII.GetString(buffer, 0, count);
+    }
+
+    [RequiresTheory("libssl")]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task Bytes_cross_both_ways_at_once_in_pieces_of_any_size(int seed)
+    {
+        const int Total = 30_000_000;
+        var (client, server) = await SocketsAsync();
+        var hashes = await Task.WhenAll(SendAsync(client, seed), SendAsync(server, seed + 10), ReceiveAsync(client, seed + 20), ReceiveAsync(server, seed + 30));
+        Assert.Equal(hashes[0], hashes[3]);
+        Assert.Equal(hashes[1], hashes[2]);
+
+        // Writes and reads of one session are of one thread at a time.
+        async Task<string> SendAsync(TlsEnd end, int seed)
+        {
+            var (random, buffer, left) = (new Random(seed), new byte[300_000], Total);
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            while (left > 0)
+            {
+                var piece = buffer.AsMemory(0, Math.Min(left, random.Next(3) == 0 ? random.Next(1, 100) : random.Next(1, buffer.Length)));
+                random.NextBytes(piece.Span);
+                hash.AppendData(piece.Span);
+                for (left -= piece.Length; piece.Length > 0;)
+                {
+                    lock (end)
+                    {
+                        piece = piece[end.Session.Write(piece.Span, out _)..];
+                        end.Session.Flush();
+                    }
+
+                    await Task.Yield();
+                }
+            }
+
+            while (true)
+            {
+                lock (end)
+                {
+                    if (end.Session.Flush() == TlsStatus.Done)
+                    {
+                        return Convert.ToHexString(hash.GetHashAndReset());
+                    }
+                }
+
+                await Task.Yield();
+            }
+        }
+
+        async Task<string> ReceiveAsync(TlsEnd end, int seed)
+        {
+            var (random, buffer, left) = (new Random(seed), new byte[300_000], Total);
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            while (left > 0)
+            {
+                int count;
+                lock (end)
+                {
+                    count = end.Session.Read(buffer.AsSpan(0, random.Next(1, buffer.Length)), out var status);
+                    Assert.True(status is TlsStatus.Done or TlsStatus.WantRead, $"{status}: {end.Session.Error}");
+                }
+
+                hash.AppendData(buffer.AsSpan(0, count));
+                left -= count;
+                await Task.Yield();
+            }
+
+            Assert.Equal(0, left);
+            return Convert.ToHexString(hash.GetHashAndReset());
+        }
+    }
+
+    [RequiresFact("libssl")]
+    public void Records_that_come_and_go_in_any_pieces_are_whole_again()
+    {
+        var random = new Random(5);
+        var pair = Pair();
+        (pair.ToServer.Piece, pair.ToServer.Room) = (() => random.Next(1, 3_000), 40_000);
+        var (sent, got) = (new MemoryStream(), new MemoryStream());
+        var buffer = new byte[50_000];
+        while (sent.Length < 3_000_000)
+        {
+            random.NextBytes(buffer);
+            var count = pair.Client.Write(buffer.AsSpan(0, random.Next(1, buffer.Length)), out _);
+            sent.Write(buffer, 0, count);
+            Pump();
+        }
+
+        while (pair.Client.OutputLength + pair.ToServer.Length > 0)
+        {
+            Pump();
+        }
+
+        Assert.True(sent.ToArray().AsSpan().SequenceEqual(got.ToArray()));
+
+        void Pump()
+        {
+            pair.Client.Flush();
+            var count = pair.Server.Read(buffer.AsSpan(0, random.Next(1, buffer.Length)), out _);
+            got.Write(buffer, 0, count);
+        }
+    }
+
+    [RequiresFact("libssl")]
+    public void Many_records_arrive_in_one_receive_and_a_short_one_is_the_last()
+    {
+        var pair = Pair();
+        var data = new byte[100_000];
+        Assert.Equal(data.Length, pair.Client.Write(data, out _));
+        pair.Client.Flush();
+        var before = pair.Server.Receives;
+
+        // The buffer ends in the middle of a record: the rest waits here, and the socket is empty.
+        Assert.Equal(20_000, pair.Server.Read(new byte[20_000], out var status));
+        Assert.Equal((TlsStatus.Done, 0), (status, pair.ToServer.Length));
+        Assert.Equal(80_000, pair.Server.Read(data, out status));
+        Assert.Equal(TlsStatus.WantRead, status);
+        Assert.Equal(2, pair.Server.Receives - before);
+
+        // Told that the end has come, it asks until it has heard it.
+        Say(pair.Client, "last words");
+        pair.Server.HungUp = true;
+        pair.ToServer.Ended = true;
+        Assert.Equal(10, pair.Server.Read(data, out status));
+        Assert.Equal(TlsStatus.Truncated, status);
+    }
+
+    [RequiresFact("libssl")]
+    public async Task An_end_is_told_from_a_cut()
+    {
+        var (client, server) = await SocketsAsync();
+        await client.WriteAsync("good bye"u8.ToArray());
+        await client.CloseAsync();
+        var buffer = new byte[100];
+        Assert.Equal(8, (await server.ReadAsync(buffer)).Count);
+        Assert.Equal((0, TlsStatus.Closed), await server.ReadAsync(buffer));
+        Assert.Null(server.Session.Error);
+
+        // The other half goes on.
+        await server.WriteAsync("and to you"u8.ToArray());
+        Assert.Equal(10, (await client.ReadAsync(buffer)).Count);
+        server.Socket.Shutdown(SocketShutdown.Send);
+        Assert.Equal((0, TlsStatus.Truncated), await client.ReadAsync(buffer));
+        Assert.Equal("the peer closed the connection without close_notify", client.Session.Error);
+        Assert.Equal((0, TlsStatus.Truncated), await client.ReadAsync(buffer));
+    }
+
+    [RequiresFact("libssl")]
+    public void A_record_that_breaks_off_is_a_cut()
+    {
+        var pair = Pair();
+        Assert.Equal(3, pair.Client.Write("one"u8, out _));
+        pair.Client.Flush();
+        Assert.Equal(3, pair.Client.Write("two"u8, out _));
+        pair.Client.Flush();
+        pair.ToServer.Cut(1);
+        Assert.Equal("one", Hear(pair.Server));
+        pair.ToServer.Ended = true;
+        Assert.Equal("", Hear(pair.Server, TlsStatus.Truncated));
+    }
+
+    [RequiresFact("libssl")]
+    public void Garbage_and_flipped_bits_fail_it_and_the_peer_is_told()
+    {
+        var pair = Pair();
+        Say(pair.Client, "hello");
+        pair.ToServer.Flip(pair.ToServer.Length - 1);
+        Assert.Equal("", Hear(pair.Server, TlsStatus.Failed));
+        Assert.Contains("(alert bad record mac)", pair.Server.Error);
+        Assert.Equal(TlsStatus.Done, pair.Server.Flush());
+        Assert.Equal("", Hear(pair.Client, TlsStatus.Failed));
+        Assert.Equal("the peer ended TLS with the alert bad record mac", pair.Client.Error);
+
+        var other = Pair();
+        other.ToClient.Put(new byte[1000]);
+        Assert.Equal("", Hear(other.Client, TlsStatus.Failed));
+        Assert.NotNull(other.Client.Error);
+    }
+
+    [RequiresFact("libssl")]
+    public async Task A_reset_is_told_and_so_is_a_peer_that_takes_nothing()
+    {
+        var (client, server) = await SocketsAsync();
+        server.Socket.LingerState = new LingerOption(true, 0);
+        server.Socket.Dispose();
+        var (_, status) = await client.ReadAsync(new byte[10]);
+        Assert.Equal((TlsStatus.Failed, "the connection failed: Connection reset by peer"), (status, client.Session.Error));
+
+        // What the peer said before it closed is read all the same.
+        var pair = Pair();
+        Say(pair.Server, "why");
+        pair.ToServer.Broken = true;
+        Assert.Equal(5, pair.Client.Write("bytes"u8, out _));
+        Assert.Equal((TlsStatus.Failed, "the connection failed: Broken pipe"), (pair.Client.Flush(), pair.Client.Error));
+        Assert.Equal(0, pair.Client.Write("bytes"u8, out status));
+        Assert.Equal(TlsStatus.Failed, status);
+        Assert.Equal("why", Hear(pair.Client));
+    }
+
+    [RequiresFact("libssl")]
+    public async Task A_full_output_takes_no_more_until_the_peer_reads()
+    {
+        var options = new TlsOptions { Time = _time, OutputLimit = 200_000 };
+        var (client, server) = await SocketsAsync(options);
+        var (data, sent) = (new byte[1_000_000], 0);
+        new Random(7).NextBytes(data);
+        TlsStatus written;
+        do
+        {
+            sent += client.Session.Write(data.AsSpan(sent % data.Length), out written);
+            client.Session.Flush();
+            Assert.InRange(client.Session.OutputLength, 0, options.OutputLimit);
+        }
+        while (written != TlsStatus.WantWrite || client.Session.OutputLength < options.OutputLimit - 17_000);
+        Assert.Equal(0, client.Session.Write(new byte[20_000], out written));
+        Assert.Equal(TlsStatus.WantWrite, written);
+
+        var buffer = new byte[sent];
+        await Task.WhenAll(client.FlushAsync(), server.ReadExactlyAsync(buffer));
+        for (var at = 0; at < sent; at++)
+        {
+            Assert.True(data[at % data.Length] == buffer[at], $"byte {at} of {sent}");
+        }
+
+        await client.WriteAsync(data);
+    }
+
+    [RequiresFact("libssl")]
+    public void What_is_held_waits_and_nothing_is_lost()
+    {
+        var pair = Pair();
+        pair.Client.HoldWrites = true;
+        Assert.Equal(4, pair.Client.Write("held"u8, out var status));
+        Assert.Equal((TlsStatus.Done, TlsStatus.WantWrite, 0), (status, pair.Client.Flush(), pair.ToServer.Length));
+        Assert.Equal(4 + 22, pair.Client.OutputLength);
+        pair.Client.HoldWrites = false;
+        pair.Server.HoldReads = true;
+        Assert.Equal(TlsStatus.Done, pair.Client.Flush());
+        Assert.Equal("", Hear(pair.Server));
+        Assert.Equal(26, pair.ToServer.Length);
+        pair.Server.HoldReads = false;
+        Assert.Equal("held", Hear(pair.Server));
+    }
+
+    [RequiresFact("libssl")]
+    public void An_idle_connection_gives_its_output_back()
+    {
+        var pair = Pair();
+        Assert.Equal(400_000, pair.Client.Write(new byte[400_000], out _));
+        pair.Client.Trim();
+        Assert.InRange(pair.Client.OutputLength, 400_000, 402_000);
+        pair.Client.Flush();
+        Assert.InRange(pair.Client.OutputCapacity, 400_000, 600_000);
+        pair.Client.Trim();
+        Assert.Equal(0, pair.Client.OutputCapacity);
+        Say(pair.Client, "again");
+    }
+
+    [RequiresFact("libssl")]
+    public void Steady_traffic_allocates_nothing_on_the_managed_heap()
+    {
+        var (to, back) = (new Pipe(), new Pipe());
+        using var client = TlsSession.Client(Context("alpha"), new PipeEnd(back, to), "fabric/1", null);
+        using var server = TlsSession.Server(Context("beta"), new PipeEnd(to, back), ["fabric/1"]);
+        while (client.Handshake() != TlsStatus.Done | server.Handshake() != TlsStatus.Done)
+        {
+            client.Flush();
+            server.Flush();
+        }
+
+        server.Flush();
+        var (data, buffer, got) = (new byte[40_000], new byte[40_000], 0L);
+        Exchange(100);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Exchange(1_000);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(1_100L * 40_000, got);
+
+        void Exchange(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                client.Write(data, out _);
+                client.Flush();
+                got += server.Read(buffer, out _);
+                server.Read(buffer, out _);
+            }
+        }
+    }
+
+    [RequiresFact("libssl")]
+    public void The_peer_changes_keys_and_its_wish_is_answered()
+    {
+        var pair = Pair();
+        Say(pair.Client, "one");
+        Assert.Equal("one", Hear(pair.Server));
+        pair.Client.UpdateKey(ofPeer: true);
+        Assert.True(pair.Client.OutputLength > 0);
+        Say(pair.Client, "two");
+        Assert.Equal("two", Hear(pair.Server));
+        var before = pair.Server.BytesSent;
+        Say(pair.Server, "three");
+        Assert.Equal(27 + 5 + 22, pair.Server.BytesSent - before);
+        Assert.Equal("three", Hear(pair.Client));
+        pair.Server.UpdateKey(ofPeer: false);
+        Say(pair.Server, "four");
+        Assert.Equal("four", Hear(pair.Client));
+        Assert.Equal(0, pair.Client.OutputLength);
+    }
+
+    [RequiresFact("libssl")]
+    public void Keys_are_changed_before_they_wear_out()
+    {
+        var pair = Pair(new TlsOptions { Time = _time, KeyUpdateAfter = 3 });
+        for (var i = 0; i < 20; i++)
+        {
+            var before = pair.Client.BytesSent;
+            Say(pair.Client, "word");
+            var bytes = pair.Client.BytesSent - before;
+            Assert.Equal(i > 0 && i % 3 == 0 ? 26 + 27 : 26, bytes);
+            Assert.Equal("word", Hear(pair.Server));
+        }
+    }
+
+    [RequiresTheory("libssl")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_flood_of_key_updates_ends_the_connection_at_the_limit(bool answered)
+    {
+        var pair = Pair();
+        for (var i = 0; i < (answered ? 16 : 32); i++)
+        {
+            pair.Client.UpdateKey(answered);
+        }
+
+        Say(pair.Client, "allowed");
+        Assert.Equal("allowed", Hear(pair.Server));
+        pair.Server.Flush();
+        Assert.Equal("", Hear(pair.Client));
+
+        // A second later as many again, and with them one too many, and thousands after it.
+        _time.Advance(TimeSpan.FromSeconds(1));
+        for (var i = 0; i < 5_000; i++)
+        {
+            pair.Client.UpdateKey(answered);
+        }
+
+        pair.Client.Flush();
+        Assert.Equal("", Hear(pair.Server, TlsStatus.Failed));
+        Assert.Equal("the peer sent more than 32 TLS handshake messages in a second", pair.Server.Error);
+        Assert.InRange(pair.Server.OutputLength, 0, 16 * 27);
+        Assert.Equal("", Hear(pair.Server, TlsStatus.Failed));
+    }
+
+    [RequiresFact("libssl")]
+    public void Calls_out_of_turn_do_no_harm()
+    {
+        using var pair = new TlsMemoryPair(Context("alpha"), Context("beta"));
+        Assert.Throws<InvalidOperationException>(() => pair.Client.Read(new byte[1], out _));
+        pair.Client.SendCloseNotify();
+        Assert.Equal(0, pair.Client.OutputLength);
+        pair.Shake();
+        Assert.Equal(TlsStatus.Done, pair.Client.Handshake());
+        Assert.Equal(0, pair.Client.Write([], out var status));
+        Assert.Equal(TlsStatus.Done, status);
+        Assert.Equal(0, pair.Client.Read([], out status));
+        Assert.Equal(TlsStatus.Done, status);
+        pair.Client.SendCloseNotify();
+        pair.Client.SendCloseNotify();
+        Assert.Equal(24, pair.Client.OutputLength);
+        Assert.Equal(0, pair.Client.Write("late"u8, out status));
+        Assert.Equal(TlsStatus.Failed, status);
+        pair.Client.Dispose();
+        pair.Client.Dispose();
+        Assert.Equal((TlsStatus.Failed, TlsStatus.Done), (pair.Client.Handshake(), pair.Client.Flush()));
+    }
+
+    /// <summary>Bytes in an array of fixed size, which allocates nothing.</summary>
+    private sealed class Pipe
+    {
+        public readonly byte[] Bytes = new byte[1_000_000];
+        public int Length;
+    }
+
+    private sealed class PipeEnd(Pipe @in, Pipe @out) : ITlsTransport
+    {
+        public int Receive(Span<byte> buffer)
+        {
+            var count = Math.Min(buffer.Length, @in.Length);
+            @in.Bytes.AsSpan(0, count).CopyTo(buffer);
+            @in.Bytes.AsSpan(count, @in.Length - count).CopyTo(@in.Bytes);
+            @in.Length -= count;
+            return count > 0 ? count : -ITlsTransport.TryAgain;
+        }
+
+        public int Send(ReadOnlySpan<byte> bytes)
+        {
+            bytes.CopyTo(@out.Bytes.AsSpan(@out.Length));
+            @out.Length += bytes.Length;
+            return bytes.Length;
+        }
+    }
+}
