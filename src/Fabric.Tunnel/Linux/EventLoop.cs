@@ -189,15 +189,16 @@ internal sealed unsafe class EventLoop : IDisposable
         var events = stackalloc byte[EventsAtOnce * 16];
         while (!_stopping)
         {
-            var timeout = TakePosted() || _ready.Count + _last.Count > 0 ? 0 : Timers.Milliseconds();
-            if (timeout != 0)
+            var timeout = 0;
+            if (!TakePosted() && _ready.Count + _last.Count == 0)
             {
                 // A loop that sleeps holds no buffer.
                 _scratch?.Release();
                 _scratch = null;
-                Volatile.Write(ref _isAwake, 0);
-                Interlocked.MemoryBarrier();
-                timeout = _posted.IsEmpty && !_stopping ? timeout : 0;
+
+                // Asked for from here on, it is woken; so what was asked for before is looked at after.
+                Interlocked.Exchange(ref _isAwake, 0);
+                timeout = _posted.IsEmpty && !_stopping ? Timers.Milliseconds() : 0;
             }
 
             var count = Libc.EpollWait(_epoll, events, EventsAtOnce, timeout);
