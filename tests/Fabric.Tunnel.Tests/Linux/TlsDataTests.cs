@@ -77,30 +77,23 @@ public sealed class TlsDataTests : IDisposable
                 var piece = buffer.AsMemory(0, Math.Min(left, random.Next(3) == 0 ? random.Next(1, 100) : random.Next(1, buffer.Length)));
                 random.NextBytes(piece.Span);
                 hash.AppendData(piece.Span);
-                for (left -= piece.Length; piece.Length > 0;)
+                left -= piece.Length;
+                while (true)
                 {
                     lock (end)
                     {
                         piece = piece[end.Session.Write(piece.Span, out _)..];
-                        end.Session.Flush();
+                        if (end.Session.Flush() == TlsStatus.Done && piece.Length == 0)
+                        {
+                            break;
+                        }
                     }
 
-                    await Task.Yield();
+                    await Task.Delay(1);
                 }
             }
 
-            while (true)
-            {
-                lock (end)
-                {
-                    if (end.Session.Flush() == TlsStatus.Done)
-                    {
-                        return Convert.ToHexString(hash.GetHashAndReset());
-                    }
-                }
-
-                await Task.Yield();
-            }
+            return Convert.ToHexString(hash.GetHashAndReset());
         }
 
         async Task<string> ReceiveAsync(TlsEnd end, int seed)
@@ -118,7 +111,10 @@ public sealed class TlsDataTests : IDisposable
 
                 hash.AppendData(buffer.AsSpan(0, count));
                 left -= count;
-                await Task.Yield();
+                if (count == 0)
+                {
+                    await Task.Delay(1);
+                }
             }
 
             Assert.Equal(0, left);
