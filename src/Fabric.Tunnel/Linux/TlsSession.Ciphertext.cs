@@ -21,10 +21,10 @@ internal sealed unsafe partial class TlsSession
     private long _messagesSince;
     private int _messages;
 
-    /// <summary>Nothing is received while it is set, as if nothing came.</summary>
+    /// <summary>Nothing is received while it is set, as if nothing came; to be read again when it is not, without an edge.</summary>
     public bool HoldReads { get; set; }
 
-    /// <summary>Nothing is sent while it is set, as if the socket were full.</summary>
+    /// <summary>Nothing is sent while it is set, as if the socket were full; to be flushed again when it is not.</summary>
     public bool HoldWrites { get; set; }
 
     /// <summary>

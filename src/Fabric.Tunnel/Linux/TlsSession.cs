@@ -95,6 +95,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
 
     /// <summary>
     /// Begins the handshake or goes on with it. Flush after each call, also after the last, and after a failure: it leaves an alert.
+    /// When it is done, read before waiting: the peer's first data may have come along.
     /// </summary>
     public TlsStatus Handshake()
     {
