@@ -122,7 +122,8 @@ internal static unsafe partial class Libssl
     public static partial void SSL_CTX_set_verify(nint context, int mode, nint callback);
 
     [LibraryImport(Ssl)]
-    public static partial void SSL_CTX_set_cert_verify_callback(nint context, delegate* unmanaged<nint, nint, int> callback, nint argument);
+    public static partial void SSL_CTX_set_cert_verify_callback(
+        nint context, delegate* unmanaged<nint, nint, int> callback, nint argument);
 
     [LibraryImport(Ssl)]
     public static partial void SSL_CTX_set_alpn_select_cb(

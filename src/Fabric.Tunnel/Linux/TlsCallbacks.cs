@@ -118,7 +118,8 @@ internal static unsafe class TlsCallbacks
         var session = Of(SSL_get_ex_data(ssl, AppData));
         try
         {
-            if (TlsProtocols.Select(session.Protocols, new ReadOnlySpan<byte>(offered, (int)offeredLength)) is { Length: > 0 } selected)
+            var selected = TlsProtocols.Select(session.Protocols, new ReadOnlySpan<byte>(offered, (int)offeredLength));
+            if (selected.Length > 0)
             {
                 // A part of what was offered: libssl copies it when this returns.
                 *name = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(selected));

@@ -8,10 +8,12 @@ namespace Fabric.Tunnel.Linux;
 
 /// <summary>
 /// What all TLS connections of a gateway have in common, both those that it opens and those that it accepts: TLS 1.3 alone, its
-/// present certificate and key, the callbacks. Sessions are not resumed, as in <see cref="Portable.MutualTls"/>, and so there is no
-/// early data either. Safe to call from any thread.
+/// present certificate and key, the callbacks. Sessions are not resumed, as in <see cref="Portable.MutualTls"/>, and so there is
+/// no early data either. Safe to call from any thread.
 /// </summary>
-/// <remarks>Connections hold what they were made from: they go on when the certificate was renewed, and when this is disposed.</remarks>
+/// <remarks>
+/// Connections hold what they were made from: they go on when the certificate was renewed, and when this is disposed.
+/// </remarks>
 internal sealed unsafe class TlsContext : IDisposable
 {
     /// <summary>More than any P-256 key has as PKCS #8: about 140 bytes.</summary>
@@ -97,16 +99,17 @@ internal sealed unsafe class TlsContext : IDisposable
         // AES at 5 GB/s where it is an instruction, and ChaCha20 when either end has none.
         var hasAes = System.Runtime.Intrinsics.X86.Aes.IsSupported || System.Runtime.Intrinsics.Arm.Aes.IsSupported;
         TlsLibrary.Require(SSL_CTX_set_ciphersuites(context, hasAes
-            ? "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256" : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"), "cipher suites");
+            ? "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+            : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"), "cipher suites");
         TlsLibrary.Require(SSL_CTX_ctrl(context, SSL_CTRL_SET_GROUPS_LIST, 0, "X25519:P-256"), "groups");
-        SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION
-            | SSL_OP_NO_RENEGOTIATION);
+        SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET
+            | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
         TlsLibrary.Require(SSL_CTX_set_num_tickets(context, 0), "no tickets");
         SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, 0);
 
         // Partial: a write ends after one record, so that what is taken is known. Released: an idle connection holds no buffer.
-        SSL_CTX_ctrl(context, SSL_CTRL_MODE, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY
-            | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS, 0);
+        SSL_CTX_ctrl(context, SSL_CTRL_MODE, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+            | SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS, 0);
         // Only before the handshake, or it stays at one record.
         SSL_CTX_set_default_read_buffer_len(context, (nuint)Options.ReadBuffer);
     }
@@ -152,10 +155,11 @@ internal sealed unsafe class TlsContext : IDisposable
         }
     }
 
-    /// <summary>The key passes through here as bytes, since .NET need not use the same copy of the library; they are cleared.</summary>
+    /// <summary>The key passes as bytes, since .NET need not use the same copy of the library; they are cleared.</summary>
     private static nint ImportKey(X509Certificate2 certificate)
     {
-        using var key = certificate.GetECDsaPrivateKey() ?? throw new CryptographicException("the gateway's certificate has no ECDSA key");
+        using var key = certificate.GetECDsaPrivateKey()
+            ?? throw new CryptographicException("the gateway's certificate has no ECDSA key");
         Span<byte> pkcs8 = stackalloc byte[MaxKey];
         try
         {

@@ -8,7 +8,7 @@ internal static class TlsLibrary
 {
     private static readonly Lazy<string> _missing = new(Probe);
 
-    /// <summary>False, with the reason, where it is not Linux or has no OpenSSL 3. Never throws; asked once for the process.</summary>
+    /// <summary>False, with the reason, where it is not Linux or has no OpenSSL 3. Never throws; found out once.</summary>
     public static bool IsAvailable(out string reason)
     {
         reason = _missing.Value;
@@ -16,8 +16,8 @@ internal static class TlsLibrary
     }
 
     /// <summary>
-    /// Takes the first error from the calling thread's queue and empties it; null when there is none. Errors are kept by thread, and
-    /// one that stays would be read as that of the thread's next call.
+    /// Takes the first error from the calling thread's queue and empties it; null when there is none. Errors are kept by thread,
+    /// and one that stays would be read as that of the thread's next call.
     /// </summary>
     public static string? TakeError()
     {

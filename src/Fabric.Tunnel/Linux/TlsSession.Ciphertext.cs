@@ -21,10 +21,10 @@ internal sealed unsafe partial class TlsSession
     private long _messagesSince;
     private int _messages;
 
-    /// <summary>Nothing is received while it is set, as if nothing came.</summary>
+    /// <summary>Nothing is received while it is set, as if nothing came; to be read again when it is not, without an edge.</summary>
     public bool HoldReads { get; set; }
 
-    /// <summary>Nothing is sent while it is set, as if the socket were full.</summary>
+    /// <summary>Nothing is sent while it is set, as if the socket were full; to be flushed again when it is not.</summary>
     public bool HoldWrites { get; set; }
 
     /// <summary>
@@ -48,16 +48,16 @@ internal sealed unsafe partial class TlsSession
     /// <summary>Bytes of ciphertext that wait for <see cref="Flush"/>.</summary>
     public int OutputLength => _output.Length;
 
-    /// <summary>Native memory held for them, bytes; libssl holds its own besides, about 20 KiB and what was received and not read.</summary>
+    /// <summary>Native memory held for them, bytes. libssl holds its own besides.</summary>
     public int OutputCapacity => _output.Capacity;
 
     /// <summary>ALPN names, as TLS writes them.</summary>
     internal ReadOnlySpan<byte> Protocols => _protocols;
 
     /// <summary>
-    /// Sends what waits: <see cref="TlsStatus.Done"/> when nothing is left, <see cref="TlsStatus.WantWrite"/> when the socket is full or
-    /// writes are held, <see cref="TlsStatus.Failed"/> when it takes nothing any more: then too the peer's last words can be read.
-    /// Allowed after a failure of TLS.
+    /// Sends what waits: <see cref="TlsStatus.Done"/> when nothing is left, <see cref="TlsStatus.WantWrite"/> when the socket is full
+    /// or writes are held, <see cref="TlsStatus.Failed"/> when it takes nothing any more: then too the peer's last words can be
+    /// read. Allowed after a failure of TLS.
     /// </summary>
     public TlsStatus Flush()
     {
@@ -97,7 +97,7 @@ internal sealed unsafe partial class TlsSession
     /// <summary>Gives the output's memory back when nothing waits in it; for connections that have become idle.</summary>
     public void Trim() => _output.Trim();
 
-    /// <summary>Something went wrong in a call from libssl, or with what the peer sent: the call under way fails with this reason.</summary>
+    /// <summary>Something went wrong in a call from libssl, or with what the peer sent: the call under way fails for it.</summary>
     internal void Fault(string reason) => _fault ??= reason;
 
     /// <inheritdoc cref="ITlsTransport.Receive"/>

@@ -6,15 +6,15 @@ using static Fabric.Tunnel.Linux.Libssl;
 namespace Fabric.Tunnel.Linux;
 
 /// <summary>
-/// TLS 1.3 of one connection, by libssl. No call waits: each does what it can, and its status says what the rest needs. Ciphertext
-/// is received straight into libssl's buffer, and gathers in the output until <see cref="Flush"/>, which callers owe after every other
-/// call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One thread at a time, and any
-/// thread.
+/// TLS 1.3 of one connection, by libssl. No call waits: each does what it can, and its status says what the rest needs.
+/// Ciphertext is received straight into libssl's buffer, and gathers in the output until <see cref="Flush"/>, which callers owe
+/// after every other call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One
+/// thread at a time, and any thread.
 /// </summary>
 /// <remarks>
-/// After the handshake, calls allocate nothing on the managed heap. The answer to a peer's key update is in the output before the next record
-/// that is written (RFC 8446 §4.6.3). libssl bounds empty records (32 in a row) and warnings (5 in a row) itself;
-/// key updates and tickets are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
+/// After the handshake, calls allocate nothing on the managed heap. The answer to a peer's key update is in the output before the
+/// next record that is written (RFC 8446 §4.6.3). libssl bounds empty records (32 in a row) and warnings (5 in a row) itself; key
+/// updates and tickets are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
 /// </remarks>
 internal sealed unsafe partial class TlsSession : IDisposable
 {
@@ -43,7 +43,8 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private TlsStatus? _end;
     private string? _endReason;
 
-    private TlsSession(TlsContext context, ITlsTransport transport, bool isServer, IEnumerable<string> protocols, string? expectedGateway)
+    private TlsSession(
+        TlsContext context, ITlsTransport transport, bool isServer, IEnumerable<string> protocols, string? expectedGateway)
     {
         (_options, _transport, _isServer, _protocols) = (context.Options, transport, isServer, TlsProtocols.Encode(protocols));
         _check = new PeerCheck(context.Identity, expectedGateway);
@@ -63,9 +64,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
     }
 
     /// <summary>
-    /// An accepted connection. A client's certificate is asked for, and verified when it comes; without one, <see cref="Peer"/> is
-    /// null. When the client offers protocols and none is among <paramref name="protocols"/> (the first has precedence), it is told
-    /// no_application_protocol; when it offers none, the handshake goes on without (RFC 7301 §3.2).
+    /// An accepted connection. A client's certificate is asked for, and verified when it comes; without one, <see cref="Peer"/>
+    /// is null. When the client offers protocols and none is among <paramref name="protocols"/> (the first has precedence), it is
+    /// told no_application_protocol; when it offers none, the handshake goes on without (RFC 7301 §3.2).
     /// </summary>
     /// <inheritdoc cref="TlsContext.NewSsl"/>
     public static TlsSession Server(TlsContext context, ITlsTransport transport, IEnumerable<string> protocols) =>
@@ -86,13 +87,16 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// <summary>The protocol agreed on; empty before the end of the handshake, or when the client offered none.</summary>
     public string SelectedAlpn { get; private set; } = "";
 
-    /// <summary>The gateway that the peer's certificate names; null before the end of the handshake, or when it showed none.</summary>
+    /// <summary>Whom the peer's certificate names; null before the end of the handshake, or when it showed none.</summary>
     public GatewayId? Peer => _established ? _check.Peer : null;
 
-    /// <summary>Why it failed: one line, with the reason of a refused certificate or the alert that the peer sent. Null until then.</summary>
+    /// <summary>Why it failed, in one line: why a certificate was refused, which alert the peer sent. Null until then.</summary>
     public string? Error => _endReason ?? _sendError;
 
-    /// <summary>Begins the handshake or goes on with it. Flush after each call, also after the last, and after a failure: it leaves an alert.</summary>
+    /// <summary>
+    /// Begins the handshake or goes on with it. Flush after each call, also after the last, and after a failure: it leaves an alert.
+    /// When it is done, read before waiting: the peer's first data may have come along.
+    /// </summary>
     public TlsStatus Handshake()
     {
         if (_end is { } end)
@@ -116,13 +120,13 @@ internal sealed unsafe partial class TlsSession : IDisposable
     }
 
     /// <summary>
-    /// Reads application data until the buffer is full (<see cref="TlsStatus.Done"/>) or something else ends it; the bytes that the
-    /// call returns are good whatever the status.
+    /// Reads application data until the buffer is full (<see cref="TlsStatus.Done"/>) or something else ends it; the bytes that
+    /// the call returns are good whatever the status.
     /// </summary>
     /// <remarks>
-    /// For callers that are told of new bytes by edges: after Done call again, since decrypted and received bytes wait here without the
-    /// socket being readable; only <see cref="TlsStatus.WantRead"/> says that the socket was emptied. A receive that brings less
-    /// than was asked for counts as that, without a second one, until <see cref="HungUp"/>.
+    /// For callers that are told of new bytes by edges: after Done call again, since decrypted and received bytes wait here without
+    /// the socket being readable; only <see cref="TlsStatus.WantRead"/> says that the socket was emptied. A receive that brings
+    /// less than was asked for counts as that, without a second one, until <see cref="HungUp"/>.
     /// </remarks>
     public int Read(Span<byte> buffer, out TlsStatus status)
     {
@@ -155,8 +159,8 @@ internal sealed unsafe partial class TlsSession : IDisposable
 
     /// <summary>
     /// Encrypts into the output and returns how many bytes were taken, which are not to be given again. Less than all with
-    /// <see cref="TlsStatus.WantWrite"/> when the output is full, with <see cref="TlsStatus.WantRead"/> while the peer is in the middle of a
-    /// handshake message.
+    /// <see cref="TlsStatus.WantWrite"/> when the output is full, with <see cref="TlsStatus.WantRead"/> while the peer is in the
+    /// middle of a handshake message.
     /// </summary>
     public int Write(ReadOnlySpan<byte> data, out TlsStatus status)
     {
@@ -290,7 +294,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         return _end is not null ? false : _established ? true : throw new InvalidOperationException("the TLS handshake is not done");
     }
 
-    /// <summary>Before every call of libssl whose result is asked for its reason: an error of another connection may be left on this thread.</summary>
+    /// <summary>Before every call of libssl that may fail: this thread's queue may hold an error of another connection.</summary>
     private void Prepare()
     {
         _isDrained = false;
@@ -302,7 +306,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         SSL_ERROR_WANT_READ => TlsStatus.WantRead,
         SSL_ERROR_WANT_WRITE => TlsStatus.WantWrite,
         SSL_ERROR_ZERO_RETURN when _established && _fault is null => TlsStatus.Closed,
-        _ => End(_established && _atEnd && _fault is null && _alertReceived is null ? TlsStatus.Truncated : TlsStatus.Failed),
+        _ => End(_established && _atEnd && _fault is null ? TlsStatus.Truncated : TlsStatus.Failed),
     };
 
     /// <summary>The first reason stays, and the most telling comes first.</summary>
@@ -312,7 +316,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
         _endReason ??= _fault ?? _check.Refusal
             ?? (_alertReceived is { } received ? $"the peer ended TLS with the alert {received}" : null)
             ?? _receiveError
-            ?? (_atEnd ? $"the peer closed the connection {(_established ? "without close_notify" : "during the TLS handshake")}" : null)
+            ?? (!_atEnd ? null : $"the peer closed the connection {(_established ? "without close_notify" : "during the TLS handshake")}")
             ?? $"TLS failed: {library ?? "no reason given"}{(_alertSent is { } sent ? $" (alert {sent})" : "")}";
         _end = status;
         return status;

@@ -18,6 +18,6 @@ internal enum TlsStatus
     /// <summary>The connection ended without close_notify: something may be missing. Final.</summary>
     Truncated,
 
-    /// <summary>An error, told by <see cref="TlsSession.Error"/>. Final; what is in the output, an alert maybe, can be flushed.</summary>
+    /// <summary>An error, told by <see cref="TlsSession.Error"/>. Final; an alert in the output can still be flushed.</summary>
     Failed,
 }
