@@ -40,6 +40,8 @@ public sealed record Measure(string Name, string Unit, bool MoreIsBetter, double
 
     public static IEnumerable<string> Names => All.Where(m => m.Goal is not null).Select(m => m.Name);
 
+    public double Worst => MoreIsBetter ? 0 : double.PositiveInfinity;
+
     /// <summary>Of several values the best one.</summary>
     public double Best(IEnumerable<double> values) => MoreIsBetter ? values.Max() : values.Min();
 }

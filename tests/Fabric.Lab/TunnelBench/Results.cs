@@ -19,13 +19,11 @@ public sealed class Results(IReadOnlyCollection<string> peers)
 
     /// <summary>
     /// The ratios to the best peer, one for each round: rounds are compared within themselves, because the machine is not the same for
-    /// all of them. Values themselves where the measure is compared with nothing. Empty when a round lacks one of the two.
+    /// all of them. Values themselves where the measure is compared with nothing. A round in which it could not be measured is its worst;
+    /// one in which no peer could says nothing.
     /// </summary>
-    public IReadOnlyList<double> Ratios(string contestant, Measure measure)
-    {
-        var ratios = Rounds(measure.Name).Select(r => Value(contestant, measure.Name, r) / Base(measure, r)).ToArray();
-        return ratios.Contains(null) ? [] : [.. ratios.OfType<double>()];
-    }
+    public IReadOnlyList<double> Ratios(string contestant, Measure measure) => [.. Rounds(measure.Name)
+        .Select(r => (Value(contestant, measure.Name, r) ?? measure.Worst) / Base(measure, r)).OfType<double>()];
 
     /// <summary>The peer that was the best in most rounds.</summary>
     public string BestPeer(Measure measure) => Rounds(measure.Name)
@@ -41,9 +39,10 @@ public sealed class Results(IReadOnlyCollection<string> peers)
         }
 
         var ratios = Ratios(contestant, measure);
-        var note = ratios.Count == 0 ? "not measured in every round"
+        var median = Figures.Percentile(ratios, 50);
+        var note = ratios.Count == 0 ? "no peer was measured"
             : $"{Figures.Number(ratios.Min())}..{Figures.Number(ratios.Max())} {(measure.Against == Against.Nothing ? measure.What : $"to {BestPeer(measure)}")}";
-        return new Figure(measure.Name, ratios.Count == 0 ? null : Figures.Percentile(ratios, 50), measure.Against == Against.Nothing ? measure.Unit : "ratio", goal, note)
+        return new Figure(measure.Name, double.IsFinite(median) ? median : null, measure.Against == Against.Nothing ? measure.Unit : "ratio", goal, note)
         {
             AtLeast = measure.MoreIsBetter,
         };

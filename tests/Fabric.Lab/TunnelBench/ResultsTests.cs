@@ -41,14 +41,21 @@ public sealed class ResultsTests
     }
 
     [Fact]
-    public void A_peer_that_failed_is_left_out_and_ours_that_failed_once_is_not_measured()
+    public void A_peer_that_failed_is_left_out_and_a_round_in_which_ours_failed_is_its_worst()
     {
         Assert.Equal([1.5], Of(Rate, haproxy: [null], nginx: [80], ours: [120]).Ratios("fabric", Rate));
-        var figure = Of(Rate, haproxy: [100, 100], nginx: [80, 80], ours: [200, null]).Verdict("fabric", Rate)!;
-        Assert.Null(figure.Value);
-        Assert.False(figure.Met);
+        Assert.Equal([2, 0], Of(Rate, haproxy: [100, 100], nginx: [80, 80], ours: [200, null]).Ratios("fabric", Rate));
+        var latency = Of(Latency, haproxy: [20, 20, 20], nginx: [15, 15, 15], ours: [1, null, null]).Verdict("fabric", Latency)!;
+        Assert.Null(latency.Value);
+        Assert.False(latency.Met);
+        Assert.Null(Of(Rate, haproxy: [null], nginx: [null], ours: [120]).Verdict("fabric", Rate)!.Value);
+    }
+
+    [Fact]
+    public void What_has_no_goal_or_was_not_asked_for_has_no_verdict()
+    {
         Assert.Null(new Results(["haproxy"]).Verdict("fabric", Rate));
-        Assert.Null(Of(Rate with { Goal = null }, [1], [1], [1]).Verdict("fabric", Rate with { Goal = null }));
+        Assert.Null(Of(Rate, [1], [1], [1]).Verdict("fabric", Rate with { Goal = null }));
     }
 
     [Fact]
