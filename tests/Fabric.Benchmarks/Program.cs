@@ -1,9 +1,15 @@
 using Fabric.Benchmarks;
+using Fabric.Tunnel;
 
 if (args is ["tunnel", ..])
 {
-    await TunnelThroughput.RunAsync(rounds: 3, streams: 1);
-    await TunnelThroughput.RunAsync(rounds: 2, streams: 8);
+    TunnelDriver[] drivers = args.Length > 1 ? [Enum.Parse<TunnelDriver>(args[1], ignoreCase: true)] : [TunnelDriver.Linux, TunnelDriver.Portable];
+    foreach (var driver in drivers)
+    {
+        Console.WriteLine(driver);
+        await TunnelThroughput.RunAsync(driver, rounds: 3, streams: 1);
+        await TunnelThroughput.RunAsync(driver, rounds: 2, streams: 8);
+    }
 }
 
 return 0;

@@ -8,21 +8,21 @@ using Fabric.Tunnel.Drivers;
 namespace Fabric.Benchmarks;
 
 /// <summary>
-/// One GiB through a pair of portable tunnels on loopback: client, plain TCP, lane, plain TCP, server, all in this process.
-/// <c>dotnet run -c Release --project tests/Fabric.Benchmarks -- tunnel</c> prints GiB/s and CPU seconds per GiB.
+/// One GiB through a pair of tunnels on loopback: client, plain TCP, lane, plain TCP, server, all in this process.
+/// <c>dotnet run -c Release --project tests/Fabric.Benchmarks -- tunnel [linux|portable]</c> prints GiB/s and CPU seconds per GiB.
 /// </summary>
 internal static class TunnelThroughput
 {
     private const long Bytes = 1L << 30;
 
-    public static async Task RunAsync(int rounds, int streams)
+    public static async Task RunAsync(TunnelDriver driver, int rounds, int streams)
     {
         using var authority = new TestAuthority();
         var server = new TcpListener(IPAddress.Loopback, 0);
         server.Start();
         var there = new Fixed((IPEndPoint)server.LocalEndpoint);
-        await using var alpha = Tunnel(authority.Gateway("alpha"), there);
-        await using var beta = Tunnel(authority.Gateway("beta"), there);
+        await using var alpha = Tunnel(authority.Gateway("alpha"), driver, there);
+        await using var beta = Tunnel(authority.Gateway("beta"), driver, there);
         var any = new IPEndPoint(IPAddress.Loopback, 0);
         beta.Reconcile(new TunnelPlan { Listen = [any], Lanes = [new LanePlan("alpha", "lo", null)] });
         alpha.Reconcile(new TunnelPlan
@@ -39,12 +39,12 @@ internal static class TunnelThroughput
         for (var round = 0; round < rounds; round++)
         {
             var process = Process.GetCurrentProcess();
-            var (cpu, began) = (process.TotalProcessorTime, Stopwatch.GetTimestamp());
+            var (cpu, began, collections) = (process.TotalProcessorTime, Stopwatch.GetTimestamp(), GC.CollectionCount(0));
             await Task.WhenAll(Enumerable.Range(0, streams).Select(_ => OneAsync(address, server, Bytes / streams)));
             process.Refresh();
             var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
             Console.WriteLine($"{streams} streams: {1 / seconds:0.00} GiB/s, {(process.TotalProcessorTime - cpu).TotalSeconds:0.00} CPU s/GiB "
-                + $"(client and server included), {alpha.Status.BufferedBytes + beta.Status.BufferedBytes >> 10} KiB held");
+                + $"(client and server included), {(GC.CollectionCount(0) - collections)} collections, {alpha.Status.BufferedBytes + beta.Status.BufferedBytes >> 10} KiB held");
         }
 
         server.Stop();
@@ -79,13 +79,14 @@ internal static class TunnelThroughput
         }
     }
 
-    private static GatewayTunnel Tunnel(TestIdentity identity, Fixed there) => new(new TunnelOptions
+    private static GatewayTunnel Tunnel(TestIdentity identity, TunnelDriver driver, Fixed there) => new(new TunnelOptions
     {
         Identity = identity,
         Ingress = there,
         Egress = there,
         Time = TimeProvider.System,
         Random = new Random(1),
+        Driver = driver,
     });
 
     private sealed class Fixed(IPEndPoint server) : IIngress, IEgress
