@@ -181,6 +181,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
+        Own(new AsyncDisposal(new IdleCollector(_time)));
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
         CatalogWatcher catalogs = null!;

@@ -7,9 +7,9 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Linux;
 
 /// <summary>
-/// One thread that waits for many sockets (epoll, edge-triggered) and runs what is ready, in turns: first everything that reads and moves
-/// bytes, each once with a budget, then the lanes that have something to send, so that one send carries what the whole turn produced.
-/// What it runs belongs to this thread; other threads only <see cref="Schedule"/>.
+/// One thread that waits for many sockets (epoll, edge-triggered) and runs what is ready, in turns of three phases
+/// (<see cref="LoopPhase"/>), each item once with a budget: one send carries what the whole turn produced for a lane, and bulk makes nobody
+/// wait for more than one budget of it. What it runs belongs to this thread; other threads only <see cref="Schedule"/>.
 /// </summary>
 internal sealed unsafe class EventLoop : IDisposable
 {
@@ -23,7 +23,8 @@ internal sealed unsafe class EventLoop : IDisposable
     private readonly int _wake = Libc.NewEventFd();
     private readonly ConcurrentQueue<LoopItem> _posted = new();
     private readonly Queue<LoopItem> _ready = new();
-    private readonly Queue<LoopItem> _last = new();
+    private readonly Queue<LoopItem> _output = new();
+    private readonly Queue<LoopItem> _bulk = new();
     private readonly Stack<int> _free = new();
     private int _sockets;
     private LoopItem?[] _watched = new LoopItem?[64];
@@ -70,12 +71,7 @@ internal sealed unsafe class EventLoop : IDisposable
         _thread.Name!, _meter.Turns, _meter.Busy, _meter.LongestTurn, _meter.LongestQueue, _sockets, Volatile.Read(ref SystemCalls), Volatile.Read(ref Bytes));
 
     /// <summary>The item runs in the next turn, or later in this one. From any thread, in any lock.</summary>
-    public void Schedule(LoopItem item) => Schedule(item, _ready);
-
-    /// <summary>The item runs at the end of the turn. From any thread, in any lock.</summary>
-    public void ScheduleLast(LoopItem item) => Schedule(item, _last);
-
-    private void Schedule(LoopItem item, Queue<LoopItem> queue)
+    public void Schedule(LoopItem item)
     {
         if (Interlocked.Exchange(ref item.IsQueued, 1) != 0)
         {
@@ -84,7 +80,7 @@ internal sealed unsafe class EventLoop : IDisposable
 
         if (IsHere)
         {
-            queue.Enqueue(item);
+            Enqueue(item);
             return;
         }
 
@@ -92,11 +88,12 @@ internal sealed unsafe class EventLoop : IDisposable
         Wake();
         if (_isOver)
         {
-            Drain();
+            // Not here: the caller may hold the lock that the item wants.
+            ThreadPool.UnsafeQueueUserWorkItem(static loop => loop.Drain(), this, preferLocal: false);
         }
     }
 
-    /// <summary>The thread is gone: what is asked for now is done by whoever asks.</summary>
+    /// <summary>The thread is gone: what is asked for now is done by another.</summary>
     private void Drain()
     {
         lock (_posted)
@@ -190,7 +187,7 @@ internal sealed unsafe class EventLoop : IDisposable
         while (!_stopping)
         {
             var timeout = 0;
-            if (!TakePosted() && _ready.Count + _last.Count == 0)
+            if (!TakePosted() && _ready.Count + _output.Count + _bulk.Count == 0)
             {
                 // A loop that sleeps holds no buffer.
                 _scratch?.Release();
@@ -257,11 +254,18 @@ internal sealed unsafe class EventLoop : IDisposable
         while (_posted.TryDequeue(out var item))
         {
             any = true;
-            (item is LaneOutput ? _last : _ready).Enqueue(item);
+            Enqueue(item);
         }
 
         return any;
     }
+
+    private void Enqueue(LoopItem item) => (item.Phase switch
+    {
+        LoopPhase.Ready => _ready,
+        LoopPhase.Output => _output,
+        _ => _bulk,
+    }).Enqueue(item);
 
     private void Turn()
     {
@@ -270,15 +274,15 @@ internal sealed unsafe class EventLoop : IDisposable
         _meter.Ready(_ready.Count);
 
         // What becomes ready in the turn runs in it, but nobody twice as long as others wait for their first time.
-        for (var left = _ready.Count + EventsAtOnce; left > 0 && _ready.TryDequeue(out var item); left--)
-        {
-            Volatile.Write(ref item.IsQueued, 0);
-            Guard(item, static i => i.Run());
-        }
+        Run(_ready, _ready.Count + EventsAtOnce);
+        Run(_output, _output.Count);
+        Run(_bulk, 1);
+    }
 
-        for (var left = _last.Count; left > 0; left--)
+    private void Run(Queue<LoopItem> queue, int most)
+    {
+        for (var left = most; left > 0 && queue.TryDequeue(out var item); left--)
         {
-            var item = _last.Dequeue();
             Volatile.Write(ref item.IsQueued, 0);
             Guard(item, static i => i.Run());
         }

@@ -11,7 +11,10 @@ namespace Fabric.Tunnel.Linux;
 internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection) : Lane(tunnel, connection)
 {
     /// <summary>Bytes that one lane reads, or writes, before others have their turn.</summary>
-    public const int Budget = 512 * 1024;
+    public const int Budget = 256 * 1024;
+
+    /// <summary>After it, the room for ciphertext is given back.</summary>
+    private static readonly TimeSpan _idle = TimeSpan.FromSeconds(1);
 
     private readonly TlsSession _tls = connection.Tls;
     private readonly TlsSink _sink = new(connection.Tls);
@@ -20,6 +23,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     private LaneInput? _input;
     private LaneOutput? _output;
     private LoopTimeout? _farewellEnds;
+    private TimeSpan _wroteAt;
     private bool _saidFarewell;
     private bool _shut;
     private bool _closed;
@@ -56,7 +60,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     {
         if (_output is { } output)
         {
-            output.Loop.ScheduleLast(output);
+            output.Loop.Schedule(output);
         }
     }
 
@@ -96,6 +100,12 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
 
     public void Read()
     {
+        if (_input!.Slot < 0)
+        {
+            // Not handed over yet, or closed. What is ready is told when the loop begins to watch.
+            return;
+        }
+
         if (!Core!.IsLive)
         {
             End();
@@ -155,12 +165,20 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
 
     public void Write()
     {
-        if (_closed || !Core!.IsLive || (_tls.OutputLength > 0 && !Send()))
+        if (_input!.Slot < 0 || !Core!.IsLive || (_tls.OutputLength > 0 && !Send()))
         {
             return;
         }
 
         var loop = _output!.Loop;
+        var now = _session.Now;
+        if (now - _wroteAt > _idle)
+        {
+            // PINGs come this way as well: a lane that is idle holds next to nothing.
+            _tls.Trim();
+        }
+
+        _wroteAt = now;
         for (var left = Budget; left > 0;)
         {
             lock (_session.Gate)
@@ -294,19 +312,25 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
         _done.TrySetResult();
     }
 
+    private bool IsForBulk => Core!.Channel > 0;
+
     /// <summary>What the loop watches for the lane.</summary>
     private sealed class LaneInput(LinuxLane lane, EventLoop loop) : LoopItem(loop)
     {
+        public override LoopPhase Phase => lane.IsForBulk ? LoopPhase.Bulk : LoopPhase.Ready;
+
         public override void OnEvents(uint events) => lane.OnEvents(events);
 
         public override void Run() => lane.Read();
 
         public override void Stop() => lane.Close();
     }
-}
 
-/// <summary>A lane that has something to send.</summary>
-internal sealed class LaneOutput(LinuxLane lane, EventLoop loop) : LoopItem(loop)
-{
-    public override void Run() => lane.Write();
+    /// <summary>The lane when it has something to send.</summary>
+    private sealed class LaneOutput(LinuxLane lane, EventLoop loop) : LoopItem(loop)
+    {
+        public override LoopPhase Phase => lane.IsForBulk ? LoopPhase.Bulk : LoopPhase.Output;
+
+        public override void Run() => lane.Write();
+    }
 }

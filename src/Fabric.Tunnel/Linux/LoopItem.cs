@@ -16,6 +16,9 @@ internal abstract class LoopItem
 
     public EventLoop Loop { get; private set; }
 
+    /// <summary>When in a turn it runs.</summary>
+    public virtual LoopPhase Phase => LoopPhase.Ready;
+
     /// <summary>It is another loop's from now on. Nothing of it is watched or queued.</summary>
     protected void MoveTo(EventLoop loop) => Loop = loop;
 
@@ -31,6 +34,19 @@ internal abstract class LoopItem
     public virtual void Stop()
     {
     }
+}
+
+/// <summary>The order of a turn.</summary>
+internal enum LoopPhase
+{
+    /// <summary>Everything that is ready, each once.</summary>
+    Ready,
+
+    /// <summary>Then what sends the little things that the turn produced.</summary>
+    Output,
+
+    /// <summary>Then one of those that move bulk; the next has the next turn: small things wait for one of them at most.</summary>
+    Bulk,
 }
 
 /// <summary>A call on the loop's thread.</summary>

@@ -10,10 +10,13 @@ namespace Fabric.Tunnel.Linux;
 /// </summary>
 internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunnel) : LoopItem(loop), IStreamEvents
 {
-    /// <summary>Bytes that one socket reads before others have their turn.</summary>
+    /// <summary>Bytes that one socket reads, and takes, before others have their turn.</summary>
     private const int Budget = 256 * 1024;
 
     private const int PiecesAtOnce = 16;
+
+    /// <summary>Bytes for the socket that are more than a message.</summary>
+    private const int MuchReady = 64 * 1024;
 
     private bool _isCarrying;
     private bool _readable;
@@ -22,6 +25,9 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     private bool _readsDone;
     private bool _writesDone;
     private bool _hasEnded;
+
+    public override LoopPhase Phase =>
+        _isCarrying && Core is { } core && (core.IsBulk || core.Receive.ReadyBytes > MuchReady) ? LoopPhase.Bulk : LoopPhase.Ready;
 
     protected GatewayTunnel Tunnel => tunnel;
 
@@ -134,8 +140,14 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     private void Down(StreamCore core, TimeSpan now)
     {
         var pieces = stackalloc Libc.Piece[PiecesAtOnce];
-        while (_writable && core.Receive.ReadySegments is var ready and > 0)
+        for (var left = Budget; _writable && core.Receive.ReadySegments is var ready and > 0;)
         {
+            if (left <= 0)
+            {
+                Loop.Schedule(this);
+                return;
+            }
+
             var count = Math.Min(ready, PiecesAtOnce);
             long whole = 0;
             for (var i = 0; i < count; i++)
@@ -161,6 +173,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
             }
 
             BytesDown += written;
+            left -= (int)written;
             core.Consume((int)written, now);
             _writable = written == whole;
         }

@@ -99,7 +99,7 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
         return [each, contestant.Footprint.ResidentKib / 1024.0];
     }
 
-    private static Task Settle() => Task.Delay(TimeSpan.FromSeconds(1), Interruption.Token);
+    private static Task Settle() => Task.Delay(TimeSpan.FromSeconds(7), Interruption.Token);
 
     private static async Task<Window> Observe(Contestant contestant, Sizes sizes, RequestLoad? requests, BulkLoad? bulk)
     {

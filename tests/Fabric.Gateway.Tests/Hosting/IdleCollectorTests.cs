@@ -1,0 +1,36 @@
+using Fabric.Gateway.Hosting;
+using Fabric.Testing;
+
+namespace Fabric.Gateway.Tests.Hosting;
+
+/// <summary>Memory is given back once, after a load, and never in the middle of one.</summary>
+public sealed class IdleCollectorTests
+{
+    [Fact]
+    public void A_load_is_followed_by_one_collection_when_it_is_over()
+    {
+        var time = new ManualTime();
+        var (allocated, collected) = (0L, 0);
+        using var collector = new IdleCollector(time, () => allocated, () => collected++);
+        for (var i = 0; i < 5; i++)
+        {
+            allocated += IdleCollector.Much;
+            time.Advance(IdleCollector.Period);
+        }
+
+        Assert.Equal(0, collected);
+        allocated += IdleCollector.Little - 1;
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(1, collected);
+        for (var i = 0; i < IdleCollector.Much / IdleCollector.Little; i++)
+        {
+            allocated += IdleCollector.Little - 1;
+            time.Advance(IdleCollector.Period);
+        }
+
+        Assert.Equal(1, collected);
+        allocated += IdleCollector.Little - 1;
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(2, collected);
+    }
+}
