@@ -69,6 +69,11 @@ public sealed class WorkFolder : IAsyncDisposable
         foreach (var stamp in ours.Where(s => s.IsAlive || ProcessStamp.Of(s.Pid) is null))
         {
             Posix.kill(-stamp.Pid, Posix.SIGKILL);
+            if (stamp.IsAlive)
+            {
+                // It has only just started, and leads no group yet.
+                Posix.kill(stamp.Pid, Posix.SIGKILL);
+            }
         }
 
         await Poll.Until("our processes to end", TimeSpan.FromSeconds(5), () => Task.FromResult(!ours.Any(s => s.IsAlive)));
