@@ -27,6 +27,7 @@ public sealed record Measure(string Name, string Unit, bool MoreIsBetter, double
         new("rps_32", "1/s", true, 1.4, "small requests on 32 connections"),
         new("p99_32", "ms", false, 0.2, "their 99th percentile"),
         new("p50_32", "ms", false, null, "their median"),
+        new("p999_32", "ms", false, null, "their 99.9th percentile"),
         new("cpu_per_request", "CPU µs", false, null, "per such request, both ends"),
         new("mixed_p99", "ms", false, 0.2, "the same beside two bulk streams at full speed"),
         new("mixed_bulk", "GiB/s", true, null, "these two streams"),

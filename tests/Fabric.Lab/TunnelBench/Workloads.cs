@@ -22,7 +22,7 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
     [
         new(["bulk_1", "cpu_per_gib"], (c, s) => Bulk(c, s, 1)),
         new(["bulk_8", "cpu_per_gib_8"], (c, s) => Bulk(c, s, 8)),
-        new(["rps_32", "p99_32", "p50_32", "cpu_per_request"], Requests),
+        new(["rps_32", "p99_32", "p50_32", "p999_32", "cpu_per_request"], Requests),
         new(["mixed_p99", "mixed_bulk"], MixedFull),
         new(["mixed_rps", "mixed_rps_bulk"], MixedLimited),
         new(["conns_per_s", "cpu_per_conn"], Connects),
@@ -49,7 +49,7 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
     {
         using var requests = new RequestLoad(contestant.Address, Clients);
         var window = await Observe(contestant, sizes, requests, null);
-        return [window.PerSecond, window.Latencies.Percentile(99), window.Latencies.Percentile(50), window.CpuMicroseconds];
+        return [window.PerSecond, window.Latencies.Percentile(99), window.Latencies.Percentile(50), window.Latencies.Percentile(99.9), window.CpuMicroseconds];
     }
 
     private static async Task<double[]> MixedFull(Contestant contestant, Sizes sizes)
