@@ -222,11 +222,18 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     /// <summary>Frames into TLS; there is always room for one turn, because the one before has left.</summary>
     private sealed class TlsSink(TlsSession tls) : IFrameSink
     {
+        /// <summary>Ciphertext that is sent at once: what a core's own cache holds beside its plaintext, so that it is copied from there.</summary>
+        private const int AtOnce = 128 * 1024;
+
         public void Write(ReadOnlySpan<byte> bytes)
         {
             // When it fails, what is flushed next says so.
             for (int written; bytes.Length > 0 && (written = tls.Write(bytes, out _)) > 0; bytes = bytes[written..])
             {
+                if (tls.OutputLength >= AtOnce)
+                {
+                    tls.Flush();
+                }
             }
         }
     }

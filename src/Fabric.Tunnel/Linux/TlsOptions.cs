@@ -7,10 +7,10 @@ internal sealed record TlsOptions
     public required TimeProvider Time { get; init; }
 
     /// <summary>
-    /// Bytes that one receive may bring: a large one brings many records at once, and this one a whole turn of a lane (256 KiB)
-    /// with what records add to it. Held only while records are in it.
+    /// Bytes that one receive may bring: a large one brings many records at once, and one that is larger than a core's own cache is
+    /// copied from further away. Held only while records are in it.
     /// </summary>
-    public int ReadBuffer { get; init; } = 272 * 1024;
+    public int ReadBuffer { get; init; } = 128 * 1024;
 
     /// <summary>Bytes of ciphertext that wait to be sent before <see cref="TlsSession.Write"/> takes no more.</summary>
     public int OutputLimit { get; init; } = 512 * 1024;

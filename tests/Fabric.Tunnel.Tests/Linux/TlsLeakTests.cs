@@ -21,14 +21,15 @@ public sealed class TlsLeakTests
         using var client = new TlsContext(alpha, options);
         using var bad = new TlsContext(stranger, options);
         using var server = new TlsContext(beta, options);
+        // A gateway of a test before may still close what was in the middle of a handshake.
+        await Wait.UntilAsync(() => (TlsSession.Live, TlsOutput.AllBytes) == (0, 0L), () => $"{TlsSession.Live} sessions of other tests are gone");
         await OnceAsync(0);
-        var (sessions, bytes, descriptors) = (TlsSession.Live, TlsOutput.AllBytes, Descriptors);
+        var descriptors = Descriptors;
         for (var i = 0; i < 200; i++)
         {
             await OnceAsync(i % 5);
         }
 
-        Assert.Equal((0, 0L), (sessions, bytes));
         Assert.Equal((0, 0L), (TlsSession.Live, TlsOutput.AllBytes));
         // 200 connections have 400 of them; what runs the tests opens some of its own.
         await Wait.UntilAsync(() => Descriptors <= descriptors + 20, () => $"{Descriptors} descriptors; {descriptors} before");
