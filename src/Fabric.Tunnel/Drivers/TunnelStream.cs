@@ -8,7 +8,7 @@ namespace Fabric.Tunnel.Drivers;
 /// is nothing to flush. Disposing without <see cref="CompleteWrites"/> resets the stream; after it, what was written is
 /// still delivered, and what still comes is discarded.
 /// </summary>
-public sealed class TunnelStream : Stream, IStreamOwner
+public sealed class TunnelStream : AsyncStream, IStreamOwner
 {
     private static readonly TimeSpan _lingering = TimeSpan.FromSeconds(30);
 
@@ -365,31 +365,4 @@ public sealed class TunnelStream : Stream, IStreamOwner
             Reset(StreamCode.TimedOut, "the peer did not end a stream that was closed here");
         }
     }
-
-    public override bool CanRead => true;
-    public override bool CanWrite => true;
-    public override bool CanSeek => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) =>
-        ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Write(byte[] buffer, int offset, int count) =>
-        WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-    public override void SetLength(long value) => throw new NotSupportedException();
 }

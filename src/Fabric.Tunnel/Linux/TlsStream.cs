@@ -1,4 +1,5 @@
 using System.Security.Authentication;
+using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Linux;
 
@@ -6,7 +7,7 @@ namespace Fabric.Tunnel.Linux;
 /// TLS on a socket of a loop as a <see cref="Stream"/>, for tasks: for the handshake, HELLO, and protocols that are not lanes. One read and
 /// one write may be under way at once.
 /// </summary>
-internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : Stream
+internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : AsyncStream
 {
     /// <summary>libssl's connection takes one caller at a time.</summary>
     private readonly Lock _lock = new();
@@ -117,31 +118,4 @@ internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : Stream
             }
         }
     }
-
-    public override bool CanRead => true;
-    public override bool CanWrite => true;
-    public override bool CanSeek => false;
-    public override long Length => throw new NotSupportedException();
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override int Read(byte[] buffer, int offset, int count) =>
-        ReadAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Write(byte[] buffer, int offset, int count) =>
-        WriteAsync(buffer.AsMemory(offset, count)).AsTask().GetAwaiter().GetResult();
-
-    public override void Flush()
-    {
-    }
-
-    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-    public override void SetLength(long value) => throw new NotSupportedException();
 }
