@@ -75,10 +75,19 @@ internal sealed class BulkLoad : IDisposable
 
     private void Read(int fd, double bytesPerSecond)
     {
+        // What a stream did not get for long is not made up for: that would be full speed again.
+        var arrears = Math.Max(Chunk, (long)(bytesPerSecond / 10));
         var started = Stopwatch.GetTimestamp();
         for (long taken = 0; !_stopping;)
         {
-            var allowed = bytesPerSecond > 0 ? (long)(bytesPerSecond * Stopwatch.GetElapsedTime(started).TotalSeconds) - taken : Chunk;
+            long allowed = Chunk;
+            if (bytesPerSecond > 0)
+            {
+                var due = (long)(bytesPerSecond * Stopwatch.GetElapsedTime(started).TotalSeconds);
+                taken = Math.Max(taken, due - arrears);
+                allowed = due - taken;
+            }
+
             if (allowed <= 0)
             {
                 Thread.Sleep(1);

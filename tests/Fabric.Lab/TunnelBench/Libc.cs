@@ -20,12 +20,15 @@ internal static unsafe partial class Libc
     private const int SOCK_CLOEXEC = 0x80000;
     private const int SOL_SOCKET = 1;
     private const int SO_REUSEADDR = 2;
+    private const int SO_RCVTIMEO = 20;
     private const int SHUT_RDWR = 2;
 
-    /// <summary>A blocking connection; on loopback it is there at once, or refused.</summary>
+    /// <summary>A blocking connection; on loopback it is there at once, or refused. What it waits for longer than 10 s fails.</summary>
     public static int Connect(byte[] address)
     {
         var fd = Checked(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+        var limit = stackalloc nint[] { 10, 0 };
+        Checked(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, limit, 2 * sizeof(nint)), "setsockopt");
         fixed (byte* a = address)
         {
             if (connect(fd, a, address.Length) < 0)

@@ -19,6 +19,7 @@ internal sealed class RequestLoad : IDisposable
     private readonly long[] _since = new long[1 << 16];
     private readonly int[] _received = new int[1 << 16];
     private Histogram _latencies = new();
+    private long _taken;
     private volatile bool _stopping;
     private volatile Exception? _failure;
 
@@ -37,7 +38,15 @@ internal sealed class RequestLoad : IDisposable
             throw new LabException($"requests: {failure.Message}");
         }
 
-        return Interlocked.Exchange(ref _latencies, new Histogram());
+        var latencies = Interlocked.Exchange(ref _latencies, new Histogram());
+        // A request that has waited all the time is no less late for having no response yet.
+        foreach (var since in _since.Where(s => s > 0 && s < _taken))
+        {
+            latencies.Add(Stopwatch.GetElapsedTime(since).TotalMicroseconds);
+        }
+
+        _taken = Stopwatch.GetTimestamp();
+        return latencies;
     }
 
     public void Dispose()
@@ -93,6 +102,7 @@ internal sealed class RequestLoad : IDisposable
                     if (_fresh)
                     {
                         _open.Remove(fd);
+                        _since[fd] = 0;
                         Libc.close(fd);
                         Open(epoll, request);
                     }

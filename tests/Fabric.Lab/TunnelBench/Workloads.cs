@@ -54,23 +54,23 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
 
     private static async Task<double[]> MixedFull(Contestant contestant, Sizes sizes)
     {
-        var window = await Mixed(contestant, sizes, 0);
+        var window = await Mixed(contestant, sizes, 0, LimitedGib / 2);
         return [window.Latencies.Percentile(99), window.Gib / window.Seconds];
     }
 
     private static async Task<double[]> MixedLimited(Contestant contestant, Sizes sizes)
     {
-        var window = await Mixed(contestant, sizes, LimitedGib * Gib);
+        var window = await Mixed(contestant, sizes, LimitedGib * Gib, 0.8 * LimitedGib);
         return [window.PerSecond, window.Gib / window.Seconds];
     }
 
-    private static async Task<Window> Mixed(Contestant contestant, Sizes sizes, double bytesPerSecond)
+    /// <param name="least">GiB/s of bulk: who lets it starve answers small requests easily, and carries no mixed load.</param>
+    private static async Task<Window> Mixed(Contestant contestant, Sizes sizes, double bytesPerSecond, double least)
     {
         using var bulk = new BulkLoad(contestant.Address, 2, bytesPerSecond);
         using var requests = new RequestLoad(contestant.Address, Clients);
         var window = await Observe(contestant, sizes, requests, bulk);
-        // Who lets the bulk starve answers small requests easily, and carries no mixed load.
-        return window.Gib / window.Seconds >= LimitedGib / 2 ? window
+        return window.Gib / window.Seconds >= least ? window
             : throw new LabException($"beside the requests, bulk got {window.Gib / window.Seconds:0.000} GiB/s");
     }
 
@@ -108,7 +108,8 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
         requests?.Take();
         await Task.Delay(sizes.Window, Interruption.Token);
         var latencies = requests?.Take() ?? new Histogram();
-        return new Window(Stopwatch.GetElapsedTime(began).TotalSeconds, contestant.Footprint.CpuSeconds - cpu, (bulk?.Bytes ?? 0) - bytes, latencies);
+        var window = new Window(Stopwatch.GetElapsedTime(began).TotalSeconds, contestant.Footprint.CpuSeconds - cpu, (bulk?.Bytes ?? 0) - bytes, latencies);
+        return (requests is null || latencies.Count > 0) && (bulk is null || window.Bytes > 0) ? window : throw new LabException("nothing came through");
     }
 
     private sealed record Window(double Seconds, double Cpu, long Bytes, Histogram Latencies)
