@@ -109,6 +109,29 @@ public abstract class GatewayTests(TunnelDriver driver) : IDisposable
         await Pair.Until(() => pair.Alpha.Tunnel.Status.OpenStreams == 0 && pair.Beta.Tunnel.Status.OpenStreams == 0, "no streams");
     }
 
+    /// <summary>Lanes are at every stage of being dialled when the plan drops them.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task No_lane_stays_that_is_planned_no_longer(bool atTheDialler)
+    {
+        await using var pair = await Pair.StartAsync(_authority, driver);
+        var accepting = new TunnelPlan { Listen = [Pair.AnyPort], Lanes = [new LanePlan("alpha", "one", null), new LanePlan("alpha", "two", null)] };
+        for (var wait = 0; wait < 40; wait++)
+        {
+            pair.Alpha.Tunnel.Reconcile(new TunnelPlan());
+            await Pair.Until(() => pair.Alpha.SessionWith("beta").ActiveLink is null && pair.Beta.SessionWith("alpha").ActiveLink is null, "no lanes");
+            pair.Beta.Tunnel.Reconcile(accepting);
+            pair.Alpha.Tunnel.Reconcile(pair.AlphaPlan);
+            await Task.Delay(wait / 4);
+            if (!atTheDialler)
+            {
+                pair.Beta.Tunnel.Reconcile(accepting with { Lanes = [] });
+                await Pair.Until(() => pair.Beta.SessionWith("alpha").ActiveLink is null, $"no lanes at the acceptor, unplanned {wait / 4} ms after");
+            }
+        }
+    }
+
     [Fact]
     public async Task A_lane_that_is_not_planned_is_refused_with_the_reason()
     {

@@ -28,7 +28,7 @@ internal interface IDriver : IAsyncDisposable
     void Serve(PeerSession session, StreamCore stream);
 
     /// <summary>A timer of a session, not armed.</summary>
-    ITimer CreateTimer(PeerSession session, Action tick);
+    ITimer CreateTimer(Action tick);
 
     /// <summary>How it is doing; null when it has nothing to tell.</summary>
     DriverUsage? Usage { get; }

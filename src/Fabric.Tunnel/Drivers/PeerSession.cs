@@ -25,7 +25,7 @@ internal sealed class PeerSession : ISessionDriver
         {
             Datagrams = tunnel.Datagrams,
         };
-        _timer = tunnel.Driver.CreateTimer(this, Tick);
+        _timer = tunnel.Driver.CreateTimer(Tick);
     }
 
     public string Peer { get; }
@@ -78,7 +78,8 @@ internal sealed class PeerSession : ISessionDriver
         HelloFrame? hello;
         lock (Gate)
         {
-            reason = _penalty.Refusal(Now);
+            // Asked in the lock: a plan that drops the link ends its lanes in it after that, and a lane that joined later would stay.
+            reason = _tunnel.IsPlanned(Peer, remote.Link) ? _penalty.Refusal(Now) : $"no lane over {remote.Link} is planned any more";
             if (reason.Length > 0)
             {
                 return null;

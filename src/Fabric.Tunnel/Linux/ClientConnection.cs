@@ -130,7 +130,6 @@ internal sealed class ClientConnection : SocketCarrier
 
         if (Route.Peer is not { } peer)
         {
-            Loop.Unwatch(this, Descriptor);
             _ = ServeLocallyAsync();
             return;
         }

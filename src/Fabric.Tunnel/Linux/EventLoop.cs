@@ -16,7 +16,7 @@ internal sealed unsafe class EventLoop : IDisposable
     private const int EventsAtOnce = 256;
     private static readonly int _eventSize = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
 
-    private readonly GatewayLog _log;
+    private readonly Action<string> _log;
     private readonly SlabPool _pool;
     private readonly Thread _thread;
     private readonly int _epoll = Libc.NewEpoll();
@@ -35,7 +35,10 @@ internal sealed unsafe class EventLoop : IDisposable
     private readonly LoopMeter _meter = new();
     private bool _isOver;
 
-    public EventLoop(string name, SlabPool pool, GatewayLog log)
+    /// <param name="name">Its thread's.</param>
+    /// <param name="pool">Of its buffers.</param>
+    /// <param name="log">Given a line when something failed that must not.</param>
+    public EventLoop(string name, SlabPool pool, Action<string> log)
     {
         (_pool, _log) = (pool, log);
         Timers = new LoopTimers(this);
@@ -49,9 +52,6 @@ internal sealed unsafe class EventLoop : IDisposable
         _thread = new Thread(Loop) { Name = name, IsBackground = true };
         _thread.Start();
     }
-
-    /// <summary>What it writes when something failed that must not.</summary>
-    public delegate void GatewayLog(string line);
 
     public LoopTimers Timers { get; }
 

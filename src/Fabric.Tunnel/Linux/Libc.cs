@@ -56,7 +56,7 @@ internal static unsafe partial class Libc
     public static string Explain(int errno) => Marshal.GetPInvokeErrorMessage(errno);
 
     [LibraryImport("libc", EntryPoint = "epoll_create1")]
-    public static partial int EpollCreate(int flags);
+    private static partial int EpollCreate(int flags);
 
     [LibraryImport("libc", EntryPoint = "epoll_ctl")]
     private static partial int EpollControl(int epoll, int operation, int fd, void* change);
@@ -65,7 +65,7 @@ internal static unsafe partial class Libc
     public static partial int EpollWait(int epoll, void* events, int most, int milliseconds);
 
     [LibraryImport("libc", EntryPoint = "eventfd")]
-    public static partial int EventFd(uint value, int flags);
+    private static partial int EventFd(uint value, int flags);
 
     [LibraryImport("libc", EntryPoint = "read")]
     public static partial nint Read(int fd, void* buffer, nuint length);
@@ -75,6 +75,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "recv")]
     public static partial nint Receive(int fd, void* buffer, nuint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "send")]
+    public static partial nint Send(int fd, void* buffer, nuint length, int flags);
 
     [LibraryImport("libc", EntryPoint = "writev")]
     public static partial nint WritePieces(int fd, Piece* pieces, int count);

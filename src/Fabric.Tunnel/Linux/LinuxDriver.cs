@@ -56,7 +56,7 @@ internal sealed class LinuxDriver : IDriver
             var index = number % Environment.ProcessorCount;
             while (_loops.Count <= index)
             {
-                _loops.Add(new EventLoop($"tunnel loop {_loops.Count}", Tunnel.Pool, line => Tunnel.Options.Log(line)));
+                _loops.Add(new EventLoop($"tunnel loop {_loops.Count}", Tunnel.Pool, Tunnel.Options.Log));
             }
 
             return _loops[index];
@@ -64,9 +64,7 @@ internal sealed class LinuxDriver : IDriver
     }
 
     public IListener Listen(IPEndPoint address, Func<GatewayConnection, Task> serve) => new LinuxListener(
-        Loop(0), address, "gateway port", (descriptor, _) => Serve(descriptor, address, serve), Tunnel.Log);
-
-    private void Serve(int descriptor, IPEndPoint address, Func<GatewayConnection, Task> serve) => _ = ServeAsync(descriptor, address, serve);
+        Loop(0), address, "gateway port", (descriptor, client) => _ = ServeAsync(descriptor, address, serve), Tunnel.Log);
 
     private async Task ServeAsync(int descriptor, IPEndPoint address, Func<GatewayConnection, Task> serve)
     {
@@ -134,7 +132,7 @@ internal sealed class LinuxDriver : IDriver
         connection.Loop.Schedule(connection);
     }
 
-    public ITimer CreateTimer(PeerSession session, Action tick) => new LoopTimer(Loop(Interlocked.Increment(ref _sessions) - 1), tick);
+    public ITimer CreateTimer(Action tick) => new LoopTimer(Loop(Interlocked.Increment(ref _sessions) - 1), tick);
 
     public ValueTask DisposeAsync()
     {

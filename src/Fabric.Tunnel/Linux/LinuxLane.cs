@@ -56,30 +56,20 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
         IsClosed();
     }
 
-    public override void OutputReady()
-    {
-        if (_output is { } output)
-        {
-            output.Loop.Schedule(output);
-        }
-    }
+    public override void OutputReady() => _output?.Loop.Schedule(_output);
+
+    private void InputReady() => _input?.Loop.Schedule(_input);
 
     public override void Ended(string reason)
     {
         EndReason = reason;
-        if (_input is { } input)
-        {
-            input.Loop.Schedule(input);
-        }
+        InputReady();
     }
 
     private void Nudge()
     {
         OutputReady();
-        if (_input is { } input)
-        {
-            input.Loop.Schedule(input);
-        }
+        InputReady();
     }
 
     public void OnEvents(uint events)
@@ -92,7 +82,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
         _tls.HungUp |= (events & (Libc.EpollPeerClosed | Libc.EpollHangUp | Libc.EpollError)) != 0;
         if ((events & ~Libc.EpollOut) != 0)
         {
-            _input!.Loop.Schedule(_input);
+            InputReady();
         }
     }
 
@@ -157,7 +147,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             }
         }
 
-        _input!.Loop.Schedule(_input);
+        InputReady();
         return null;
     }
 
@@ -295,7 +285,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             }
         }
 
-        _input.Loop.Schedule(_input);
+        InputReady();
         return true;
     }
 

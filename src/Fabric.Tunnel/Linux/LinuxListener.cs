@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using Fabric.Tunnel.Drivers;
 
 namespace Fabric.Tunnel.Linux;
@@ -19,41 +18,29 @@ internal sealed class LinuxListener(EventLoop loop, IPEndPoint address, string n
     /// <summary>Descriptors do not come back by asking at once.</summary>
     private static readonly TimeSpan _acceptRetry = TimeSpan.FromMilliseconds(100);
 
+    private readonly ListeningSocket _listening = new(address, name);
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private Socket? _socket;
-    private IPEndPoint? _bound;
-    private string? _error;
     private LoopTimeout? _retry;
     private bool _stopped;
 
-    public ListenerStatus Status => new(name, _bound ?? address, _socket is not null, _error);
+    public ListenerStatus Status => _listening.Status;
 
     public void TryOpen()
     {
-        if (_socket is not null)
+        if (!_listening.TryOpen())
         {
             return;
         }
 
-        try
+        var descriptor = (int)_listening.Socket!.Handle;
+        Libc.NoBlocking(descriptor);
+        Loop.Post(() =>
         {
-            _socket = Sockets.Listen(address);
-            _bound = (IPEndPoint)_socket.LocalEndPoint!;
-            _error = null;
-            var descriptor = (int)_socket.Handle;
-            Libc.NoBlocking(descriptor);
-            Loop.Post(() =>
+            if (!_stopped)
             {
-                if (!_stopped)
-                {
-                    Loop.Watch(descriptor, this);
-                }
-            });
-        }
-        catch (SocketException error)
-        {
-            _error = $"cannot listen on {address}: {error.Message}";
-        }
+                Loop.Watch(descriptor, this);
+            }
+        });
     }
 
     public override void OnEvents(uint events) => Loop.Schedule(this);
@@ -67,7 +54,7 @@ internal sealed class LinuxListener(EventLoop loop, IPEndPoint address, string n
                 return;
             }
 
-            var descriptor = Libc.Accept((int)_socket!.Handle, out var remote);
+            var descriptor = Libc.Accept((int)_listening.Socket!.Handle, out var remote);
             Loop.SystemCalls++;
             if (descriptor >= 0)
             {
@@ -82,7 +69,7 @@ internal sealed class LinuxListener(EventLoop loop, IPEndPoint address, string n
             }
 
             // A client that was gone before it was accepted; or no descriptors left.
-            log.Write($"{name} on {_bound}: accept failed: {Libc.Explain(errno)}");
+            log.Write($"{name} on {_listening.Address}: accept failed: {Libc.Explain(errno)}");
             if (errno is Libc.EMFILE or Libc.ENFILE)
             {
                 _retry ??= new LoopTimeout(() => Loop.Schedule(this));
@@ -104,7 +91,7 @@ internal sealed class LinuxListener(EventLoop loop, IPEndPoint address, string n
             Loop.Timers.Remove(_retry);
         }
 
-        _socket?.Dispose();
+        _listening.Socket?.Dispose();
         _closed.TrySetResult();
     }
 

@@ -42,8 +42,6 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
 
     protected long BytesDown { get; private set; }
 
-    protected bool IsCarrying => _isCarrying;
-
     /// <summary>From now on bytes move. The socket is connected, and watched or not yet.</summary>
     protected void Carry()
     {

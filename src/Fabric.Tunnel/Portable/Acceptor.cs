@@ -12,37 +12,17 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
     /// <summary>Descriptors do not come back by asking at once.</summary>
     private static readonly TimeSpan _acceptRetry = TimeSpan.FromMilliseconds(100);
 
+    private readonly ListeningSocket _listening = new(address, name);
     private readonly CancellationTokenSource _stop = new();
-    private Socket? _socket;
-    private IPEndPoint? _bound;
     private Task _loop = Task.CompletedTask;
 
-    /// <summary>Where it listens; the port is known once it is open.</summary>
-    public IPEndPoint Address => _bound ?? address;
-
-    public string? Error { get; private set; }
-
-    public bool IsOpen => _socket is not null;
-
-    public ListenerStatus Status => new(name, Address, IsOpen, Error);
+    public ListenerStatus Status => _listening.Status;
 
     public void TryOpen()
     {
-        if (_socket is not null)
+        if (_listening.TryOpen())
         {
-            return;
-        }
-
-        try
-        {
-            _socket = Sockets.Listen(address);
-            _bound = (IPEndPoint)_socket.LocalEndPoint!;
-            Error = null;
-            _loop = Task.Run(() => AcceptLoopAsync(_socket));
-        }
-        catch (SocketException error)
-        {
-            Error = $"cannot listen on {address}: {error.Message}";
+            _loop = Task.Run(() => AcceptLoopAsync(_listening.Socket!));
         }
     }
 
@@ -58,7 +38,7 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
             catch (SocketException error) when (!_stop.IsCancellationRequested)
             {
                 // A client that was gone before it was accepted; or no descriptors left.
-                log.Write($"{name} on {Address}: accept failed: {error.Message}");
+                log.Write($"{name} on {_listening.Address}: accept failed: {error.Message}");
                 if (error.SocketErrorCode is SocketError.TooManyOpenSockets or SocketError.NoBufferSpaceAvailable)
                 {
                     await Task.Delay(_acceptRetry, time, CancellationToken.None).ConfigureAwait(false);
@@ -80,11 +60,11 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
         }
         catch (Exception error) when (IsExpected(error))
         {
-            log.Write($"{name} on {Address}: {error.Message}");
+            log.Write($"{name} on {_listening.Address}: {error.Message}");
         }
         catch (Exception error)
         {
-            log.Write($"{name} on {Address}: unexpected {error}");
+            log.Write($"{name} on {_listening.Address}: unexpected {error}");
         }
         finally
         {
@@ -99,7 +79,7 @@ internal sealed class Acceptor(IPEndPoint address, string name, Func<Socket, Tas
     public async Task CloseAsync()
     {
         await _stop.CancelAsync().ConfigureAwait(false);
-        _socket?.Dispose();
+        _listening.Socket?.Dispose();
         await _loop.ConfigureAwait(false);
     }
 }

@@ -42,7 +42,7 @@ internal sealed class PortableDriver(GatewayTunnel tunnel) : IDriver
 
     public void Serve(PeerSession session, StreamCore stream) => tunnel.Serve(TunnelStream.Of(session, stream));
 
-    public ITimer CreateTimer(PeerSession session, Action tick) => tunnel.Options.Time.CreateTimer(
+    public ITimer CreateTimer(Action tick) => tunnel.Options.Time.CreateTimer(
         static tick => ((Action)tick!)(), tick, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
