@@ -34,9 +34,12 @@ internal sealed class EndpointConnection : SocketCarrier
         {
             if (Libc.PendingError(Descriptor) is var error and not 0)
             {
+                // What else is told was of the socket that is gone.
                 NotReached(Libc.Explain(error));
+                return;
             }
-            else if ((events & Libc.EpollOut) != 0)
+
+            if ((events & Libc.EpollOut) != 0)
             {
                 _connected = true;
             }

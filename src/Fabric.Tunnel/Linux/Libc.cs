@@ -51,6 +51,9 @@ internal static unsafe partial class Libc
         public nuint Length;
     }
 
+    /// <summary>The peer's end or an error: no further edge tells of more.</summary>
+    public static bool IsHangUp(uint events) => (events & (EpollPeerClosed | EpollHangUp | EpollError)) != 0;
+
     public static int Errno => Marshal.GetLastSystemError();
 
     public static string Explain(int errno) => Marshal.GetPInvokeErrorMessage(errno);

@@ -68,18 +68,32 @@ internal sealed class LinuxDriver : IDriver
 
     private async Task ServeAsync(int descriptor, IPEndPoint address, Func<GatewayConnection, Task> serve)
     {
+        try
+        {
+            var connection = Accept(descriptor);
+            await Task.Yield();
+            await serve(connection).ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            Tunnel.Log.Write(Acceptor.IsExpected(error) ? $"gateway port on {address}: {error.Message}" : $"gateway port on {address}: unexpected {error}");
+        }
+    }
+
+    private LinuxConnection Accept(int descriptor)
+    {
         var socket = new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
         try
         {
             Sockets.PrepareLane(socket, 0, 0);
             var watched = new LoopSocket(Loop(0), socket);
             watched.Start();
-            await Task.Yield();
-            await serve(new LinuxConnection(this, watched)).ConfigureAwait(false);
+            return new LinuxConnection(this, watched);
         }
-        catch (Exception error)
+        catch
         {
-            Tunnel.Log.Write(Acceptor.IsExpected(error) ? $"gateway port on {address}: {error.Message}" : $"gateway port on {address}: unexpected {error}");
+            socket.Dispose();
+            throw;
         }
     }
 

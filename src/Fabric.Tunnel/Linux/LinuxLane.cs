@@ -27,6 +27,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     private bool _saidFarewell;
     private bool _shut;
     private bool _closed;
+    private (long Bytes, long Calls) _counted = (connection.Tls.BytesReceived + connection.Tls.BytesSent, connection.Tls.Receives + connection.Tls.Sends);
 
     protected override long SendProgress => _tls.BytesSent;
 
@@ -79,7 +80,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             OutputReady();
         }
 
-        _tls.HungUp |= (events & (Libc.EpollPeerClosed | Libc.EpollHangUp | Libc.EpollError)) != 0;
+        _tls.HungUp |= Libc.IsHangUp(events);
         if ((events & ~Libc.EpollOut) != 0)
         {
             InputReady();
@@ -124,7 +125,6 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             var read = _tls.Read(MakeRoom().Span, out var status);
             Filled(read);
             left -= read;
-            _input!.Loop.Bytes += read;
             if (read > 0 && !Take(_session))
             {
                 return null;
@@ -185,7 +185,6 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
 
             loop.Batch.WriteTo(_sink, loop.Staging);
             loop.Batch.Clear();
-            loop.Bytes += bytes;
             left -= bytes;
             if (!Send() || isLast)
             {
@@ -309,6 +308,15 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
         _done.TrySetResult();
     }
 
+    /// <summary>What its socket moved since the last time, to the loop's account.</summary>
+    private void Count(EventLoop loop)
+    {
+        var (bytes, calls) = (_tls.BytesReceived + _tls.BytesSent, _tls.Receives + _tls.Sends);
+        loop.Bytes += bytes - _counted.Bytes;
+        loop.SystemCalls += calls - _counted.Calls;
+        _counted = (bytes, calls);
+    }
+
     private bool IsForBulk => Core!.Channel > 0;
 
     /// <summary>What the loop watches for the lane.</summary>
@@ -318,7 +326,11 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
 
         public override void OnEvents(uint events) => lane.OnEvents(events);
 
-        public override void Run() => lane.Read();
+        public override void Run()
+        {
+            lane.Read();
+            lane.Count(Loop);
+        }
 
         public override void Stop() => lane.Close();
     }
@@ -328,6 +340,10 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     {
         public override LoopPhase Phase => lane.IsForBulk ? LoopPhase.Bulk : LoopPhase.Output;
 
-        public override void Run() => lane.Write();
+        public override void Run()
+        {
+            lane.Write();
+            lane.Count(Loop);
+        }
     }
 }

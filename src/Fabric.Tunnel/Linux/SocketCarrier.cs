@@ -65,7 +65,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     {
         _readable |= (events & ~Libc.EpollOut) != 0;
         _writable |= (events & Libc.EpollOut) != 0;
-        _peerClosed |= (events & (Libc.EpollPeerClosed | Libc.EpollHangUp | Libc.EpollError)) != 0;
+        _peerClosed |= Libc.IsHangUp(events);
         if ((events & Libc.EpollError) != 0 && _isCarrying && Libc.PendingError(Descriptor) is var error and not 0)
         {
             Fail(error);
@@ -171,6 +171,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
             }
 
             BytesDown += written;
+            Loop.Bytes += written;
             left -= (int)written;
             core.Consume((int)written, now);
             _writable = written == whole;
@@ -207,6 +208,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
             if (read > 0)
             {
                 BytesUp += read;
+                Loop.Bytes += read;
                 left -= (int)read;
                 core.Write(new Segment(slab, FrameHeader.Size, (int)read), now);
                 // Less than asked for: there is no more, unless it is the end that comes next.
