@@ -60,9 +60,10 @@ internal sealed class PeerCore(
         new(Local, epoch, link, keyFromPeer, limits.MaxStreams, (byte)channel);
 
     /// <summary>
-    /// HELLO went both ways: the lane joins the session. When the peer is another process than before, or gave the session up,
-    /// this side gives it up as well: its streams are reset, and the generation counts on, so that an id stands for one session only;
-    /// the side that has dialled then lets go of the lane, and dials again. Returns this side's HELLO (for the acceptor to answer
+    /// HELLO went both ways: the lane joins the session. When the peer gave the session up, this side's streams of it are reset, and the
+    /// lane is the first of the next. When the peer is another process than before, this side gives the session up as well: the
+    /// generation counts on, so that a pair of ids stands for one session only; the side that has dialled then lets go of the lane, and
+    /// dials again. Returns this side's HELLO (for the acceptor to answer
     /// with), or null with the reason.
     /// </summary>
     /// <param name="owner">The driver's connection.</param>
@@ -85,12 +86,20 @@ internal sealed class PeerCore(
 
         if (Session is not null && remote.Session != _remote)
         {
-            GiveUp("the peer began a new session", now);
-            if (sent is not null)
+            if (SessionIds.IsSuccessor(remote.Session, of: _remote))
             {
-                // The peer was greeted as of the session that is over: it would take this one for that.
-                reason = "the peer began a new session: it is dialled again, in one of this side's";
-                return null;
+                // Between this side's id and that one there was no session yet, so that there is one now, whoever greeted first.
+                Forget(StreamCode.SessionLost, "the peer gave the session up", now);
+            }
+            else
+            {
+                GiveUp("the peer began a new session", now);
+                if (sent is not null)
+                {
+                    // The peer was greeted as of the session that is over: it would take this one for that.
+                    reason = "the peer began a new session: it is dialled again, in one of this side's";
+                    return null;
+                }
             }
         }
 
@@ -124,8 +133,7 @@ internal sealed class PeerCore(
             return "this side gave the session up while the lane was dialled";
         }
 
-        return Session is not null && SessionIds.SameProcess(remote.Session, _remote) && SessionIds.Generation(remote.Session) < SessionIds.Generation(_remote)
-            ? "the lane belongs to a session that the peer gave up" : "";
+        return SessionIds.IsSuccessor(_remote, of: remote.Session) ? "the lane belongs to a session that the peer gave up" : "";
     }
 
     /// <summary>Ends the lanes over links that are no longer planned.</summary>

@@ -22,6 +22,9 @@ internal static class SessionIds
 
     public static bool SameProcess(Guid a, Guid b) => WithGeneration(a, 0) == WithGeneration(b, 0);
 
+    /// <summary>Whether the process that had <paramref name="of"/> has given that session up, and has this one now.</summary>
+    public static bool IsSuccessor(Guid id, Guid of) => SameProcess(id, of) && Generation(id) > Generation(of);
+
     /// <summary>One id that both ends derive from theirs, for logs.</summary>
     public static Guid Common(Guid a, Guid b)
     {
