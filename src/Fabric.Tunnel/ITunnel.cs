@@ -34,6 +34,9 @@ public interface ITunnel : IAsyncDisposable
     /// <param name="bulk">Count only bulk, whose packets are of full size.</param>
     TimeSpan? Carried(string peer, string link, bool bulk);
 
+    /// <summary>How long ago anything came on a lane over the link; null when there is no lane.</summary>
+    TimeSpan? Heard(string peer, string link);
+
     /// <summary>
     /// Opens a stream to a peer. Completes when the peer has accepted it.
     /// Throws <see cref="StreamRefusedException"/> with the peer's code and reason, or with

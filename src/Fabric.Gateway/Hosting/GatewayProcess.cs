@@ -213,6 +213,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Fault = (peer, link) => new ProbeFault(
                     _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut)),
                 Carried = tunnel.Carried,
+                Heard = tunnel.Heard,
             },
             _time);
         Own(new AsyncDisposal(prober));

@@ -182,7 +182,8 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         {
             if (link.Health.WantsWitness && options.Carried?.Invoke(link.Plan.Peer, link.Plan.Link, bulk) is { } age)
             {
-                Note(link, link.Health.Carried(now - age, bulk, now), now);
+                var heard = options.Heard?.Invoke(link.Plan.Peer, link.Plan.Link) is { } ago ? now - ago : TimeSpan.MinValue;
+                Note(link, link.Health.Carried(now - age, heard, bulk, now), now);
             }
         }
     }

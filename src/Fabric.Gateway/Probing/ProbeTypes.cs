@@ -40,6 +40,9 @@ public sealed record ProberOptions
     /// </summary>
     public Func<string, string, bool, TimeSpan?>? Carried { get; init; }
 
+    /// <summary>Asked with it, by peer and link: how long ago anything came on a lane over the link; null when that is not known.</summary>
+    public Func<string, string, TimeSpan?>? Heard { get; init; }
+
     /// <summary>Seeds the jitter of intervals. Default: random.</summary>
     public int? Seed { get; init; }
 }

@@ -200,28 +200,36 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
     /// <summary>
     /// 2c. Bytes of a lane that left at that instant have arrived: probes that left before it were late or lost under load, and are no
-    /// silence. A probe shares the queue of what the link carries, and is the first that is dropped there.
+    /// silence. A probe shares the queue of what the link carries, and is the first that is dropped there. That they arrived may be known
+    /// over another link; so the way back has to speak for itself: by something that came on a lane over the link, or the peer's probes.
     /// </summary>
+    /// <param name="sent">When the bytes left.</param>
+    /// <param name="heard">When something last came on a lane over the link.</param>
     /// <param name="fullSize">They were bulk, and so in packets of full size.</param>
-    public bool Carried(TimeSpan sent, bool fullSize, TimeSpan now)
+    /// <param name="now">The instant.</param>
+    public bool Carried(TimeSpan sent, TimeSpan heard, bool fullSize, TimeSpan now)
     {
         if (State is not (LinkState.Up or LinkState.Suspect))
         {
             return false;
         }
 
-        if (_misses > 0 && sent > _firstMissSent)
+        heard = _lastPeerProbe > heard ? _lastPeerProbe.Value : heard;
+        if (_misses > 0 && sent > _firstMissSent && heard > AnswerDue(_firstMissSent))
         {
             (_carried, _misses) = (sent, 0);
         }
 
-        if (fullSize && _fullSizeMisses > 0 && sent > _firstFullSizeMissSent)
+        if (fullSize && _fullSizeMisses > 0 && sent > _firstFullSizeMissSent && heard > AnswerDue(_firstFullSizeMissSent))
         {
             (_carriedFullSize, _fullSizeMisses) = (sent, 0);
         }
 
         return Judge(now);
     }
+
+    /// <summary>When the answer to a probe comes as a rule: what comes later was not on its way already when the way back went dark.</summary>
+    private TimeSpan AnswerDue(TimeSpan sent) => sent + (_rtt.HasSample ? _rtt.Smoothed : TimeSpan.Zero);
 
     /// <summary>3. Time passed: what was due and is not answered is missed, unless the local timer was late.</summary>
     /// <param name="late">How late this call is, against when it was wanted.</param>

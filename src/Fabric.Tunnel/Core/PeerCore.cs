@@ -151,6 +151,18 @@ internal sealed class PeerCore(
     public TimeSpan? Carried(string link, bool bulk) =>
         Session?.Lanes.Where(l => l.Link == link && (!bulk || l.Channel > 0)).Max(l => l.Timing.Carried);
 
+    /// <summary>When anything last came on a lane over the link; null when there is none.</summary>
+    public TimeSpan? Heard(string link)
+    {
+        TimeSpan? last = null;
+        foreach (var lane in Session?.Lanes ?? [])
+        {
+            last = lane.Link == link && !(lane.LastHeard <= last) ? lane.LastHeard : last;
+        }
+
+        return last;
+    }
+
     public bool HasLane(string link, int channel) => Session?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;
 
     /// <inheritdoc cref="SessionCore.SetPaths"/>

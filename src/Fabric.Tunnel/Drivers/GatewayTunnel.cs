@@ -186,6 +186,8 @@ public sealed partial class GatewayTunnel : ITunnel
 
     public TimeSpan? Carried(string peer, string link, bool bulk) => Now - Session(peer)?.Carried(link, bulk);
 
+    public TimeSpan? Heard(string peer, string link) => Now - Session(peer)?.Heard(link);
+
     internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link))
         || (RelayNames.RelayOf(link) is { } relay && _plannedRelays.GetValueOrDefault(peer)?.Contains(relay) == true);
 

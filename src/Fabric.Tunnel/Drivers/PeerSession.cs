@@ -131,6 +131,15 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
+    /// <inheritdoc cref="PeerCore.Heard"/>
+    public TimeSpan? Heard(string link)
+    {
+        lock (Gate)
+        {
+            return _core.Heard(link);
+        }
+    }
+
     public bool HasLane(string link, int channel)
     {
         lock (Gate)

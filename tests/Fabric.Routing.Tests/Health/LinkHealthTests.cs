@@ -350,7 +350,7 @@ public class LinkHealthTests
         for (var i = 0; i < 20; i++)
         {
             drive.Run(0.05, _ => false);
-            drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), fullSize: true, drive.Now);
+            drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), drive.Now, fullSize: true, drive.Now);
         }
 
         Assert.DoesNotContain(drive.Changes, c => c.State == LinkState.Down);
@@ -365,10 +365,26 @@ public class LinkHealthTests
         drive.Run(1, _ => true);
         var before = drive.Now - TimeSpan.FromMilliseconds(1);
         drive.Run(0.12, _ => false);
-        Assert.False(drive.Health.Carried(before, true, drive.Now));
+        Assert.False(drive.Health.Carried(before, drive.Now, true, drive.Now));
         drive.Run(0.2, _ => false);
         Assert.Equal(LinkState.Down, drive.Report.State);
-        Assert.False(drive.Health.Carried(drive.Now, true, drive.Now));
+        Assert.False(drive.Health.Carried(drive.Now, drive.Now, true, drive.Now));
+        Assert.Equal(LinkState.Down, drive.Report.State);
+    }
+
+    [Fact]
+    public void Bytes_that_arrive_are_no_excuse_for_a_way_back_that_is_dark()
+    {
+        // Acknowledged over another link, while nothing comes back over this one.
+        var drive = new Drive();
+        drive.Run(1, _ => true);
+        var dark = drive.Now;
+        for (var i = 0; i < 6; i++)
+        {
+            drive.Run(0.05, _ => false);
+            drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), dark, fullSize: true, drive.Now);
+        }
+
         Assert.Equal(LinkState.Down, drive.Report.State);
     }
 
@@ -382,7 +398,7 @@ public class LinkHealthTests
             for (var i = 0; i < 20; i++)
             {
                 drive.Run(0.05, fullSize => !fullSize);
-                drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), bulk, drive.Now);
+                drive.Health.Carried(drive.Now - TimeSpan.FromMilliseconds(3), drive.Now, bulk, drive.Now);
             }
 
             Assert.Equal(bulk, drive.Changes.All(c => c.State != LinkState.Down));

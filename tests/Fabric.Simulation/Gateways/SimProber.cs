@@ -24,6 +24,7 @@ internal sealed class SimProber : IProber, IProbeWire
                 Settings = world.Figures.Probes,
                 Health = world.Figures.Health,
                 Carried = gateway.Tunnel.Carried,
+                Heard = gateway.Tunnel.Heard,
                 Seed = world.Random.Next(),
             },
             this, SimTime.Epoch);

@@ -85,6 +85,8 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
         }
     }
 
+    public TimeSpan? Heard(string peer, string link) => world.Now - Session(peer)?.Core.Heard(link);
+
     public TimeSpan? Carried(string peer, string link, bool bulk) => world.Now - Session(peer)?.Core.Carried(link, bulk);
 
     public TunnelUsage Usage => TunnelUsage.None;
