@@ -181,7 +181,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
         (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
-        Own(new AsyncDisposal(new IdleCollector(_time)));
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
         CatalogWatcher catalogs = null!;
@@ -204,6 +203,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Log = problem => Log.Tunnel(_log, problem),
         }));
         _tunnel = tunnel;
+        Own(new AsyncDisposal(new IdleCollector(_time, () => tunnel.Status.Sessions.Sum(s => s.Counters.Sent + s.Counters.Received))));
         var prober = new Prober(
             new ProberOptions
             {

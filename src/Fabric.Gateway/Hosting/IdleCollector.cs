@@ -3,7 +3,8 @@ namespace Fabric.Gateway.Hosting;
 /// <summary>
 /// Gives memory back after a load: the runtime collects garbage when it needs room, and a daemon that has become quiet needs none. When
 /// much was allocated since the last time and little of it lately, everything is collected once, and what it frees goes back to the
-/// system. Never in the middle of work, for it stops the process for some milliseconds.
+/// system. Never while streams carry anything, for it stops the process for some ten milliseconds: carrying allocates nothing, so that is
+/// asked for by itself.
 /// </summary>
 internal sealed class IdleCollector : IDisposable
 {
@@ -16,32 +17,41 @@ internal sealed class IdleCollector : IDisposable
     /// <summary>Bytes allocated since the last time that are worth a collection.</summary>
     public const long Much = 8 * 1024 * 1024;
 
+    /// <summary>Bytes of streams in a period that are nothing: what gateways tell each other.</summary>
+    public const long Nothing = 64 * 1024;
+
     private readonly Func<long> _allocated;
+    private readonly Func<long> _carried;
     private readonly Action _collect;
     private readonly ITimer _timer;
     private long _before;
+    private long _carriedBefore;
     private long _collectedAt;
 
-    public IdleCollector(TimeProvider time)
-        : this(time, static () => GC.GetTotalAllocatedBytes(), static () => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, true, true))
+    /// <param name="time">Of the timer.</param>
+    /// <param name="carried">Bytes of streams carried since the start of the process.</param>
+    public IdleCollector(TimeProvider time, Func<long> carried)
+        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), static () => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, true, true))
     {
     }
 
     /// <param name="time">Of the timer.</param>
+    /// <param name="carried">Bytes of streams carried since the start of the process.</param>
     /// <param name="allocated">Bytes allocated since the start of the process.</param>
     /// <param name="collect">Collects everything.</param>
-    public IdleCollector(TimeProvider time, Func<long> allocated, Action collect)
+    public IdleCollector(TimeProvider time, Func<long> carried, Func<long> allocated, Action collect)
     {
-        (_allocated, _collect, _before) = (allocated, collect, allocated());
+        (_carried, _allocated, _collect) = (carried, allocated, collect);
+        (_before, _carriedBefore) = (allocated(), carried());
         _timer = time.CreateTimer(static s => ((IdleCollector)s!).Look(), this, Period, Period);
     }
 
     private void Look()
     {
-        var now = _allocated();
-        var lately = now - _before;
-        _before = now;
-        if (lately < Little && now - _collectedAt >= Much)
+        var (now, carriedNow) = (_allocated(), _carried());
+        var (lately, carriedLately) = (now - _before, carriedNow - _carriedBefore);
+        (_before, _carriedBefore) = (now, carriedNow);
+        if (carriedLately < Nothing && lately < Little && now - _collectedAt >= Much)
         {
             _collectedAt = now;
             _collect();

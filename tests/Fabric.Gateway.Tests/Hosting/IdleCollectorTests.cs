@@ -11,7 +11,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (allocated, collected) = (0L, 0);
-        using var collector = new IdleCollector(time, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
         for (var i = 0; i < 5; i++)
         {
             allocated += IdleCollector.Much;
@@ -32,5 +32,25 @@ public sealed class IdleCollectorTests
         allocated += IdleCollector.Little - 1;
         time.Advance(IdleCollector.Period);
         Assert.Equal(2, collected);
+    }
+
+    [Fact]
+    public void Streams_that_carry_something_are_not_stopped_for_it()
+    {
+        var time = new ManualTime();
+        var (carried, allocated, collected) = (0L, 0L, 0);
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => collected++);
+        allocated += IdleCollector.Much;
+        time.Advance(IdleCollector.Period);
+        for (var i = 0; i < 5; i++)
+        {
+            carried += IdleCollector.Nothing;
+            time.Advance(IdleCollector.Period);
+        }
+
+        Assert.Equal(0, collected);
+        carried += IdleCollector.Nothing - 1;
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(1, collected);
     }
 }

@@ -31,6 +31,8 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan Dark = TimeSpan.FromSeconds(1);
 
+    private static readonly TimeSpan CalmBefore = TimeSpan.FromSeconds(1.2);
+
     private readonly List<Cut> _cuts = [];
     private readonly Random _random = new(5);
     private IReadOnlyList<GatewayEvent> _events = [];
@@ -87,7 +89,12 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     }
 
     /// <summary>Milliseconds, one for each cut: the worst connection's.</summary>
-    public IReadOnlyList<double> WorstPauses(string service) => [.. Pauses(service).GroupBy(p => p.Cut).Select(g => g.Max(p => p.Ms))];
+    public IReadOnlyList<double> WorstPauses(string service) => Worst(Pauses(service));
+
+    /// <summary>The same in a second shortly before each cut, when nothing was dark: what the machine makes of it by itself.</summary>
+    public IReadOnlyList<double> CalmPauses(string service) => Worst(Pauses(service, -CalmBefore));
+
+    private static IReadOnlyList<double> Worst(IEnumerable<(int Cut, double Ms)> pauses) => [.. pauses.GroupBy(p => p.Cut).Select(g => g.Max(p => p.Ms))];
 
     /// <summary>Milliseconds, one for each connection and cut.</summary>
     public IReadOnlyList<double> AllPauses(string service) => [.. Pauses(service).Select(p => p.Ms)];
@@ -156,13 +163,13 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
         await fabric.Until("two links up", s => s.Links.Count(l => l.State == "up" && l.Lane == "up") >= 2, TimeSpan.FromMinutes(2));
     }
 
-    private IEnumerable<(int Cut, double Ms)> Pauses(string service)
+    private IEnumerable<(int Cut, double Ms)> Pauses(string service, TimeSpan later = default)
     {
         var baseline = Baselines(service);
         for (var i = 0; i < _cuts.Count; i++)
         {
             var worst = new double[baseline.Count];
-            foreach (var message in Hit(service, i))
+            foreach (var message in Hit(service, i, later))
             {
                 var late = message.ReceivedAt == 0 ? double.PositiveInfinity : message.Ms - baseline[message.Connection];
                 worst[message.Connection] = Math.Max(worst[message.Connection], late);
@@ -176,9 +183,9 @@ public sealed class CutSeries(int cutsEachWay, Progress progress)
     }
 
     /// <summary>Messages that the cut may have hit: on their way at it, or sent while the link was dark.</summary>
-    private IEnumerable<Echo> Hit(string service, int index)
+    private IEnumerable<Echo> Hit(string service, int index, TimeSpan later = default)
     {
-        var from = _cuts[index].At;
+        var from = _cuts[index].At + (long)(later.TotalSeconds * Stopwatch.Frequency);
         var to = from + (long)(Dark.TotalSeconds * Stopwatch.Frequency);
         return Messages[service].Where(m => m.SentAt < to && (m.ReceivedAt > from || m.ReceivedAt == 0));
     }

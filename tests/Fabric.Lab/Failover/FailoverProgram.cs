@@ -169,7 +169,9 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
         {
             _figures.Add(!mirrored ? new Figure("mirrored_pause_p99_ms", null, "ms", 15, "not measured: the topology has no delivery: mirrored")
                 : new Figure("mirrored_pause_p99_ms", Figures.Percentile(series.WorstPauses("mirrored"), 99), "ms", 15,
-                    $"p50 {Figures.Number(Figures.Percentile(series.WorstPauses("mirrored"), 50))}, longest {Figures.Number(series.WorstPauses("mirrored").Max())}, over the same cuts"));
+                    $"p50 {Figures.Number(Figures.Percentile(series.WorstPauses("mirrored"), 50))}, longest {Figures.Number(series.WorstPauses("mirrored").Max())}, over the same cuts; "
+                        + $"in as many seconds without a cut: p50 {Figures.Number(Figures.Percentile(series.CalmPauses("mirrored"), 50))}, "
+                        + $"p99 {Figures.Number(Figures.Percentile(series.CalmPauses("mirrored"), 99))}"));
         }
 
         if (sections.Contains("detect"))
