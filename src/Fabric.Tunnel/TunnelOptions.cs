@@ -23,6 +23,9 @@ public sealed record TunnelOptions
     /// <summary>What moves the bytes. Default: the fastest that can run here.</summary>
     public TunnelDriver Driver { get; init; }
 
+    /// <summary>Called first on each thread that carries bytes for all streams (an event loop's); for its priority.</summary>
+    public Action ThreadStarted { get; init; } = static () => { };
+
     /// <summary>Faults to play on links; none by default.</summary>
     public ILinkFaults? Faults { get; init; }
 

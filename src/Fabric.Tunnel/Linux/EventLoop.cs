@@ -16,7 +16,7 @@ internal sealed unsafe class EventLoop : IDisposable
     private const int EventsAtOnce = 256;
     private static readonly int _eventSize = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
 
-    private readonly Action<string> _log;
+    private readonly TunnelOptions _options;
     private readonly SlabPool _pool;
     private readonly Thread _thread;
     private readonly int _epoll = Libc.NewEpoll();
@@ -37,10 +37,10 @@ internal sealed unsafe class EventLoop : IDisposable
 
     /// <param name="name">Its thread's.</param>
     /// <param name="pool">Of its buffers.</param>
-    /// <param name="log">Given a line when something failed that must not.</param>
-    public EventLoop(string name, SlabPool pool, Action<string> log)
+    /// <param name="options">Says what a thread does first, and is given a line when something failed that must not.</param>
+    public EventLoop(string name, SlabPool pool, TunnelOptions options)
     {
-        (_pool, _log) = (pool, log);
+        (_pool, _options) = (pool, options);
         Timers = new LoopTimers(this);
         for (var i = _watched.Length - 1; i > 0; i--)
         {
@@ -183,6 +183,7 @@ internal sealed unsafe class EventLoop : IDisposable
 
     private void Loop()
     {
+        _options.ThreadStarted();
         var events = stackalloc byte[EventsAtOnce * 16];
         while (!_stopping)
         {
@@ -243,7 +244,7 @@ internal sealed unsafe class EventLoop : IDisposable
             }
             catch (Exception error)
             {
-                _log($"{_thread.Name}: unexpected {error}");
+                _options.Log($"{_thread.Name}: unexpected {error}");
             }
         }
     }
@@ -297,7 +298,7 @@ internal sealed unsafe class EventLoop : IDisposable
         }
         catch (Exception error)
         {
-            _log($"{_thread.Name}: unexpected {error}");
+            _options.Log($"{_thread.Name}: unexpected {error}");
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed class LinuxDriver : IDriver
             var index = number % Environment.ProcessorCount;
             while (_loops.Count <= index)
             {
-                _loops.Add(new EventLoop($"tunnel loop {_loops.Count}", Tunnel.Pool, Tunnel.Options.Log));
+                _loops.Add(new EventLoop($"tunnel loop {_loops.Count}", Tunnel.Pool, Tunnel.Options));
             }
 
             return _loops[index];

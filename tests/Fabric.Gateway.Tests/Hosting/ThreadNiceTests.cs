@@ -12,7 +12,7 @@ public class ThreadNiceTests
         var thread = new Thread(() =>
         {
             before = NiceOfThisThread();
-            raised = ThreadNice.Raise() && ThreadNice.Raise();
+            raised = ThreadNice.Raise(ThreadNice.Judges) && ThreadNice.Raise(ThreadNice.Carries);
             after = NiceOfThisThread();
         });
         var here = NiceOfThisThread();
