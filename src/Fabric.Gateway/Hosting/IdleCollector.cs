@@ -43,6 +43,8 @@ internal sealed class IdleCollector : IDisposable
     {
         (_carried, _allocated, _collect) = (carried, allocated, collect);
         (_before, _carriedBefore) = (allocated(), carried());
+        // Starting was a load as well: what it left is out of the way of later, small collections.
+        _collectedAt = _before - Much;
         _timer = time.CreateTimer(static s => ((IdleCollector)s!).Look(), this, Period, Period);
     }
 

@@ -148,8 +148,16 @@ internal sealed class PeerCore(
     /// <summary>When the newest bytes left on a lane over the link of which it is known that they arrived; null when that is not known.</summary>
     /// <param name="link">The link.</param>
     /// <param name="bulk">Of the lane for bulk alone: its packets are of full size.</param>
-    public TimeSpan? Carried(string link, bool bulk) =>
-        Session?.Lanes.Where(l => l.Link == link && (!bulk || l.Channel > 0)).Max(l => l.Timing.Carried);
+    public TimeSpan? Carried(string link, bool bulk)
+    {
+        TimeSpan? last = null;
+        foreach (var lane in Session?.Lanes ?? [])
+        {
+            last = lane.Link == link && (!bulk || lane.Channel > 0) && !(lane.Timing.Carried <= last) ? lane.Timing.Carried ?? last : last;
+        }
+
+        return last;
+    }
 
     /// <summary>When anything last came on a lane over the link; null when there is none.</summary>
     public TimeSpan? Heard(string link)
@@ -225,7 +233,7 @@ internal sealed class PeerCore(
     /// </summary>
     private void GiveUpUnheard(TimeSpan now)
     {
-        if (Session is { HasHeard: false, Lanes.Count: 0 })
+        if (Session is { HasHeard: false, Lanes.Length: 0 })
         {
             GiveUp("the peer never said anything in it", now);
         }

@@ -135,7 +135,7 @@ internal sealed partial class SessionCore
     private void AdvanceSuspicion(TimeSpan now)
     {
         var changed = false;
-        foreach (var lane in _lanes.ToArray())
+        foreach (var lane in _lanes)
         {
             if (lane.Timing.LateAt <= now)
             {

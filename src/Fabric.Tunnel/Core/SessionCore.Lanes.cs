@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Fabric.Protocol.Tunnel;
 
 namespace Fabric.Tunnel.Core;
@@ -7,12 +8,13 @@ internal sealed partial class SessionCore
     /// <summary>Ended lanes that are remembered, to tell them on new lanes and to refuse late ones.</summary>
     private const int RememberedEpochs = 64;
 
-    private readonly List<LaneCore> _lanes = [];
+    /// <summary>Another array at each change, so that whoever walks through it may change it.</summary>
+    private ImmutableArray<LaneCore> _lanes = [];
     private readonly Queue<uint> _endedEpochs = new();
     private LinkPaths _links = LinkPaths.None;
 
     /// <summary>Lanes that live, in the order in which they came up.</summary>
-    public IReadOnlyList<LaneCore> Lanes => _lanes;
+    public ImmutableArray<LaneCore> Lanes => _lanes;
 
     /// <summary>The lane that this side's events, acknowledgements and small streams go out on; null when there is none.</summary>
     public LaneCore? Active => _main.Shared;
@@ -44,7 +46,7 @@ internal sealed partial class SessionCore
         var older = _lanes.FirstOrDefault(l => l.Link == link && l.Channel == channel);
         reason = _endedEpochs.Contains(epoch) || _lanes.Any(l => l.Epoch == epoch) ? $"lane {epoch} is over"
             : older?.Epoch > epoch ? $"lane {older.Epoch} over {link} is newer than lane {epoch}"
-            : _lanes.Count >= Math.Min(Limits.MaxLanes, TunnelLimits.MostLanes) && older is null ? $"{_lanes.Count} lanes are up: at most {Limits.MaxLanes}"
+            : _lanes.Length >= Math.Min(Limits.MaxLanes, TunnelLimits.MostLanes) && older is null ? $"{_lanes.Length} lanes are up: at most {Limits.MaxLanes}"
             : "";
         if (reason.Length > 0)
         {
@@ -58,7 +60,7 @@ internal sealed partial class SessionCore
             lane.Fences.Enqueue(ended);
         }
 
-        _lanes.Add(lane);
+        _lanes = _lanes.Add(lane);
         if (older is not null)
         {
             EndLane(older, $"lane {epoch} replaces it", now);
@@ -83,7 +85,7 @@ internal sealed partial class SessionCore
 
         lane.IsLive = false;
         lane.EndReason = reason;
-        _lanes.Remove(lane);
+        _lanes = _lanes.Remove(lane);
         RememberEnded(lane.Epoch);
         foreach (var other in _lanes)
         {

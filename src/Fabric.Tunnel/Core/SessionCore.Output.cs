@@ -245,7 +245,7 @@ internal sealed partial class SessionCore
             _delayedAcks.Clear();
         }
 
-        foreach (var lane in _lanes.ToArray())
+        foreach (var lane in _lanes)
         {
             if (now - lane.LastHeard >= Limits.LaneTimeout)
             {

@@ -383,7 +383,7 @@ internal sealed partial class SessionCore(
     /// <summary>Ends every stream, for good. The session is over; its lanes are closed.</summary>
     public void Abort(StreamCode code, string reason, TimeSpan now)
     {
-        foreach (var lane in Lanes.ToArray())
+        foreach (var lane in _lanes)
         {
             EndLane(lane, reason, now);
         }
@@ -412,7 +412,7 @@ internal sealed partial class SessionCore(
             digest.Add((s.Id, s.Receive.Received, s.Receive.StashedBytes, s.Send.Base, s.Send.Limit, s.IsAccepted, s.Receive.Fin));
         }
 
-        digest.Add((_nextId, BytesReceived, PeerIsDraining, _goneAcks.Count, Lanes.Count));
+        digest.Add((_nextId, BytesReceived, PeerIsDraining, _goneAcks.Count, Lanes.Length));
         return digest.ToHashCode();
     }
 }

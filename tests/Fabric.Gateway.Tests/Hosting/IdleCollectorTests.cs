@@ -35,6 +35,19 @@ public sealed class IdleCollectorTests
     }
 
     [Fact]
+    public void What_the_start_left_is_collected_when_the_start_is_over()
+    {
+        var time = new ManualTime();
+        var (allocated, collected) = (5L, 0);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
+        allocated += IdleCollector.Little;
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(0, collected);
+        time.Advance(10 * IdleCollector.Period);
+        Assert.Equal(1, collected);
+    }
+
+    [Fact]
     public void Streams_that_carry_something_are_not_stopped_for_it()
     {
         var time = new ManualTime();
