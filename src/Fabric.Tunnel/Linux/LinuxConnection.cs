@@ -144,6 +144,10 @@ internal sealed class LoopSocket(EventLoop loop, Socket socket) : LoopItem(loop)
 {
     private readonly AsyncSignal _readable = new();
     private readonly AsyncSignal _writable = new();
+    private volatile bool _hungUp;
+
+    /// <inheritdoc cref="TlsSession.HungUp"/>
+    public bool HungUp => _hungUp;
 
     public IPEndPoint? Remote { get; private set; } = socket.Connected ? socket.RemoteEndPoint as IPEndPoint : null;
 
@@ -182,6 +186,7 @@ internal sealed class LoopSocket(EventLoop loop, Socket socket) : LoopItem(loop)
 
     public override void OnEvents(uint events)
     {
+        _hungUp |= (events & (Libc.EpollPeerClosed | Libc.EpollHangUp | Libc.EpollError)) != 0;
         if ((events & ~Libc.EpollOut) != 0)
         {
             _readable.Set();

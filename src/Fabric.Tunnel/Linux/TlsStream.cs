@@ -25,6 +25,7 @@ internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : AsyncStream
             lock (_lock)
             {
                 ObjectDisposedException.ThrowIf(_closed, this);
+                tls.HungUp = socket.HungUp;
                 status = tls.Handshake();
                 sent = tls.Flush();
             }
@@ -55,6 +56,7 @@ internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : AsyncStream
             lock (_lock)
             {
                 ObjectDisposedException.ThrowIf(_closed, this);
+                tls.HungUp = socket.HungUp;
                 read = tls.Read(buffer.Span, out status);
                 // An answer of TLS itself, to a change of keys.
                 tls.Flush();
