@@ -9,13 +9,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 usage() {
   cat <<'TEXT'
 usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [--cuts N] [--bytes GIB] [--timeline]
+       scripts/bench.sh soak [--json FILE] [--minutes N]
        scripts/bench.sh tunnel [--json FILE] [--only FIGURE,...] [--quick] [--rounds N] [--driver DRIVER]
 
   failover      what a failover costs the application, in network namespaces over emulated links (root; about 25 minutes)
+  soak          whether memory or descriptors grow under mixed load with a fault each minute, in such namespaces (root; an hour)
   tunnel        the tunnel beside HAProxy, nginx and stunnel, on loopback (about 11 minutes)
 
   --json FILE   write the figures there
-  --quick       a tenth of everything, for trying: its figures prove nothing
+  --quick       a tenth of everything, for trying: its figures prove nothing (not of soak: --minutes 4)
   --help        this text
 
  failover:
@@ -23,6 +25,9 @@ usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [-
   --cuts N      silent cuts in each direction, 100 by default
   --bytes GIB   of hashed streams, 10 by default
   --timeline    print what happened at a typical cut
+
+ soak:
+  --minutes N   how long, 60 by default, at least 2
 
  tunnel:
   --only F,...  only these figures: bulk_1, cpu_per_gib, bulk_8, rps_32, p99_32, mixed_p99, mixed_rps, conns_per_s,
@@ -58,11 +63,20 @@ lab() {
   exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" "$@"
 }
 
-failover() {
+# namespaces SUBCOMMAND ARGUMENT...: on a fabric in network namespaces.
+namespaces() {
   is_root || fail "network namespaces and TUN devices need root"
   [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: the emulated links are TUN devices"
   ensure_packages ip=iproute2 curl=curl setsid=util-linux
-  lab failover "$@"
+  lab "$@"
+}
+
+failover() {
+  namespaces failover "$@"
+}
+
+soak() {
+  namespaces soak "$@"
 }
 
 tunnel() {
@@ -76,7 +90,7 @@ tunnel() {
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-  failover | tunnel) ;;
+  failover | soak | tunnel) ;;
   --help | -h) usage; exit 0 ;;
   *) say "unknown command: ${command:-none}"; usage >&2; exit 2 ;;
 esac

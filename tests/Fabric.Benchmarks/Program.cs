@@ -1,7 +1,12 @@
+using BenchmarkDotNet.Running;
 using Fabric.Benchmarks;
 using Fabric.Tunnel;
 
-if (args is ["tunnel", ..])
+if (args is ["memory", ..])
+{
+    BenchmarkRunner.Run<TunnelMemory>(args: args[1..]);
+}
+else if (args is ["tunnel", ..])
 {
     TunnelDriver[] drivers = args.Length > 1 ? [Enum.Parse<TunnelDriver>(args[1], ignoreCase: true)] : [TunnelDriver.Linux, TunnelDriver.Portable];
     foreach (var driver in drivers)

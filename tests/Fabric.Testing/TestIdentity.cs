@@ -8,6 +8,8 @@ namespace Fabric.Testing;
 /// <summary>A P-256 CA for tests, and gateways that trust it.</summary>
 public sealed class TestAuthority : IDisposable
 {
+    private const string ClientAuth = "1.3.6.1.5.5.7.3.2";
+
     private readonly X509Certificate2 _root;
 
     public TestAuthority(string trustDomain = "test.example")
@@ -23,7 +25,9 @@ public sealed class TestAuthority : IDisposable
     public string TrustDomain { get; }
 
     /// <summary>A gateway with a certificate of this CA, which trusts this CA alone.</summary>
-    public TestIdentity Gateway(string name, string? site = null)
+    /// <param name="until">The end of the certificate; default: long after today.</param>
+    /// <param name="purpose">The only extended key usage, an OID; default: any.</param>
+    public TestIdentity Gateway(string name, string? site = null, DateTimeOffset? until = null, string? purpose = null)
     {
         var id = new GatewayId(TrustDomain, site ?? name, name);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -33,8 +37,13 @@ public sealed class TestAuthority : IDisposable
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
+        if (purpose is not null)
+        {
+            request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], false));
+        }
+
         var serial = RandomNumberGenerator.GetBytes(16);
-        using var signed = request.Create(_root, _root.NotBefore.AddDays(1), _root.NotAfter.AddDays(-1), serial);
+        using var signed = request.Create(_root, _root.NotBefore.AddDays(1), until ?? _root.NotAfter.AddDays(-1), serial);
         return new TestIdentity(this, id, signed.CopyWithPrivateKey(key));
     }
 
@@ -44,8 +53,12 @@ public sealed class TestAuthority : IDisposable
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.CustomTrustStore.Add(_root);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuth));
         var good = chain.Build(leaf);
-        reason = good ? "" : $"not issued by the CA of {TrustDomain}";
+        var wrong = chain.ChainStatus.Aggregate(X509ChainStatusFlags.NoError, (all, s) => all | s.Status);
+        reason = good ? ""
+            : (wrong & (X509ChainStatusFlags.UntrustedRoot | X509ChainStatusFlags.PartialChain)) != 0 ? $"not issued by the CA of {TrustDomain}"
+            : $"not good: {wrong}";
         return good;
     }
 

@@ -90,18 +90,21 @@ public abstract class CloseTests(TunnelDriver driver) : IDisposable
         server.Dispose();
     }
 
-    [Fact]
-    public async Task A_server_that_never_reads_stops_the_client_and_memory_stays_bounded()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task An_end_that_never_reads_stops_the_other_and_memory_stays_bounded(bool server)
     {
         await using var pair = await Pair.StartAsync(_authority, driver);
-        var (client, server) = await pair.ConnectAsync();
+        var (atClient, atServer) = await pair.ConnectAsync();
+        var (mute, other) = server ? (atServer, atClient) : (atClient, atServer);
         var sent = 0L;
         using var stop = new CancellationTokenSource();
         var sending = Task.Run(async () =>
         {
             while (true)
             {
-                sent += await client.SendAsync(new byte[65_536], stop.Token);
+                sent += await other.SendAsync(new byte[65_536], stop.Token);
             }
         });
         var last = -1L;
@@ -112,7 +115,7 @@ public abstract class CloseTests(TunnelDriver driver) : IDisposable
                 (var still, last) = (now == last && now > 0, now);
                 Thread.Sleep(200);
                 return still;
-            }, "the client stops");
+            }, "the other end stops");
         var window = new TunnelLimits().MaxWindow;
         var held = pair.Alpha.Tunnel.Status.BufferedBytes + pair.Beta.Tunnel.Status.BufferedBytes;
         Assert.InRange(held, 0, 2 * window + 16 * 65_536);
@@ -123,8 +126,8 @@ public abstract class CloseTests(TunnelDriver driver) : IDisposable
         Assert.Equal((await hash, 1_000_000), await Traffic.ReceiveAsync(secondServer).WaitAsync(Pair.Limit));
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sending);
-        client.Dispose();
-        server.Dispose();
+        other.Dispose();
+        mute.Dispose();
     }
 }
 

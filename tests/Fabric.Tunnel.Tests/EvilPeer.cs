@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Net;
-using System.Net.Security;
 using Fabric.Protocol.Tunnel;
 using Fabric.Testing;
 using Fabric.Tunnel.Drivers;
@@ -14,14 +13,15 @@ namespace Fabric.Tunnel.Tests;
 /// </summary>
 internal sealed class EvilPeer : IAsyncDisposable
 {
-    private readonly SslStream _tls;
+    private readonly Stream _tls;
     private readonly FrameReader _reader = new();
     private readonly byte[] _input = new byte[128 * 1024];
     private readonly byte[] _output = new byte[FrameHeader.MaxFrame];
     private int _start;
     private int _end;
 
-    private EvilPeer(SslStream tls)
+    /// <summary>Over a connection that TLS is done on.</summary>
+    public EvilPeer(Stream tls)
     {
         _tls = tls;
     }
@@ -34,10 +34,18 @@ internal sealed class EvilPeer : IAsyncDisposable
     public static async Task<EvilPeer> JoinAsync(TestIdentity identity, IPEndPoint port, string link = "one", uint epoch = 2, Guid? session = null)
     {
         var peer = await DialAsync(identity, port);
-        await peer.HelloAsync(link, epoch, session);
-        var answer = await peer.NextAsync(FrameType.Hello, FrameType.Close);
-        return answer.Type == FrameType.Hello ? peer
-            : throw new IOException(peer.Reason!.Reason);
+        await peer.JoinAsync(link, epoch, session);
+        return peer;
+    }
+
+    /// <summary>HELLO and its answer.</summary>
+    public async Task JoinAsync(string link = "one", uint epoch = 2, Guid? session = null)
+    {
+        await HelloAsync(link, epoch, session);
+        if ((await NextAsync(FrameType.Hello, FrameType.Close)).Type == FrameType.Close)
+        {
+            throw new IOException(Reason!.Reason);
+        }
     }
 
     /// <summary>What the other side's CLOSE or RESET said.</summary>
@@ -176,8 +184,12 @@ internal sealed class Siege : IAsyncDisposable
 
     public long Refused(Refusal kind) => Victim.Tunnel.Usage.Refusals.Single(r => r.Kind == kind).Count;
 
-    public string? LastError(int peer = 0, string link = "one") =>
-        Victim.SessionWith(Names[peer]).Lanes.Single(l => l.Link == link && l.Channel == 0).LastError;
+    public string? LastError(int peer = 0, string link = "one") => Lane(peer, link).LastError;
+
+    public bool IsUp(int peer = 0, string link = "one") => Lane(peer, link).State == LaneState.Up;
+
+    private LaneStatus Lane(int peer, string link) =>
+        Victim.SessionWith(Names[peer]).Lanes.Single(l => l.Link == link && l.Channel == 0);
 
     /// <summary>The honest stream arrives whole, and both its lanes are as they were.</summary>
     public async Task HonestAsync()

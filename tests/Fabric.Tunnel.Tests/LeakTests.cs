@@ -1,25 +1,15 @@
 using System.Net.Sockets;
 using Fabric.Protocol.Tunnel;
-using Fabric.Testing;
 
 namespace Fabric.Tunnel.Tests;
 
-/// <summary>Runs alone: it counts the descriptors of the process.</summary>
-[CollectionDefinition(nameof(LeakTests), DisableParallelization = true)]
-[Collection(nameof(LeakTests))]
-public abstract class LeakTests(TunnelDriver driver) : IDisposable
+public abstract class LeakTests(TunnelDriver driver) : LeakFreeTests(driver)
 {
-    private readonly TestAuthority _authority = new();
-
-    public void Dispose() => _authority.Dispose();
-
-    private static int Descriptors => OperatingSystem.IsLinux() ? Directory.GetFiles("/proc/self/fd").Length : 0;
-
     [Fact]
     public async Task Abuse_leaves_no_descriptor_no_session_and_no_buffer()
     {
         var limits = new TunnelLimits { Grace = TimeSpan.FromMilliseconds(300), HandshakeTimeout = TimeSpan.FromMilliseconds(500) };
-        await using var siege = await Siege.LayAsync(_authority, driver, limits);
+        var siege = await SiegeAsync(limits);
         await siege.HonestAsync();
         await siege.NothingLeftAsync();
         var before = Descriptors;

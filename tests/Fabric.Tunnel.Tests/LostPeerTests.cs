@@ -19,7 +19,9 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
     {
         await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         using var wire = new Wire(pair.Beta.Address("gateway port"));
-        await ThroughAsync(pair, wire, closed: true);
+        using var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        free.Bind(Pair.AnyPort);
+        await pair.ThroughAsync(wire, wire, knock: (IPEndPoint)free.LocalEndPoint!);
         var (client, server) = await ConnectedAsync(pair);
 
         wire.Tear();
@@ -35,7 +37,7 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
     {
         await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         using var wire = new Wire(pair.Beta.Address("gateway port"));
-        await ThroughAsync(pair, wire, closed: false);
+        await pair.ThroughAsync(wire, wire);
         var (client, server) = await ConnectedAsync(pair);
         var sent = Traffic.SendAsync(client, 20_000_000, 1);
         var received = Traffic.ReceiveAsync(server);
@@ -55,7 +57,7 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
         await using var pair = await Pair.StartAsync(_authority, driver, Patient);
         var port = pair.Beta.Address("gateway port");
         using var wire = new Wire(port);
-        await ThroughAsync(pair, wire, closed: false);
+        await pair.ThroughAsync(wire, wire);
         var (client, _) = await ConnectedAsync(pair);
 
         // Without a word: the wire is torn before it stops.
@@ -149,27 +151,6 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
         pair.Paths([], ["one", "two"]);
 
         using var server = await pair.Server.AcceptSocketAsync().WaitAsync(Pair.Limit);
-    }
-
-    /// <summary>Leads both lanes through the wire. Beta knocks at a port that is <paramref name="closed"/>, or not at all.</summary>
-    private static async Task ThroughAsync(Pair pair, Wire wire, bool closed)
-    {
-        using var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        free.Bind(Pair.AnyPort);
-        var knock = closed ? (IPEndPoint)free.LocalEndPoint! : null;
-        pair.Beta.Tunnel.Reconcile(new TunnelPlan
-        {
-            Listen = [Pair.AnyPort],
-            Lanes = [new LanePlan("alpha", "one", null) { Knock = knock }, new LanePlan("alpha", "two", null) { Knock = knock }],
-        });
-        pair.Alpha.Tunnel.Reconcile(new TunnelPlan { Services = [new ServiceListener("web", 80, Pair.AnyPort)] });
-        await Pair.Until(() => pair.Alpha.SessionWith("beta").ActiveLink is null && pair.Beta.SessionWith("alpha").ActiveLink is null, "no lanes");
-        pair.Alpha.Tunnel.Reconcile(new TunnelPlan
-        {
-            Lanes = [new LanePlan("beta", "one", wire.Port), new LanePlan("beta", "two", wire.Port)],
-            Services = [new ServiceListener("web", 80, Pair.AnyPort)],
-        });
-        await pair.LanesAsync(2);
     }
 
     /// <summary>A connection that bytes have passed both ways: it is open at both ends.</summary>

@@ -141,6 +141,21 @@ internal sealed class Pair : IAsyncDisposable
         Beta.Tunnel.SetPaths("alpha", new LinkPaths(preferred, [], down));
     }
 
+    /// <summary>Leads the lanes through these wires. Beta knocks at that port, or not at all.</summary>
+    public async Task ThroughAsync(Wire one, Wire two, IPEndPoint? knock = null)
+    {
+        Beta.Tunnel.Reconcile(new TunnelPlan
+        {
+            Listen = [AnyPort],
+            Lanes = [new LanePlan("alpha", "one", null) { Knock = knock }, new LanePlan("alpha", "two", null) { Knock = knock }],
+        });
+        Alpha.Tunnel.Reconcile(new TunnelPlan { Services = AlphaPlan.Services });
+        await Until(() => Alpha.SessionWith("beta").ActiveLink is null && Beta.SessionWith("alpha").ActiveLink is null, "no lanes");
+        AlphaPlan = AlphaPlan with { Lanes = [new LanePlan("beta", "one", one.Port), new LanePlan("beta", "two", two.Port)] };
+        Alpha.Tunnel.Reconcile(AlphaPlan);
+        await LanesAsync(2);
+    }
+
     public void Cut(string link, LinkFault fault)
     {
         Alpha.Faults.Set("beta", link, fault);

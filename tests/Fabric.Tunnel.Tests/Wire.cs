@@ -6,11 +6,12 @@ namespace Fabric.Tunnel.Tests;
 
 /// <summary>
 /// A way to a port that can be torn as by the death of the process behind it: connections are reset both ways, and new ones are
-/// refused. Nobody is told beforehand.
+/// refused. Or connections alone are reset, as by a middlebox that forgot them. Nobody is told beforehand.
 /// </summary>
 internal sealed class Wire : IDisposable
 {
-    private readonly ConcurrentBag<Socket> _sockets = [];
+    /// <summary>By the address from which the target sees it come.</summary>
+    private readonly ConcurrentDictionary<IPEndPoint, Connection> _connections = new();
     private readonly IPEndPoint _target;
     private Socket _listener;
 
@@ -25,17 +26,40 @@ internal sealed class Wire : IDisposable
 
     public void Tear()
     {
-        Dispose();
-        while (_sockets.TryTake(out var socket))
+        _listener.Dispose();
+        Reset();
+    }
+
+    public void Mend() => _listener = Listen(Port);
+
+    /// <summary>Bytes of the connection that the target sees come from there, both ways; 0 when there is none.</summary>
+    public long Carried(IPEndPoint from) => _connections.TryGetValue(from, out var connection) ? Interlocked.Read(ref connection.Bytes) : 0;
+
+    /// <summary>Resets the connections that are there.</summary>
+    public void Reset()
+    {
+        foreach (var from in _connections.Keys)
+        {
+            Reset(from);
+        }
+    }
+
+    /// <summary>Resets the connection that the target sees come from there.</summary>
+    public void Reset(IPEndPoint from)
+    {
+        if (!_connections.TryRemove(from, out var connection))
+        {
+            return;
+        }
+
+        foreach (var socket in new[] { connection.Near, connection.Far })
         {
             socket.LingerState = new LingerOption(true, 0);
             socket.Dispose();
         }
     }
 
-    public void Mend() => _listener = Listen(Port);
-
-    public void Dispose() => _listener.Dispose();
+    public void Dispose() => Tear();
 
     private Socket Listen(IPEndPoint port)
     {
@@ -55,11 +79,11 @@ internal sealed class Wire : IDisposable
             {
                 var near = await listener.AcceptAsync();
                 var far = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-                _sockets.Add(near);
-                _sockets.Add(far);
-                await far.ConnectAsync(_target);
-                _ = CopyAsync(near, far);
-                _ = CopyAsync(far, near);
+                far.Bind(Pair.AnyPort);
+                var from = (IPEndPoint)far.LocalEndPoint!;
+                var connection = new Connection(near, far);
+                _connections[from] = connection;
+                _ = CarryAsync(connection, from);
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
@@ -68,9 +92,32 @@ internal sealed class Wire : IDisposable
         }
     }
 
-    private static async Task CopyAsync(Socket from, Socket to)
+    private async Task CarryAsync(Connection connection, IPEndPoint from)
     {
         try
+        {
+            await connection.Far.ConnectAsync(_target);
+            var ways = new[] { connection.CopyAsync(connection.Near, connection.Far), connection.CopyAsync(connection.Far, connection.Near) };
+            await await Task.WhenAny(ways);
+            await Task.WhenAll(ways);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Torn, or reset by an end: the other one sees the same.
+        }
+
+        Reset(from);
+    }
+
+    private sealed class Connection(Socket near, Socket far)
+    {
+        public long Bytes;
+
+        public Socket Near => near;
+
+        public Socket Far => far;
+
+        public async Task CopyAsync(Socket from, Socket to)
         {
             var buffer = new byte[64 * 1024];
             while (await from.ReceiveAsync(buffer) is var read && read > 0)
@@ -79,13 +126,11 @@ internal sealed class Wire : IDisposable
                 {
                     sent += await to.SendAsync(buffer.AsMemory(sent, read - sent));
                 }
+
+                Interlocked.Add(ref Bytes, read);
             }
 
             to.Shutdown(SocketShutdown.Send);
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
-            // Torn.
         }
     }
 }

@@ -8,6 +8,8 @@ internal static class Sockets
 {
     private const int TcpLevel = 6;
     private const int TcpMaxSegment = 2;
+    private const int TcpInfo = 11;
+    private const byte TcpClosed = 7;
     private const int TcpUserTimeout = 18;
     private const int TcpNotSentLowWater = 25;
 
@@ -59,6 +61,16 @@ internal static class Sockets
         {
             socket.SetRawSocketOption(TcpLevel, TcpMaxSegment, BitConverter.GetBytes(maxSegment));
         }
+    }
+
+    /// <summary>
+    /// Whether what a read takes for the end is a reset. The kernel tells of a reset once: when a send that failed meanwhile was told, a read is
+    /// not. Only of a socket that this side has not shut down; known on Linux alone.
+    /// </summary>
+    public static bool WasReset(Socket socket)
+    {
+        Span<byte> state = stackalloc byte[1];
+        return OperatingSystem.IsLinux() && socket.GetRawSocketOption(TcpLevel, TcpInfo, state) == 1 && state[0] == TcpClosed;
     }
 
     /// <summary>Closes so that the other side sees a reset.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using Fabric.Protocol.Tunnel;
 using Fabric.Tunnel.Core;
 
@@ -19,15 +20,17 @@ internal static class Splice
     public static async Task RunAsync(Socket socket, TunnelStream stream, SlabPool pool, TimeProvider time)
     {
         socket.NoDelay = true;
-        var up = UpAsync(socket, stream, pool, time);
-        var down = DownAsync(socket, stream);
+        var shut = new StrongBox<bool>();
+        var up = UpAsync(socket, stream, pool, time, shut);
+        var down = DownAsync(socket, stream, shut);
         var reset = WatchResetAsync(socket, stream);
         await Task.WhenAll(up, down, reset).ConfigureAwait(false);
         socket.Dispose();
         await stream.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static async Task UpAsync(Socket socket, TunnelStream stream, SlabPool pool, TimeProvider time)
+    /// <param name="shut">Whether the other way is over.</param>
+    private static async Task UpAsync(Socket socket, TunnelStream stream, SlabPool pool, TimeProvider time, StrongBox<bool> shut)
     {
         Slab? slab = null;
         await using var watch = new ResetWatch(socket, stream, time);
@@ -49,6 +52,7 @@ internal static class Splice
                 var read = await socket.ReceiveAsync(slab.Bytes.AsMemory(HeaderGap, most), SocketFlags.None).ConfigureAwait(false);
                 if (read == 0)
                 {
+                    ThrowIfReset(socket, shut);
                     stream.CompleteWrites();
                     return;
                 }
@@ -120,7 +124,7 @@ internal static class Splice
         public ValueTask DisposeAsync() => _timer?.DisposeAsync() ?? ValueTask.CompletedTask;
     }
 
-    private static async Task DownAsync(Socket socket, TunnelStream stream)
+    private static async Task DownAsync(Socket socket, TunnelStream stream, StrongBox<bool> shut)
     {
         var segments = new Segment[SegmentsAtOnce];
         try
@@ -147,7 +151,7 @@ internal static class Splice
 
             if (!stream.IsReset)
             {
-                socket.Shutdown(SocketShutdown.Send);
+                Shut(socket, shut);
             }
         }
         catch (Exception error) when (error is SocketException or ObjectDisposedException)
@@ -167,6 +171,22 @@ internal static class Splice
         }
     }
 
+    private static void Shut(Socket socket, StrongBox<bool> shut)
+    {
+        // Before it is so: a connection that is closed both ways looks like one that was reset.
+        Volatile.Write(ref shut.Value, true);
+        socket.Shutdown(SocketShutdown.Send);
+    }
+
+    private static void ThrowIfReset(Socket socket, StrongBox<bool> shut)
+    {
+        var wasReset = Sockets.WasReset(socket);
+        if (wasReset && !Volatile.Read(ref shut.Value))
+        {
+            throw new SocketException((int)SocketError.ConnectionReset);
+        }
+    }
+
     private static async ValueTask SendAllAsync(Socket socket, ReadOnlyMemory<byte> bytes)
     {
         while (bytes.Length > 0)
@@ -181,7 +201,7 @@ internal static class Splice
     {
         a.NoDelay = b.NoDelay = true;
         string? error = null;
-        async Task<long> CopyAsync(Socket from, Socket to)
+        async Task<long> CopyAsync(Socket from, Socket to, StrongBox<bool> fromShut, StrongBox<bool> toShut)
         {
             var buffer = ArrayPool<byte>.Shared.Rent(SlabPool.LargeSize);
             var total = 0L;
@@ -193,7 +213,8 @@ internal static class Splice
                     total += read;
                 }
 
-                to.Shutdown(SocketShutdown.Send);
+                ThrowIfReset(from, fromShut);
+                Shut(to, toShut);
             }
             catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
             {
@@ -209,8 +230,9 @@ internal static class Splice
             return total;
         }
 
-        var toB = CopyAsync(a, b);
-        var toA = CopyAsync(b, a);
+        var (aShut, bShut) = (new StrongBox<bool>(), new StrongBox<bool>());
+        var toB = CopyAsync(a, b, aShut, bShut);
+        var toA = CopyAsync(b, a, bShut, aShut);
         await Task.WhenAll(toB, toA).ConfigureAwait(false);
         a.Dispose();
         b.Dispose();

@@ -36,7 +36,7 @@ public static class MutualTls
         catch (Exception error)
         {
             await ssl.DisposeAsync().ConfigureAwait(false);
-            throw check.Explain(error);
+            throw check.Explain(Plain(error));
         }
     }
 
@@ -63,7 +63,7 @@ public static class MutualTls
         catch (Exception error)
         {
             await ssl.DisposeAsync().ConfigureAwait(false);
-            throw check.Explain(error);
+            throw check.Explain(Plain(error));
         }
     }
 
@@ -84,6 +84,10 @@ public static class MutualTls
             throw;
         }
     }
+
+    /// <summary>SslStream says "see inner exception" for what TLS found.</summary>
+    private static Exception Plain(Exception error) => error is AuthenticationException { InnerException: not null }
+        ? new AuthenticationException(error.GetBaseException().Message, error) : error;
 
     /// <summary>SslStream hands over the certificate as its base class, and what was sent along in the chain's policy.</summary>
     private static bool IsGood(PeerCheck check, X509Certificate? certificate, X509Chain? chain) => check.IsGood(

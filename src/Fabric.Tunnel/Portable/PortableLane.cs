@@ -93,7 +93,8 @@ internal sealed class PortableLane(GatewayTunnel tunnel, PortableConnection conn
         }
         catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
-            reason = error.Message;
+            // SslStream says "see inner exception" for what TLS found.
+            reason = error.GetBaseException().Message;
         }
         catch (Exception error)
         {
@@ -143,7 +144,7 @@ internal sealed class PortableLane(GatewayTunnel tunnel, PortableConnection conn
         }
         catch (Exception error) when (error is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
-            session.EndLane(this, error.Message);
+            session.EndLane(this, error.GetBaseException().Message);
         }
         catch (Exception error)
         {

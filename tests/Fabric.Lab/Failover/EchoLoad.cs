@@ -93,7 +93,8 @@ public sealed class EchoServer : IDisposable
 /// </summary>
 public sealed class EchoLoad : IDisposable
 {
-    private const int Message = 64;
+    /// <summary>Bytes of one.</summary>
+    public const int Message = 64;
 
     private sealed class Connection(Socket socket)
     {

@@ -115,11 +115,28 @@ public sealed class FailoverFabric : IAsyncDisposable
             """;
     }
 
-    /// <summary>Removes what an earlier run left. Nothing is built yet; what is, disposal removes.</summary>
-    public static async Task<FailoverFabric> Take() => new(await WorkFolder.Take());
+    /// <summary>Builds one, runs that on it, and removes it: also after a signal, which stops both before it.</summary>
+    public static async Task On(IReadOnlyList<Wire> wires, string probes, bool mirrored, Func<FailoverFabric, Task> run)
+    {
+        // Removes what an earlier run left. Nothing is built yet; what is, disposal removes.
+        await using var fabric = new FailoverFabric(await WorkFolder.Take());
+        try
+        {
+            await Interruption.Guard(async () =>
+            {
+                await fabric.Start(wires, probes, mirrored);
+                await run(fabric);
+            });
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            await Console.Error.WriteLineAsync(fabric.Tails());
+            throw;
+        }
+    }
 
     /// <summary>Builds all of it, up to links that are up and services that are healthy.</summary>
-    public async Task Start(IReadOnlyList<Wire> wires, string probes, bool mirrored)
+    private async Task Start(IReadOnlyList<Wire> wires, string probes, bool mirrored)
     {
         await Build(wires);
         await Mesh.Init("bench.example", Topology(wires, probes, mirrored));
@@ -224,7 +241,7 @@ public sealed class FailoverFabric : IAsyncDisposable
         _daemons.Clear();
     }
 
-    public string Tails() => Paris.Tail() + Virginia.Tail();
+    private string Tails() => Paris.Tail() + Virginia.Tail();
 
     /// <summary>Removes the namespaces of a benchmark that was killed.</summary>
     public static Task Remove() => Namespaces.Remove(ParisNamespace, VirginiaNamespace);

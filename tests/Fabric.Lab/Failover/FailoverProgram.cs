@@ -53,32 +53,11 @@ public static class FailoverProgram
         }
 
         var run = new FailoverRun(quick ? new Sizes(Math.Min(cuts, 10), 10_000, 20, 4, 1, Math.Min(gib, 0.5), 10) : new Sizes(cuts, 100_000, 120, 20, 3, gib, 100), timeline);
-        try
+        return await Report.Of(async () =>
         {
             await run.Measure(only);
-        }
-        catch (OperationCanceledException)
-        {
-            Console.Error.WriteLine("interrupted: everything was removed");
-            return 130;
-        }
-        catch (LabException e)
-        {
-            Console.Error.WriteLine($"error: {e.Message}");
-            return 1;
-        }
-
-        foreach (var line in Figures.Table(run.Results))
-        {
-            Console.WriteLine(line);
-        }
-
-        if (json is not null)
-        {
-            await File.WriteAllTextAsync(json, Figures.Json(run.Results));
-        }
-
-        return run.Results.All(f => f.Met) ? 0 : 1;
+            return run.Results;
+        }, json);
     }
 }
 
@@ -198,22 +177,11 @@ public sealed class FailoverRun(Sizes sizes, bool timeline)
     private async Task On(IReadOnlyList<Wire> wires, Func<FailoverFabric, Task> run, string probes = "", bool mirrored = false)
     {
         _progress.Now("two sites are built");
-        await using var fabric = await FailoverFabric.Take();
-        try
+        await FailoverFabric.On(wires, probes, mirrored, async fabric =>
         {
-            // What tidies up afterwards is outside: a signal does not stop it.
-            await Interruption.Guard(async () =>
-            {
-                await fabric.Start(wires, probes, mirrored);
-                await run(fabric);
-                Tell([await fabric.Garbage()]);
-            });
-        }
-        catch (Exception e) when (e is not OperationCanceledException)
-        {
-            await Console.Error.WriteLineAsync(fabric.Tails());
-            throw;
-        }
+            await run(fabric);
+            Tell([await fabric.Garbage()]);
+        });
     }
 
     private void Add(string name, double value, string unit, double goal, string note, (int Dropped, long BytesLost) losses)

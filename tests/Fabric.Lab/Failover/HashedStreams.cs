@@ -56,7 +56,8 @@ public sealed class HashedStreams(long bytes, int faults, Progress progress)
         }
     }
 
-    private static LinkConditions Whole(EmulatedLink link) => new()
+    /// <summary>What a link is like without a fault.</summary>
+    internal static LinkConditions Whole(EmulatedLink link) => new()
     {
         Delay = link.AToB.Conditions.Delay,
         BitsPerSecond = 400_000_000,
