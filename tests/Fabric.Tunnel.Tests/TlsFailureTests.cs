@@ -223,6 +223,8 @@ public abstract class TlsFailureTests(TunnelDriver driver) : LeakFreeTests(drive
 
             Assert.NotEqual("", Error());
             Assert.Contains(one.Expected, Error());
+            // Seen at once, that is, and not given up for the time that it took.
+            Assert.DoesNotContain("of dialling", Error());
         }
 
         alpha.Tunnel.Reconcile(siege.Pair.AlphaPlan);
