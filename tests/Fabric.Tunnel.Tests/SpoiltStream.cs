@@ -8,12 +8,15 @@ namespace Fabric.Tunnel.Tests;
 /// <summary>A socket under TLS where the test may spoil what TLS writes, send bytes of its own beside it, and end it in any way.</summary>
 internal sealed class SpoiltStream(Socket socket) : AsyncStream
 {
+    private const int TcpLevel = 6;
+    private const int TcpCork = 3;
+
     private readonly NetworkStream _inner = new(socket, ownsSocket: true);
 
     /// <summary>What becomes of the next write, once.</summary>
     public Func<byte[], byte[]>? Spoil { get; set; }
 
-    /// <summary>FIN follows the next write.</summary>
+    /// <summary>FIN follows the next write, in the same segment: one event tells of both.</summary>
     public bool EndsThen { get; set; }
 
     public static async Task<SpoiltStream> DialAsync(IPEndPoint port)
@@ -30,6 +33,11 @@ internal sealed class SpoiltStream(Socket socket) : AsyncStream
     {
         var spoil = Spoil;
         Spoil = null;
+        if (EndsThen && OperatingSystem.IsLinux())
+        {
+            socket.SetRawSocketOption(TcpLevel, TcpCork, [1, 0, 0, 0]);
+        }
+
         await _inner.WriteAsync(spoil?.Invoke(buffer.ToArray()) ?? buffer, cancellationToken);
         if (EndsThen)
         {
