@@ -41,9 +41,14 @@ root.SetAction(async (parsed, cancellationToken) =>
         AllowFaults = parsed.GetValue(allowFaults),
         DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),
     };
-    return parsed.GetValue(check)
-        ? DaemonCheck.Run(options, TimeProvider.System, Console.Out, Console.Error)
-        : await Daemon.RunAsync(options, TimeProvider.System, cancellationToken);
+    if (parsed.GetValue(check))
+    {
+        return DaemonCheck.Run(options, TimeProvider.System, Console.Out, Console.Error);
+    }
+
+    // First of all: threads inherit it.
+    ThreadNice.Set(ThreadNice.Carries);
+    return await Daemon.RunAsync(options, TimeProvider.System, cancellationToken);
 });
 
 // The daemon handles its own signals: a drain takes longer than the parser's own limit on Ctrl-C.

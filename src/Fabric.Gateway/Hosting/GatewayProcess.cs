@@ -198,7 +198,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Time = _time,
             Random = new Random(Environment.ProcessId),
             Driver = _options.TunnelDriver,
-            ThreadStarted = static () => ThreadNice.Raise(ThreadNice.Carries),
+            ThreadStarted = static () => ThreadNice.Set(ThreadNice.Carries),
             Faults = _faults,
             Protocols = Protocols(),
             Log = problem => Log.Tunnel(_log, problem),

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Fabric.Gateway.Hosting;
 
-/// <summary>Lets one thread go before the others of the machine, where the system permits it.</summary>
+/// <summary>
+/// Lets a thread, and those that it starts from then on, go before the others of the machine, where the system permits it.
+/// </summary>
 /// <remarks>
 /// .NET ignores <see cref="Thread.Priority"/> on Linux. A nice value is a property of one thread there (setpriority(2), NOTES), and
 /// needs CAP_SYS_NICE or RLIMIT_NICE (systemd: LimitNICE). Not SCHED_FIFO: whoever floods the probe port would then take a whole
@@ -16,17 +18,23 @@ internal static partial class ThreadNice
     public const int Judges = -10;
 
     /// <summary>
-    /// For what carries bytes: three times the share of an ordinary thread. A message that waits for a core is as late as one that a link
-    /// held up; but bulk must not keep the judges waiting.
+    /// For all else of the daemon: three times the share of an ordinary thread. A message that waits for a core is as late as one that a
+    /// link held up; and while garbage is collected every thread waits for the one that does it, whichever that is. But bulk must not keep
+    /// the judges waiting.
     /// </summary>
     public const int Carries = -5;
 
+    /// <summary>What the daemon was started with: nothing of it goes below.</summary>
+    private static readonly int _started = OperatingSystem.IsLinux() ? GetPriority(PrioProcess, 0) : 0;
+
     /// <summary>
-    /// Raises the calling thread, unless it is as high already; false when the system does not permit it, or knows no such thing.
+    /// Puts the calling thread there, from above or below: it has inherited what the thread has that started it. False when the system does
+    /// not permit it, or knows no such thing.
     /// </summary>
     /// <param name="nice">As <see cref="Judges"/> or <see cref="Carries"/>.</param>
-    public static bool Raise(int nice) => OperatingSystem.IsLinux()
-        && (GetPriority(PrioProcess, 0) <= nice || SetPriority(PrioProcess, 0, nice) == 0);
+    public static bool Set(int nice) => OperatingSystem.IsLinux()
+        && (GetPriority(PrioProcess, 0) is var now && Math.Min(nice, _started) is var wanted
+            && (now == wanted || SetPriority(PrioProcess, 0, wanted) == 0));
 
     [LibraryImport("libc", EntryPoint = "getpriority")]
     private static partial int GetPriority(int which, int who);

@@ -136,7 +136,7 @@ public sealed class Prober : IProber, IDisposable
 
     private void Loop()
     {
-        ThreadNice.Raise(ThreadNice.Judges);
+        ThreadNice.Set(ThreadNice.Judges);
         // One byte more than the largest probe, so that a larger datagram is seen to be one.
         var buffer = GC.AllocateArray<byte>(ProbeCodec.MaxLength + 1, pinned: true);
         var from = Enumerable.Range(0, _sockets.Count).Select(i => new SocketAddress(_sockets.Family(i))).ToArray();

@@ -123,7 +123,7 @@ internal sealed class StateLoop : IDisposable
     private void Run()
     {
         // It moves streams off a dead link, and shares a lock with the probe thread, which must not wait for one that waits for a core.
-        ThreadNice.Raise(ThreadNice.Judges);
+        ThreadNice.Set(ThreadNice.Judges);
         while (!_stopped)
         {
             try

@@ -8,12 +8,19 @@ public class ThreadNiceTests
     [RequiresFact("root")]
     public void Only_the_thread_that_asks_is_raised()
     {
-        var (before, raised, after) = (0, false, 0);
+        var (before, raised, after, carries) = (0, false, 0, 0);
         var thread = new Thread(() =>
         {
             before = NiceOfThisThread();
-            raised = ThreadNice.Raise(ThreadNice.Judges) && ThreadNice.Raise(ThreadNice.Carries);
+            raised = ThreadNice.Set(ThreadNice.Judges) && ThreadNice.Set(ThreadNice.Judges);
             after = NiceOfThisThread();
+            var child = new Thread(() =>
+            {
+                ThreadNice.Set(ThreadNice.Carries);
+                carries = NiceOfThisThread();
+            });
+            child.Start();
+            child.Join();
         });
         var here = NiceOfThisThread();
         thread.Start();
@@ -22,6 +29,7 @@ public class ThreadNiceTests
         Assert.True(raised);
         Assert.Equal(here, before);
         Assert.Equal(Math.Min(-10, before), after);
+        Assert.Equal(Math.Min(-5, before), carries);
         Assert.Equal(here, NiceOfThisThread());
     }
 
