@@ -91,7 +91,7 @@ public sealed class PeerCoreTests
         return (near, far);
     }
 
-    private static Guid SessionOf(PeerCore core) => core.Status([], _ => null).Id;
+    private static Guid SessionOf(PeerCore core) => core.Status([], _ => null).SessionId;
 
     private sealed class Mute : ISessionDriver
     {
