@@ -69,7 +69,12 @@ internal sealed class ClientConnection : SocketCarrier
 
         if (Core is not { } core)
         {
-            TryNext();
+            // Later turns without a stream are leftovers: the next route is opened on another loop, or served here.
+            if (_route < 0)
+            {
+                TryNext();
+            }
+
             return;
         }
 

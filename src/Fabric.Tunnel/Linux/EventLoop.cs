@@ -285,7 +285,15 @@ internal sealed unsafe class EventLoop : IDisposable
         for (var left = most; left > 0 && queue.TryDequeue(out var item); left--)
         {
             Volatile.Write(ref item.IsQueued, 0);
-            Guard(item, static i => i.Run());
+            if (item.Loop == this)
+            {
+                Guard(item, static i => i.Run());
+            }
+            else
+            {
+                // It has moved since, and what it was queued for is that loop's business.
+                item.Loop.Schedule(item);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ internal abstract class LoopItem
     /// <summary>When in a turn it runs.</summary>
     public virtual LoopPhase Phase => LoopPhase.Ready;
 
-    /// <summary>It is another loop's from now on. Nothing of it is watched or queued.</summary>
+    /// <summary>It is another loop's from now on. Nothing of it is watched; a turn that is queued is that loop's.</summary>
     protected void MoveTo(EventLoop loop) => Loop = loop;
 
     /// <summary>What epoll says of its descriptor. On the loop's thread.</summary>
