@@ -46,10 +46,7 @@ internal sealed class TunnelPair : IAsyncDisposable
             Lanes = [new LanePlan("beta", "lo", pair._beta.Status.Listeners[0].Address)],
             Services = [new ServiceListener("bulk", 1, _any)],
         });
-        while (pair._alpha.Status.Sessions[0].ActiveLink is null)
-        {
-            await Task.Delay(10);
-        }
+        await Wait.UntilAsync(() => pair._alpha.Status.Sessions[0].ActiveLink is not null, () => "a lane");
 
         return pair;
     }

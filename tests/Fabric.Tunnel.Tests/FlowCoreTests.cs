@@ -11,38 +11,6 @@ public sealed class FlowCoreTests
 
     private readonly SlabPool _pool = new(64 * 1024 * 1024);
 
-    /// <summary>Notes what the core tells.</summary>
-    private sealed class Notes : ISessionDriver
-    {
-        public List<StreamCore> Opened { get; } = [];
-
-        public List<StreamCore> Readable { get; } = [];
-
-        public List<(StreamCore Stream, StreamCode Code)> Ended { get; } = [];
-
-        void ISessionDriver.OutputReady(LaneCore lane)
-        {
-        }
-
-        void ISessionDriver.LaneEnded(LaneCore lane, string reason)
-        {
-        }
-
-        void ISessionDriver.OpenRequested(StreamCore stream) => Opened.Add(stream);
-
-        void ISessionDriver.Opened(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Readable(StreamCore stream) => Readable.Add(stream);
-
-        void ISessionDriver.Writable(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Ended(StreamCore stream) => Ended.Add((stream, stream.Code));
-    }
-
     /// <summary>Two ends, and lanes by the same name at both; frames travel only when a test carries them.</summary>
     private sealed class Ends
     {
@@ -50,11 +18,11 @@ public sealed class FlowCoreTests
 
         public Ends(SlabPool pool, TunnelLimits? limits = null)
         {
-            Left = new SessionCore(true, new Notes(), limits ?? new TunnelLimits(), pool, 100);
+            Left = new SessionCore(true, new SessionNotes(), limits ?? new TunnelLimits(), pool, 100);
             Right = new SessionCore(false, RightNotes, limits ?? new TunnelLimits(), pool, 100);
         }
 
-        public Notes RightNotes { get; } = new();
+        public SessionNotes RightNotes { get; } = new();
 
         public SessionCore Left { get; }
 

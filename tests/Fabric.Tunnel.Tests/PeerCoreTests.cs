@@ -79,7 +79,7 @@ public sealed class PeerCoreTests
         Assert.NotEqual(before, SessionOf(dialler));
     }
 
-    private PeerCore Peer(string self, string peer) => new(self, peer, Guid.NewGuid(), [.. new byte[HelloFrame.ProbeKeySize]], new Mute(), _limits, _pool);
+    private PeerCore Peer(string self, string peer) => new(self, peer, Guid.NewGuid(), [.. new byte[HelloFrame.ProbeKeySize]], new SessionNotes(), _limits, _pool);
 
     /// <summary>HELLO goes both ways. A side that takes no lane has none.</summary>
     private (LaneCore? Near, LaneCore? Far) Dial(PeerCore dialler, PeerCore acceptor)
@@ -92,35 +92,4 @@ public sealed class PeerCoreTests
     }
 
     private static Guid SessionOf(PeerCore core) => core.Status([], _ => null).SessionId;
-
-    private sealed class Mute : ISessionDriver
-    {
-        void ISessionDriver.OutputReady(LaneCore lane)
-        {
-        }
-
-        void ISessionDriver.LaneEnded(LaneCore lane, string reason)
-        {
-        }
-
-        void ISessionDriver.OpenRequested(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Opened(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Readable(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Writable(StreamCore stream)
-        {
-        }
-
-        void ISessionDriver.Ended(StreamCore stream)
-        {
-        }
-    }
 }

@@ -84,22 +84,19 @@ internal sealed class PeerCore(
             return null;
         }
 
-        if (Session is not null && remote.Session != _remote)
+        if (SessionIds.IsSuccessor(remote.Session, of: _remote))
         {
-            if (SessionIds.IsSuccessor(remote.Session, of: _remote))
+            // Between this side's id and that one there was no session yet, so that there is one now, whoever greeted first.
+            Forget(StreamCode.SessionLost, "the peer gave the session up", now);
+        }
+        else if (Session is not null && remote.Session != _remote)
+        {
+            GiveUp("the peer began a new session", now);
+            if (sent is not null)
             {
-                // Between this side's id and that one there was no session yet, so that there is one now, whoever greeted first.
-                Forget(StreamCode.SessionLost, "the peer gave the session up", now);
-            }
-            else
-            {
-                GiveUp("the peer began a new session", now);
-                if (sent is not null)
-                {
-                    // The peer was greeted as of the session that is over: it would take this one for that.
-                    reason = "the peer began a new session: it is dialled again, in one of this side's";
-                    return null;
-                }
+                // The peer was greeted as of the session that is over: it would take this one for that.
+                reason = "the peer began a new session: it is dialled again, in one of this side's";
+                return null;
             }
         }
 
@@ -139,7 +136,7 @@ internal sealed class PeerCore(
     /// <summary>Ends the lanes over links that are no longer planned.</summary>
     public void EndUnplanned(Func<string, bool> isPlanned, TimeSpan now)
     {
-        foreach (var lane in Session?.Lanes.Where(l => !isPlanned(l.Link)).ToArray() ?? [])
+        foreach (var lane in Session?.Lanes.Where(l => !isPlanned(l.Link)) ?? [])
         {
             Session!.EndLane(lane, "no longer planned", now);
         }
@@ -148,27 +145,24 @@ internal sealed class PeerCore(
     /// <summary>When the newest bytes left on a lane over the link of which it is known that they arrived; null when that is not known.</summary>
     /// <param name="link">The link.</param>
     /// <param name="bulk">Of the lane for bulk alone: its packets are of full size.</param>
-    public TimeSpan? Carried(string link, bool bulk)
-    {
-        TimeSpan? last = null;
-        foreach (var lane in Session?.Lanes ?? [])
-        {
-            last = lane.Link == link && (!bulk || lane.Channel > 0) && !(lane.Timing.Carried <= last) ? lane.Timing.Carried ?? last : last;
-        }
-
-        return last;
-    }
+    public TimeSpan? Carried(string link, bool bulk) => Latest(link, bulk, static l => l.Timing.Carried);
 
     /// <summary>When anything last came on a lane over the link; null when there is none.</summary>
-    public TimeSpan? Heard(string link)
+    public TimeSpan? Heard(string link) => Latest(link, bulk: false, static l => l.LastHeard);
+
+    /// <summary>Over the lanes of a link. Asked for at each missed probe: it allocates nothing.</summary>
+    private TimeSpan? Latest(string link, bool bulk, Func<LaneCore, TimeSpan?> when)
     {
-        TimeSpan? last = null;
+        TimeSpan? latest = null;
         foreach (var lane in Session?.Lanes ?? [])
         {
-            last = lane.Link == link && !(lane.LastHeard <= last) ? lane.LastHeard : last;
+            if (lane.Link == link && (!bulk || lane.Channel > 0) && when(lane) is { } one && !(one <= latest))
+            {
+                latest = one;
+            }
         }
 
-        return last;
+        return latest;
     }
 
     public bool HasLane(string link, int channel) => Session?.Lanes.Any(l => l.Link == link && l.Channel == channel) == true;

@@ -158,7 +158,7 @@ internal sealed partial class SessionCore
 
             if (lane.IsLive && lane.LateSince + Limits.LateLimit <= now && HasOtherLink(lane))
             {
-                foreach (var one in _lanes.Where(l => l.Link == lane.Link).ToArray())
+                foreach (var one in _lanes.Where(l => l.Link == lane.Link))
                 {
                     EndLane(one, $"an answer is overdue for {Limits.LateLimit.TotalSeconds:0.#} s", now);
                 }

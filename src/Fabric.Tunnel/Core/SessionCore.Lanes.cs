@@ -152,7 +152,7 @@ internal sealed partial class SessionCore
     {
         var before = _links;
         _links = paths;
-        foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)).ToArray())
+        foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)))
         {
             EndLane(lane, "its link is down", now);
         }

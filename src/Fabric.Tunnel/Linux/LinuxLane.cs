@@ -27,7 +27,7 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     private bool _saidFarewell;
     private bool _shut;
     private bool _closed;
-    private (long Bytes, long Calls) _counted = (connection.Tls.BytesReceived + connection.Tls.BytesSent, connection.Tls.Receives + connection.Tls.Sends);
+    private (long Bytes, long Calls) _counted = Moved(connection.Tls);
 
     protected override long SendProgress => _tls.BytesSent;
 
@@ -311,11 +311,13 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
     /// <summary>What its socket moved since the last time, to the loop's account.</summary>
     private void Count(EventLoop loop)
     {
-        var (bytes, calls) = (_tls.BytesReceived + _tls.BytesSent, _tls.Receives + _tls.Sends);
-        loop.Bytes += bytes - _counted.Bytes;
-        loop.SystemCalls += calls - _counted.Calls;
-        _counted = (bytes, calls);
+        var now = Moved(_tls);
+        loop.Bytes += now.Bytes - _counted.Bytes;
+        loop.SystemCalls += now.Calls - _counted.Calls;
+        _counted = now;
     }
+
+    private static (long Bytes, long Calls) Moved(TlsSession tls) => (tls.BytesReceived + tls.BytesSent, tls.Receives + tls.Sends);
 
     private bool IsForBulk => Core!.Channel > 0;
 

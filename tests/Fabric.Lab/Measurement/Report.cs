@@ -9,7 +9,11 @@ public static class Report
     /// Measures, prints the table, and writes the figures to that file if there is one. 0 when all met their goals; 1 when not, or something
     /// was in the way; 130 after a signal.
     /// </summary>
-    public static async Task<int> Of(Func<Task<IReadOnlyList<Figure>>> measure, string? json)
+    /// <param name="measure">Measures.</param>
+    /// <param name="json">The file, or null.</param>
+    /// <param name="table">Shows the figures in its own way; null: <see cref="Figures.Table"/>.</param>
+    public static async Task<int> Of(
+        Func<Task<IReadOnlyList<Figure>>> measure, string? json, Func<IReadOnlyList<Figure>, IEnumerable<string>>? table = null)
     {
         IReadOnlyList<Figure> figures;
         try
@@ -27,7 +31,7 @@ public static class Report
             return 1;
         }
 
-        foreach (var line in Figures.Table(figures))
+        foreach (var line in (table ?? Figures.Table)(figures))
         {
             Console.WriteLine(line);
         }

@@ -54,33 +54,11 @@ public static class TunnelProgram
         var sizes = quick ? new Sizes(TimeSpan.FromSeconds(0.2), TimeSpan.FromSeconds(0.5), 200) : new Sizes(TimeSpan.FromSeconds(0.5), TimeSpan.FromSeconds(2), 2_000);
         // What tidies up afterwards is outside: a signal does not stop it.
         await using var run = new TunnelRun(sizes, rounds > 0 ? rounds : quick ? 1 : 5, drivers);
-        try
+        return await Report.Of(async () =>
         {
             await Interruption.Guard(() => run.Measure(only));
-        }
-        catch (OperationCanceledException)
-        {
-            Console.Error.WriteLine("interrupted: everything is removed");
-            return 130;
-        }
-        catch (LabException e)
-        {
-            Console.Error.WriteLine($"error: {e.Message}");
-            return 1;
-        }
-
-        foreach (var line in Tables.Values(run.Results, run.Columns).Append("").Concat(Tables.Ratios(run.Results, run.Fabrics)).Append(Tables.Legend(sizes.Connections)))
-        {
-            Console.WriteLine(line);
-        }
-
-        run.Failures.ForEach(Console.Error.WriteLine);
-        var figures = Measure.All.Where(m => only.Contains(m.Name)).Select(m => run.Results.Verdict(run.Fabrics[^1], m)).OfType<Figure>().ToArray();
-        if (json is not null)
-        {
-            await File.WriteAllTextAsync(json, Figures.Json(figures));
-        }
-
-        return figures.All(f => f.Met) ? 0 : 1;
+            run.Failures.ForEach(Console.Error.WriteLine);
+            return Measure.All.Where(m => only.Contains(m.Name)).Select(m => run.Results.Verdict(run.Fabrics[^1], m)).OfType<Figure>().ToArray();
+        }, json, _ => Tables.Values(run.Results, run.Columns).Append("").Concat(Tables.Ratios(run.Results, run.Fabrics)).Append(Tables.Legend(sizes.Connections)));
     }
 }
