@@ -2,8 +2,10 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Text;
+using Fabric.Protocol.Tunnel;
 using Fabric.Testing;
 using Fabric.Tunnel.Drivers;
+using Fabric.Tunnel.Portable;
 
 namespace Fabric.Tunnel.Tests;
 
@@ -130,6 +132,35 @@ public abstract class GatewayTests(TunnelDriver driver) : IDisposable
                 await Pair.Until(() => pair.Beta.SessionWith("alpha").ActiveLink is null, $"no lanes at the acceptor, unplanned {wait / 4} ms after");
             }
         }
+    }
+
+    /// <summary>The peer says nothing after HELLO: no event of the socket ever tells that the lane is over.</summary>
+    [Fact]
+    public async Task A_lane_that_the_session_lets_go_before_it_runs_is_closed()
+    {
+        await using var alpha = new TestGateway(_authority.Gateway("alpha"), driver);
+        // The test dials, not the gateway.
+        alpha.Tunnel.Reconcile(new TunnelPlan { Lanes = [new LanePlan("beta", "one", null)] });
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var connection = await alpha.Tunnel.Driver.DialAsync(new LanePlan("beta", "one", (IPEndPoint)listener.LocalEndpoint), 0, default);
+        var accepted = MutualTls.AcceptAsync(
+            new NetworkStream(await listener.AcceptSocketAsync(), ownsSocket: true), _authority.Gateway("beta"), [MutualTls.LaneProtocol], default);
+        var peer = await connection.ConnectAsync("beta", default).WaitAsync(Pair.Limit);
+        await using var beta = new EvilPeer((await accepted).Stream);
+        var session = alpha.Tunnel.SessionWith("beta");
+        var hello = session.NewHello("one", 0);
+        var lane = connection.ToLane();
+        await lane.SendHelloAsync(hello, default);
+        await beta.NextAsync(FrameType.Hello);
+        await beta.HelloAsync(hello.Link, hello.Epoch, hello.Session);
+        Assert.NotNull(session.Join(lane, peer, await lane.ReceiveHelloAsync(default), hello, out _));
+        session.EndLane(lane, "let go");
+
+        await lane.RunAsync(session).WaitAsync(Pair.Limit);
+
+        Assert.Equal("let go", lane.EndReason);
+        await Assert.ThrowsAsync<IOException>(() => beta.NextAsync(FrameType.Close));
     }
 
     [Fact]

@@ -212,11 +212,18 @@ internal sealed class LoopSocket(EventLoop loop, Socket socket) : LoopItem(loop)
         Nudge();
     }
 
-    /// <summary>What happens on the socket is the item's from now on, on its loop; what is ready already is told it.</summary>
+    /// <summary>
+    /// What happens on the socket is the item's from now on, on its loop; what is ready already is told it. It has a turn in any case: what
+    /// came to pass for it before it was watched no event tells.
+    /// </summary>
     public void HandOver(LoopItem item) => Loop.Post(() =>
     {
         Loop.Unwatch(this, Descriptor);
-        item.Loop.Post(() => item.Loop.Watch(Descriptor, item));
+        item.Loop.Post(() =>
+        {
+            item.Loop.Watch(Descriptor, item);
+            item.Loop.Schedule(item);
+        });
     });
 
     /// <summary>The close will drop what was not sent yet, and the other side sees a reset.</summary>

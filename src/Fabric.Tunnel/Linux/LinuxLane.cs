@@ -97,16 +97,10 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
             return;
         }
 
-        if (!Core!.IsLive)
-        {
-            End();
-            return;
-        }
-
         try
         {
             // What came right behind HELLO is read already.
-            if (Take(_session) && TakeWhatCame() is { } reason)
+            if (Core!.IsLive && Take(_session) && TakeWhatCame() is { } reason)
             {
                 _session.EndLane(this, reason);
             }
@@ -114,6 +108,16 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
         catch (Exception error) when (error is FrameException or LaneFloodException)
         {
             _session.EndLane(this, Broke(_session, error));
+        }
+
+        if (!Core!.IsLive)
+        {
+            lock (_session.Gate)
+            {
+                // Whoever lets go of it, in the lock, has said all its last words.
+            }
+
+            End();
         }
     }
 
