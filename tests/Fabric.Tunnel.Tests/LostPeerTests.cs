@@ -136,11 +136,12 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
     public async Task An_open_whose_last_lane_ends_goes_to_the_next_route()
     {
         await using var pair = await Pair.StartAsync(_authority, driver, Patient);
+        using var silent = new SilentPort();
         var asked = new TaskCompletionSource();
         pair.Beta.Decide = (_, _) =>
         {
             asked.TrySetResult();
-            return new EgressVerdict.Dial([new IPEndPoint(IPAddress.Parse("192.0.2.1"), 9)], Pair.Limit);
+            return new EgressVerdict.Dial([silent.Address], Pair.Limit);
         };
         pair.Alpha.Plan = _ => new IngressPlan([new("beta", Pair.Open), new(null, Pair.Open)]);
         pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
