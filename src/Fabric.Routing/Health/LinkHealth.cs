@@ -15,7 +15,7 @@ namespace Fabric.Routing.Health;
 ///   Unknown  first full-size answer ─► Up          Misses missed ─► Down
 ///   Up       one answer overdue and none since, or its lane closed ─► Suspect
 ///   Suspect  answered ─► Up                        Misses missed (one, after its lane closed) ─► Down
-///   Down     HoldDown of every probe answered, one of full size, and not damped ─► Up
+///   Down     HoldDown of answers, never Misses missed in a row, one of full size, and not damped ─► Up
 /// </code>
 /// At most 256 probes are remembered; an answer to an older one is ignored. Methods return whether the state changed.
 /// </remarks>
@@ -293,11 +293,6 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     {
         probe.Fate = Fate.Missed;
         _loss.Record(lost: true);
-        if (probe.SentAt >= _answeringSince)
-        {
-            (_answeringSince, _fullSizeAnsweredSince) = (null, false);
-        }
-
         // In a row means: after the newest that was answered. One that is lost among answered ones is loss, and no silence.
         if (counts && probe.Sequence > _newestAnswered && probe.SentAt > _carried && ++_misses == 1)
         {
@@ -307,6 +302,12 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
         if (probe.FullSize && probe.Sequence > _newestFullSizeAnswered && probe.SentAt > _carriedFullSize && ++_fullSizeMisses == 1)
         {
             (_firstFullSizeMissSent, _smallAnsweredSince) = (probe.SentAt, false);
+        }
+
+        // What would not have brought it down does not keep it there: else a link that loses one probe in twenty is away for a minute.
+        if (Math.Max(_misses, _fullSizeMisses) >= options.Misses)
+        {
+            (_answeringSince, _fullSizeAnsweredSince) = (null, false);
         }
     }
 
@@ -348,7 +349,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
         var trusted = !_everUp || _answeringSince is { } since && now - since >= options.HoldDown
             && _damping.HoldFor(now) == TimeSpan.Zero;
-        if (_answeringSince is not null && _fullSizeAnsweredSince && _fullSizeMisses == 0 && trusted)
+        if (_answeringSince is not null && _fullSizeAnsweredSince && _misses == 0 && _fullSizeMisses == 0 && trusted)
         {
             Rise(now);
         }

@@ -132,7 +132,7 @@ public class LinkHealthTests
     }
 
     [Fact]
-    public void Hold_down_starts_again_at_each_missed_probe()
+    public void Hold_down_starts_again_at_each_silence()
     {
         var drive = new Drive();
         drive.Run(1, _ => true);
@@ -140,12 +140,40 @@ public class LinkHealthTests
         for (var i = 0; i < 5; i++)
         {
             drive.Run(1.5, _ => true);
-            drive.Run(0.05, _ => false);
+            drive.Run(0.25, _ => false);
         }
 
         Assert.Equal(LinkState.Down, drive.Report.State);
         drive.Run(2.3, _ => true);
         Assert.Equal(LinkState.Up, drive.Report.State);
+    }
+
+    /// <summary>What would not bring it down does not keep it there.</summary>
+    [Fact]
+    public void A_lossy_link_is_back_after_the_hold_down()
+    {
+        var drive = new Drive();
+        drive.Run(1, _ => true);
+        drive.Run(0.5, _ => false);
+        for (var i = 0; i < 4; i++)
+        {
+            drive.Run(0.5, _ => true);
+            drive.Run(0.05, _ => false);
+        }
+
+        drive.Run(0.5, _ => true);
+        Assert.Equal(LinkState.Up, drive.Report.State);
+    }
+
+    [Fact]
+    public void A_link_that_goes_dark_within_the_hold_down_does_not_come_up()
+    {
+        var drive = new Drive();
+        drive.Run(1, _ => true);
+        drive.Run(0.5, _ => false);
+        drive.Run(1.95, _ => true);
+        drive.Run(0.5, _ => false);
+        Assert.DoesNotContain(drive.Changes.Skip(1), c => c.State == LinkState.Up);
     }
 
     [Fact]
