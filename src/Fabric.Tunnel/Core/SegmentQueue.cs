@@ -64,7 +64,8 @@ internal struct SegmentQueue
 
     private void Push(Segment segment)
     {
-        _ring ??= new Segment[4];
+        // Most streams never hold more than one: thousands of idle ones keep theirs.
+        _ring ??= new Segment[1];
         if (Count == _ring.Length)
         {
             var grown = new Segment[_ring.Length * 2];

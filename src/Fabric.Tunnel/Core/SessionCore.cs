@@ -25,6 +25,7 @@ internal sealed partial class SessionCore(
     private int _ours;
     private int _ourFlows;
     private bool _starved;
+    private StreamOpen? _lastRequest;
 
     public ISessionDriver Driver { get; } = driver;
 
@@ -261,7 +262,10 @@ internal sealed partial class SessionCore(
             return;
         }
 
-        var stream = new StreamCore(this, header.Stream, false, StreamCore.ToRequest(open));
+        // Callers ask for the same again and again: thousands of streams share one request.
+        var request = StreamCore.ToRequest(open);
+        _lastRequest = request == _lastRequest ? _lastRequest : request;
+        var stream = new StreamCore(this, header.Stream, false, _lastRequest);
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);
         stream.Begin(FirstWindow(stream.Request));

@@ -195,6 +195,7 @@ internal sealed class EndpointConnection : SocketCarrier
     private void Accept()
     {
         StopDialling();
+        (_dial, _verdict) = (null, null);
         lock (Session!.Gate)
         {
             if (!Core!.IsReset)
