@@ -15,7 +15,7 @@ internal sealed class IdleCollector : IDisposable
     public const long Little = 512 * 1024;
 
     /// <summary>Bytes allocated since the last time that are worth a collection.</summary>
-    public const long Much = 8 * 1024 * 1024;
+    public const long Much = 2 * 1024 * 1024;
 
     /// <summary>Bytes of streams in a period that are nothing: what gateways tell each other.</summary>
     public const long Nothing = 64 * 1024;
