@@ -66,7 +66,7 @@ public abstract class LeakFreeTests(TunnelDriver driver) : IAsyncLifetime
 
     /// <summary>libssl's connections and their buffers are gone.</summary>
     internal static Task TlsIsFreeAsync() => Wait.UntilAsync(
-        () => (TlsSession.Live, TlsOutput.AllBytes) == (0, 0L), () => $"{TlsSession.Live} TLS sessions with {TlsOutput.AllBytes} bytes are gone");
+        () => (TlsSession.Live, TlsBuffer.AllBytes) == (0, 0L), () => $"{TlsSession.Live} TLS sessions with {TlsBuffer.AllBytes} bytes are gone");
 
     private Pair Watch(Pair pair)
     {

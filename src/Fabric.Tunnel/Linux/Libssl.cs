@@ -25,11 +25,8 @@ internal static unsafe partial class Libssl
     public const int SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
     public const int SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
 
-    public const int SSL_MODE_ENABLE_PARTIAL_WRITE = 0x1;
-    public const int SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 0x2;
     public const int SSL_MODE_AUTO_RETRY = 0x4;
     public const int SSL_MODE_NO_AUTO_CHAIN = 0x8;
-    public const int SSL_MODE_RELEASE_BUFFERS = 0x10;
 
     public const ulong SSL_OP_NO_TICKET = 1UL << 14;
     public const ulong SSL_OP_NO_COMPRESSION = 1UL << 17;
@@ -41,17 +38,18 @@ internal static unsafe partial class Libssl
     public const int SSL_VERIFY_PEER = 1;
     public const int SSL_TLSEXT_ERR_OK = 0;
     public const int SSL_TLSEXT_ERR_ALERT_FATAL = 2;
-    public const int SSL_RECEIVED_SHUTDOWN = 2;
-    public const int SSL_KEY_UPDATE_NOT_REQUESTED = 0;
-    public const int SSL_KEY_UPDATE_REQUESTED = 1;
 
     public const int SSL_ERROR_WANT_READ = 2;
     public const int SSL_ERROR_WANT_WRITE = 3;
-    public const int SSL_ERROR_ZERO_RETURN = 6;
 
-    public const int SSL_CB_EXIT = 0x02;
     public const int SSL_CB_READ_ALERT = 0x4004;
     public const int SSL_CB_WRITE_ALERT = 0x4008;
+
+    public const int TLS_AES_256_GCM_SHA384 = 0x1302;
+    public const int TLS_CHACHA20_POLY1305_SHA256 = 0x1303;
+
+    public const int EVP_CTRL_AEAD_GET_TAG = 0x10;
+    public const int EVP_CTRL_AEAD_SET_TAG = 0x11;
 
     public const int X509_V_OK = 0;
 
@@ -107,9 +105,6 @@ internal static unsafe partial class Libssl
     public static partial int SSL_CTX_set_num_tickets(nint context, nuint count);
 
     [LibraryImport(Ssl)]
-    public static partial void SSL_CTX_set_default_read_buffer_len(nint context, nuint bytes);
-
-    [LibraryImport(Ssl)]
     public static partial int SSL_CTX_use_certificate(nint context, nint certificate);
 
     [LibraryImport(Ssl)]
@@ -131,6 +126,9 @@ internal static unsafe partial class Libssl
 
     [LibraryImport(Ssl)]
     public static partial void SSL_CTX_set_info_callback(nint context, delegate* unmanaged<nint, int, int, void> callback);
+
+    [LibraryImport(Ssl)]
+    public static partial void SSL_CTX_set_keylog_callback(nint context, delegate* unmanaged<nint, byte*, void> callback);
 
     // Connections.
     [LibraryImport(Ssl)]
@@ -165,34 +163,48 @@ internal static unsafe partial class Libssl
     public static partial void SSL_get0_alpn_selected(nint ssl, byte** name, uint* length);
 
     [LibraryImport(Ssl)]
-    public static partial void SSL_set_read_ahead(nint ssl, int yes);
-
-    [LibraryImport(Ssl)]
     public static partial int SSL_do_handshake(nint ssl);
-
-    [LibraryImport(Ssl)]
-    public static partial int SSL_read(nint ssl, byte* buffer, int length);
-
-    [LibraryImport(Ssl)]
-    public static partial int SSL_write(nint ssl, byte* buffer, int length);
-
-    [LibraryImport(Ssl)]
-    public static partial int SSL_shutdown(nint ssl);
 
     [LibraryImport(Ssl), SuppressGCTransition]
     public static partial int SSL_get_error(nint ssl, int result);
 
     [LibraryImport(Ssl)]
-    public static partial int SSL_get_shutdown(nint ssl);
-
-    [LibraryImport(Ssl)]
-    public static partial void SSL_set_shutdown(nint ssl, int mode);
-
-    [LibraryImport(Ssl)]
-    public static partial int SSL_key_update(nint ssl, int type);
-
-    [LibraryImport(Ssl)]
     public static partial nint SSL_alert_desc_string_long(int alert);
+
+    [LibraryImport(Ssl)]
+    public static partial nint SSL_get_current_cipher(nint ssl);
+
+    [LibraryImport(Ssl)]
+    public static partial ushort SSL_CIPHER_get_protocol_id(nint cipher);
+
+    // Ciphers.
+    [LibraryImport(Crypto)]
+    public static partial nint EVP_aes_256_gcm();
+
+    [LibraryImport(Crypto)]
+    public static partial nint EVP_chacha20_poly1305();
+
+    [LibraryImport(Crypto)]
+    public static partial nint EVP_CIPHER_CTX_new();
+
+    [LibraryImport(Crypto)]
+    public static partial void EVP_CIPHER_CTX_free(nint context);
+
+    [LibraryImport(Crypto), SuppressGCTransition]
+    public static partial int EVP_CIPHER_CTX_ctrl(nint context, int command, int number, byte* bytes);
+
+    [LibraryImport(Crypto), SuppressGCTransition]
+    public static partial int EVP_CipherInit_ex(nint context, nint cipher, nint engine, byte* key, byte* nonce, int encrypts);
+
+    [LibraryImport(Crypto)]
+    public static partial int EVP_CipherUpdate(nint context, byte* to, int* written, byte* from, int length);
+
+    /// <summary>For a handful of bytes.</summary>
+    [LibraryImport(Crypto, EntryPoint = nameof(EVP_CipherUpdate)), SuppressGCTransition]
+    public static partial int EVP_CipherUpdateShort(nint context, byte* to, int* written, byte* from, int length);
+
+    [LibraryImport(Crypto), SuppressGCTransition]
+    public static partial int EVP_CipherFinal_ex(nint context, byte* to, int* written);
 
     // Certificates and keys.
     [LibraryImport(Crypto)]

@@ -36,7 +36,7 @@ internal sealed class LinuxDriver : IDriver
         {
             lock (_lock)
             {
-                return new DriverUsage([.. _loops.Select(l => l.Usage)], TlsSession.Live, TlsOutput.AllBytes);
+                return new DriverUsage([.. _loops.Select(l => l.Usage)], TlsSession.Live, TlsBuffer.AllBytes);
             }
         }
     }

@@ -22,6 +22,7 @@ internal static unsafe class TlsCallbacks
         SSL_CTX_set_cert_verify_callback(context, &Verify, 0);
         SSL_CTX_set_alpn_select_cb(context, &SelectProtocol, 0);
         SSL_CTX_set_info_callback(context, &Tell);
+        SSL_CTX_set_keylog_callback(context, &TakeSecret);
     }
 
     /// <summary>From now on calls of this SSL object reach the session behind the handle. The SSL object owns the BIO.</summary>
@@ -142,6 +143,21 @@ internal static unsafe class TlsCallbacks
         try
         {
             session.Observe(where, value);
+        }
+        catch (Exception error)
+        {
+            session.Fault(error.Message);
+        }
+    }
+
+    /// <summary>The secrets of the connection, which nobody else is told.</summary>
+    [UnmanagedCallersOnly]
+    private static void TakeSecret(nint ssl, byte* line)
+    {
+        var session = Of(SSL_get_ex_data(ssl, AppData));
+        try
+        {
+            session.TakeSecret(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(line));
         }
         catch (Exception error)
         {

@@ -107,11 +107,7 @@ internal sealed unsafe class TlsContext : IDisposable
         TlsLibrary.Require(SSL_CTX_set_num_tickets(context, 0), "no tickets");
         SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, 0);
 
-        // Partial: a write ends after one record, so that what is taken is known. Released: an idle connection holds no buffer.
-        SSL_CTX_ctrl(context, SSL_CTRL_MODE, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-            | SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS, 0);
-        // Only before the handshake, or it stays at one record.
-        SSL_CTX_set_default_read_buffer_len(context, (nuint)Options.ReadBuffer);
+        SSL_CTX_ctrl(context, SSL_CTRL_MODE, SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN, 0);
     }
 
     private static void Show(nint context, SslStreamCertificateContext certificate)

@@ -16,14 +16,13 @@ internal sealed record TlsOptions
     public int OutputLimit { get; init; } = 512 * 1024;
 
     /// <summary>
-    /// Records after which an end changes its own key. AES-GCM wears out after 2^24.5 of them (RFC 8446 §5.5), and libssl does
-    /// not count.
+    /// Records after which an end changes its own key. AES-GCM wears out after 2^24.5 of them (RFC 8446 §5.5).
     /// </summary>
     public int KeyUpdateAfter { get; init; } = 1 << 24;
 
     /// <summary>
     /// Handshake messages a second, after the handshake, that a peer may send or make this end send: key updates, their answers,
-    /// tickets. A key update of 27 bytes costs its reader some 30 µs, and libssl takes any number.
+    /// tickets. A key update of 27 bytes costs its reader some 30 µs.
     /// </summary>
     public int MaxMessagesPerSecond { get; init; } = 32;
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using static Fabric.Tunnel.Linux.Libssl;
 
@@ -17,9 +18,10 @@ internal sealed unsafe partial class TlsSession
     private string? _sendError;
     private bool _atEnd;
     private bool _isDrained;
-    private bool _isReading;
-    private long _messagesSince;
-    private int _messages;
+    private string? _failure;
+
+    /// <summary>Application traffic secrets of client and server, as the handshake tells them.</summary>
+    private readonly byte[]?[] _secrets = new byte[]?[2];
 
     /// <summary>Nothing is received while it is set, as if nothing came; to be read again when it is not, without an edge.</summary>
     public bool HoldReads { get; set; }
@@ -48,7 +50,7 @@ internal sealed unsafe partial class TlsSession
     /// <summary>Bytes of ciphertext that wait for <see cref="Flush"/>.</summary>
     public int OutputLength => _output.Length;
 
-    /// <summary>Native memory held for them, bytes. libssl holds its own besides.</summary>
+    /// <summary>Native memory held for them, bytes.</summary>
     public int OutputCapacity => _output.Capacity;
 
     /// <summary>ALPN names, as TLS writes them.</summary>
@@ -73,7 +75,7 @@ internal sealed unsafe partial class TlsSession
                 return TlsStatus.Failed;
             }
 
-            var bytes = _output.First;
+            var bytes = _output.Waiting;
             var count = _transport.Send(bytes);
             Sends++;
             if (count < 0 && count != -ITlsTransport.TryAgain)
@@ -159,7 +161,7 @@ internal sealed unsafe partial class TlsSession
         }
     }
 
-    /// <summary>Alerts, for the reason, and messages that come after the handshake, for their number.</summary>
+    /// <summary>Alerts of the handshake, for the reason.</summary>
     /// <param name="where">SSL_CB_*.</param>
     /// <param name="value">Level and description of an alert.</param>
     internal void Observe(int where, int value)
@@ -172,30 +174,28 @@ internal sealed unsafe partial class TlsSession
             case SSL_CB_WRITE_ALERT when IsError(value):
                 _alertSent = Marshal.PtrToStringUTF8(SSL_alert_desc_string_long(value));
                 break;
-            default:
-                // Within a read, libssl runs its handshake once for each message that comes, and once for each answer.
-                if (_isReading && (where & SSL_CB_EXIT) != 0)
-                {
-                    CountMessage();
-                }
-
-                break;
         }
     }
 
-    private void CountMessage()
+    /// <summary>A line of the format that NSS gave to key logs (draft-ietf-tls-keylogfile): what, whose hello, the secret.</summary>
+    internal void TakeSecret(ReadOnlySpan<byte> line)
     {
-        var now = _options.Time.GetTimestamp();
-        if (_messages == 0 || _options.Time.GetElapsedTime(_messagesSince, now) >= TimeSpan.FromSeconds(1))
+        var which = line.StartsWith("CLIENT_TRAFFIC_SECRET_0 "u8) ? 0 : line.StartsWith("SERVER_TRAFFIC_SECRET_0 "u8) ? 1 : -1;
+        if (which >= 0)
         {
-            (_messages, _messagesSince) = (0, now);
+            var digits = line[(line.LastIndexOf((byte)' ') + 1)..];
+            var secret = GC.AllocateArray<byte>(digits.Length / 2, pinned: true);
+            Convert.FromHexString(digits, secret, out _, out _);
+            _secrets[which] = secret;
         }
+    }
 
-        if (++_messages > _options.MaxMessagesPerSecond)
+    private void ForgetSecrets()
+    {
+        foreach (ref var secret in _secrets.AsSpan())
         {
-            Fault($"the peer sent more than {_options.MaxMessagesPerSecond} TLS handshake messages in a second");
-            // libssl would work off a whole buffer of them in this one call; so it takes nothing more.
-            SSL_set_shutdown(_ssl, SSL_get_shutdown(_ssl) | SSL_RECEIVED_SHUTDOWN);
+            CryptographicOperations.ZeroMemory(secret);
+            secret = null;
         }
     }
 

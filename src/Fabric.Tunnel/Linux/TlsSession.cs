@@ -6,24 +6,18 @@ using static Fabric.Tunnel.Linux.Libssl;
 namespace Fabric.Tunnel.Linux;
 
 /// <summary>
-/// TLS 1.3 of one connection, by libssl. No call waits: each does what it can, and its status says what the rest needs.
-/// Ciphertext is received straight into libssl's buffer, and gathers in the output until <see cref="Flush"/>, which callers owe
-/// after every other call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One
-/// thread at a time, and any thread.
+/// TLS 1.3 of one connection: the handshake by libssl, the records after it by <see cref="TlsKey"/>. No call waits: each does what it can,
+/// and its status says what the rest needs. Ciphertext gathers in the output until <see cref="Flush"/>, which callers owe after every other
+/// call while <see cref="OutputLength"/> is not 0: the handshake's messages and alerts are there as well. One thread at a time, and any
+/// thread.
 /// </summary>
 /// <remarks>
-/// After the handshake, calls allocate nothing on the managed heap. The answer to a peer's key update is in the output before the
-/// next record that is written (RFC 8446 §4.6.3). libssl bounds empty records (32 in a row) and warnings (5 in a row) itself; key
-/// updates and tickets are bounded by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
+/// After the handshake, calls allocate nothing on the managed heap, and libssl's connection is freed. The answer to a peer's key update is
+/// in the output before the next record is read (RFC 8446 §4.6.3). Empty records and warnings are bounded (32 in a row), key updates and
+/// tickets by <see cref="TlsOptions.MaxMessagesPerSecond"/>.
 /// </remarks>
 internal sealed unsafe partial class TlsSession : IDisposable
 {
-    /// <summary>Plaintext in a record at most, bytes (RFC 8446 §5.1).</summary>
-    private const int MaxRecord = 16 * 1024;
-
-    /// <summary>What a record has besides: header, content type and tag, bytes (RFC 8446 §5.2).</summary>
-    private const int RecordOverhead = 5 + 1 + 16;
-
     /// <summary>Room beyond the output's limit for what is not application data, bytes.</summary>
     private const int Reserve = 32 * 1024;
 
@@ -32,14 +26,14 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private readonly TlsOptions _options;
     private readonly ITlsTransport _transport;
     private readonly PeerCheck _check;
-    private readonly TlsOutput _output;
+    private readonly TlsBuffer _output;
+    private readonly TlsBuffer _input;
     private readonly bool _isServer;
     private readonly byte[] _protocols;
     private nint _ssl;
     private GCHandle<TlsSession> _self;
     private bool _established;
-    private bool _closeSent;
-    private int _records;
+    private bool _disposed;
     private TlsStatus? _end;
     private string? _endReason;
 
@@ -48,7 +42,8 @@ internal sealed unsafe partial class TlsSession : IDisposable
     {
         (_options, _transport, _isServer, _protocols) = (context.Options, transport, isServer, TlsProtocols.Encode(protocols));
         _check = new PeerCheck(context.Identity, expectedGateway);
-        _output = new TlsOutput(_options.OutputLimit + Reserve);
+        _output = new TlsBuffer(_options.OutputLimit + Reserve);
+        _input = new TlsBuffer(_options.ReadBuffer);
         _ssl = context.NewSsl();
         _self = new GCHandle<TlsSession>(this);
         Interlocked.Increment(ref _live);
@@ -119,138 +114,34 @@ internal sealed unsafe partial class TlsSession : IDisposable
         return _end ?? TlsStatus.Done;
     }
 
-    /// <summary>
-    /// Reads application data until the buffer is full (<see cref="TlsStatus.Done"/>) or something else ends it; the bytes that
-    /// the call returns are good whatever the status.
-    /// </summary>
-    /// <remarks>
-    /// For callers that are told of new bytes by edges: after Done call again, since decrypted and received bytes wait here without
-    /// the socket being readable; only <see cref="TlsStatus.WantRead"/> says that the socket was emptied. A receive that brings
-    /// less than was asked for counts as that, without a second one, until <see cref="HungUp"/>.
-    /// </remarks>
-    public int Read(Span<byte> buffer, out TlsStatus status)
-    {
-        if (!CanExchange(out status))
-        {
-            return 0;
-        }
-
-        Prepare();
-        _isReading = true;
-        var count = 0;
-        fixed (byte* start = buffer)
-        {
-            while (count < buffer.Length)
-            {
-                var result = SSL_read(_ssl, start + count, buffer.Length - count);
-                if (result <= 0)
-                {
-                    status = Interpret(result);
-                    break;
-                }
-
-                count += result;
-            }
-        }
-
-        _isReading = false;
-        return count;
-    }
-
-    /// <summary>
-    /// Encrypts into the output and returns how many bytes were taken, which are not to be given again. Less than all with
-    /// <see cref="TlsStatus.WantWrite"/> when the output is full, with <see cref="TlsStatus.WantRead"/> while the peer is in the
-    /// middle of a handshake message.
-    /// </summary>
-    public int Write(ReadOnlySpan<byte> data, out TlsStatus status)
-    {
-        if (!CanExchange(out status) || data.IsEmpty)
-        {
-            return 0;
-        }
-
-        if (_sendError is not null)
-        {
-            status = TlsStatus.Failed;
-            return 0;
-        }
-
-        Prepare();
-        var count = 0;
-        fixed (byte* start = data)
-        {
-            while (count < data.Length)
-            {
-                // Only with room for all of the record: one that libssl holds back would have to be written again, byte for byte.
-                var length = Math.Min(data.Length - count, MaxRecord);
-                if (_output.Length + length + RecordOverhead > _options.OutputLimit)
-                {
-                    status = TlsStatus.WantWrite;
-                    break;
-                }
-
-                if (_records == _options.KeyUpdateAfter)
-                {
-                    UpdateKey(ofPeer: false);
-                }
-
-                _records++;
-                var result = SSL_write(_ssl, start + count, length);
-                if (result <= 0)
-                {
-                    status = Interpret(result);
-                    break;
-                }
-
-                count += result;
-            }
-        }
-
-        return count;
-    }
-
-    /// <summary>
-    /// Tells the peer that nothing comes after what was written; reading goes on. It stays in the output until it is flushed. Does
-    /// nothing before the end of the handshake, after a failure, or a second time.
-    /// </summary>
-    public void SendCloseNotify()
-    {
-        if (_established && _end is null && !_closeSent)
-        {
-            _closeSent = true;
-            Prepare();
-            _ = SSL_shutdown(_ssl);
-        }
-    }
-
-    /// <summary>
-    /// Changes the key of what is written from now on, and asks the peer to change its own as well if <paramref name="ofPeer"/>
-    /// (RFC 8446 §4.6.3). <see cref="Write"/> does it by itself, in time.
-    /// </summary>
-    public void UpdateKey(bool ofPeer)
-    {
-        _records = 0;
-        if (SSL_key_update(_ssl, ofPeer ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
-        {
-            _ = SSL_do_handshake(_ssl);
-        }
-    }
-
     /// <summary>Frees all that is native, once. The transport is the caller's.</summary>
     public void Dispose()
     {
-        if (_ssl == 0)
+        if (_disposed)
         {
             return;
         }
 
-        SSL_free(_ssl);
-        _ssl = 0;
-        _self.Dispose();
+        _disposed = true;
+        FreeSsl();
+        ForgetSecrets();
+        _readKey?.Dispose();
+        _writeKey?.Dispose();
         _output.Dispose();
+        _input.Dispose();
         _end ??= TlsStatus.Failed;
         _endReason ??= "it was disposed";
         Interlocked.Decrement(ref _live);
+    }
+
+    private void FreeSsl()
+    {
+        if (_ssl != 0)
+        {
+            SSL_free(_ssl);
+            _ssl = 0;
+            _self.Dispose();
+        }
     }
 
     private void Begin()
@@ -283,9 +174,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
             return;
         }
 
+        // libssl reads record by record, so that nothing of what comes after the handshake was taken in with it.
+        TakeKeys();
         _established = true;
-        // Not before: the handshake then ends at a record's end, and nothing of the application is taken in with it.
-        SSL_set_read_ahead(_ssl, 1);
     }
 
     private bool CanExchange(out TlsStatus status)
@@ -305,19 +196,18 @@ internal sealed unsafe partial class TlsSession : IDisposable
     {
         SSL_ERROR_WANT_READ => TlsStatus.WantRead,
         SSL_ERROR_WANT_WRITE => TlsStatus.WantWrite,
-        SSL_ERROR_ZERO_RETURN when _established && _fault is null => TlsStatus.Closed,
-        _ => End(_established && _atEnd && _fault is null ? TlsStatus.Truncated : TlsStatus.Failed),
+        _ => End(TlsStatus.Failed),
     };
 
     /// <summary>The first reason stays, and the most telling comes first.</summary>
     private TlsStatus End(TlsStatus status)
     {
-        var library = TlsLibrary.TakeError();
+        var library = _ssl == 0 ? null : TlsLibrary.TakeError();
         _endReason ??= _fault ?? _check.Refusal
             ?? (_alertReceived is { } received ? $"the peer ended TLS with the alert {received}" : null)
             ?? _receiveError
             ?? (!_atEnd ? null : $"the peer closed the connection {(_established ? "without close_notify" : "during the TLS handshake")}")
-            ?? $"TLS failed: {library ?? "no reason given"}{(_alertSent is { } sent ? $" (alert {sent})" : "")}";
+            ?? $"TLS failed: {_failure ?? library ?? "no reason given"}{(_alertSent is { } sent ? $" (alert {sent})" : "")}";
         _end = status;
         return status;
     }

@@ -28,7 +28,7 @@ public sealed class TlsLeakTests
             await OnceAsync(i % 5);
         }
 
-        Assert.Equal((0, 0L), (TlsSession.Live, TlsOutput.AllBytes));
+        Assert.Equal((0, 0L), (TlsSession.Live, TlsBuffer.AllBytes));
         await Wait.UntilAsync(() => LeakFreeTests.Descriptors <= descriptors, () => $"{LeakFreeTests.Descriptors} descriptors; {descriptors} before");
 
         async Task OnceAsync(int way)

@@ -2,7 +2,7 @@ using Fabric.Tunnel.Linux;
 
 namespace Fabric.Tunnel.Tests.Linux;
 
-public sealed class TlsOutputTests
+public sealed class TlsBufferTests
 {
     [Theory]
     [InlineData(1)]
@@ -12,7 +12,7 @@ public sealed class TlsOutputTests
     {
         const int Bound = 100_000;
         var random = new Random(seed);
-        using var output = new TlsOutput(Bound);
+        using var output = new TlsBuffer(Bound);
         var model = new Queue<byte>();
         var buffer = new byte[20_000];
         for (var turn = 0; turn < 5_000; turn++)
@@ -29,7 +29,7 @@ public sealed class TlsOutputTests
                 }
             }
 
-            var first = output.First[..random.Next(output.First.Length + 1)];
+            var first = output.Waiting[..random.Next(output.Waiting.Length + 1)];
             foreach (var one in first)
             {
                 Assert.True(model.Dequeue() == one, $"turn {turn}");
@@ -37,7 +37,7 @@ public sealed class TlsOutputTests
 
             output.Consume(first.Length);
             Assert.Equal(model.Count, output.Length);
-            Assert.Equal(output.Length > 0, output.First.Length > 0);
+            Assert.Equal(output.Length > 0, output.Waiting.Length > 0);
             Assert.InRange(output.Capacity, output.Length, Bound);
             if (random.Next(100) == 0)
             {
@@ -49,7 +49,7 @@ public sealed class TlsOutputTests
     [Fact]
     public void It_grows_as_it_is_needed_and_holds_nothing_when_trimmed()
     {
-        using var output = new TlsOutput(1_000_000);
+        using var output = new TlsBuffer(1_000_000);
         Assert.Equal(0, output.Capacity);
         Assert.True(output.TryAppend(new byte[100]));
         Assert.Equal(8 * 1024, output.Capacity);
