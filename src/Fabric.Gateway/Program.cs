@@ -47,7 +47,7 @@ root.SetAction(async (parsed, cancellationToken) =>
     }
 
     // First of all: threads inherit it.
-    ThreadNice.Set(ThreadNice.Carries);
+    ThreadNice.Set(ThreadNice.Daemon);
     return await Daemon.RunAsync(options, TimeProvider.System, cancellationToken);
 });
 

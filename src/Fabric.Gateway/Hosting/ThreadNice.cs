@@ -18,11 +18,16 @@ internal static partial class ThreadNice
     public const int Judges = -10;
 
     /// <summary>
-    /// For all else of the daemon: three times the share of an ordinary thread. A message that waits for a core is as late as one that a
-    /// link held up; and while garbage is collected every thread waits for the one that does it, whichever that is. But bulk must not keep
-    /// the judges waiting.
+    /// For the loops that carry bytes, six times: a message that waits for a core is as late as one that a link held up. But bulk must not
+    /// keep the judges waiting.
     /// </summary>
-    public const int Carries = -5;
+    public const int Carries = -8;
+
+    /// <summary>
+    /// For all else of the daemon, three times: while garbage is collected every thread waits for the one that does it, whichever that is. But
+    /// a topology that is read anew must not keep waiting what is carried.
+    /// </summary>
+    public const int Daemon = -5;
 
     /// <summary>What the daemon was started with: nothing of it goes below.</summary>
     private static readonly int _started = OperatingSystem.IsLinux() ? GetPriority(PrioProcess, 0) : 0;
@@ -31,7 +36,7 @@ internal static partial class ThreadNice
     /// Puts the calling thread there, from above or below: it has inherited what the thread has that started it. False when the system does
     /// not permit it, or knows no such thing.
     /// </summary>
-    /// <param name="nice">As <see cref="Judges"/> or <see cref="Carries"/>.</param>
+    /// <param name="nice">As <see cref="Judges"/>, <see cref="Carries"/> or <see cref="Daemon"/>.</param>
     public static bool Set(int nice) => OperatingSystem.IsLinux()
         && (GetPriority(PrioProcess, 0) is var now && Math.Min(nice, _started) is var wanted
             && (now == wanted || SetPriority(PrioProcess, 0, wanted) == 0));

@@ -28,8 +28,8 @@ public class ThreadNiceTests
 
         Assert.True(raised);
         Assert.Equal(here, before);
-        Assert.Equal(Math.Min(-10, before), after);
-        Assert.Equal(Math.Min(-5, before), carries);
+        Assert.Equal(Math.Min(ThreadNice.Judges, before), after);
+        Assert.Equal(Math.Min(ThreadNice.Carries, before), carries);
         Assert.Equal(here, NiceOfThisThread());
     }
 
