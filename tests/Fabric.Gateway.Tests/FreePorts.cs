@@ -3,38 +3,45 @@ using System.Net.Sockets;
 
 namespace Fabric.Gateway.Tests;
 
-/// <summary>Ports of the loopback that are free now for TCP and for UDP.</summary>
+/// <summary>
+/// Ports of the loopback that are free for TCP and for UDP, and stay so: they lie below those that the system gives to whoever asks for any,
+/// and each is given once.
+/// </summary>
 internal static class FreePorts
 {
+    private const int First = 20_000;
+    private const int Count = 12_000;
+
+    private static int _taken = Random.Shared.Next(Count);
+
     public static int[] Take(int count)
     {
-        List<Socket> held = [];
         List<int> ports = [];
+        for (var tries = 0; ports.Count < count && tries < Count; tries++)
+        {
+            var port = First + (int)((uint)Interlocked.Increment(ref _taken) % Count);
+            if (IsFree(port))
+            {
+                ports.Add(port);
+            }
+        }
+
+        return [.. ports];
+    }
+
+    private static bool IsFree(int port)
+    {
+        using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        using var udp = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
         try
         {
-            for (var tries = 0; ports.Count < count && tries < 1000; tries++)
-            {
-                var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-                held.Add(tcp);
-                tcp.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-                var udp = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-                held.Add(udp);
-                try
-                {
-                    udp.Bind(tcp.LocalEndPoint!);
-                    ports.Add(((IPEndPoint)tcp.LocalEndPoint!).Port);
-                }
-                catch (SocketException)
-                {
-                    // Free for TCP only.
-                }
-            }
-
-            return [.. ports];
+            tcp.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            udp.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            return true;
         }
-        finally
+        catch (SocketException)
         {
-            held.ForEach(s => s.Dispose());
+            return false;
         }
     }
 }

@@ -128,7 +128,6 @@ public abstract class RelayTests(TunnelDriver driver) : IDisposable
     public async Task Lane_that_is_called_after_another_relay_or_after_none_is_refused()
     {
         await using var square = await Square.StartAsync(_authority, driver, "rho", "sigma");
-        square.Plan("rho", "sigma");
         foreach (var link in new[] { "via:sigma", "one" })
         {
             square["gamma"].Tunnel.Reconcile(square.PlanOfGamma("rho", "sigma") is var plan

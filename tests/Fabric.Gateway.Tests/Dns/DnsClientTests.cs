@@ -88,7 +88,7 @@ public sealed class DnsClientTests : IAsyncLifetime
     [RequiresFact("dnsmasq", "kdig")]
     public async Task Dnsmasq_forwards_with_the_documented_lines()
     {
-        var port = FreePort();
+        var port = FreePorts.Take(1)[0];
         using var dnsmasq = Process.Start(new ProcessStartInfo(
             "dnsmasq",
             $"--keep-in-foreground --conf-file=/dev/null --pid-file= --user= --no-resolv --no-hosts --port={port} "
@@ -107,13 +107,6 @@ public sealed class DnsClientTests : IAsyncLifetime
             dnsmasq.Kill();
             await dnsmasq.WaitForExitAsync();
         }
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 
     private async Task Expect(string tool, string arguments, string expected)
