@@ -4,7 +4,7 @@ using static Fabric.Tunnel.Linux.Libssl;
 namespace Fabric.Tunnel.Linux;
 
 /// <summary>What TLS itself says after the handshake: alerts (RFC 8446 §6), key updates and tickets (§4.6).</summary>
-internal sealed unsafe partial class TlsSession
+internal sealed partial class TlsSession
 {
     /// <summary>Empty records, and warnings, that a peer may send in a row.</summary>
     private const int MaxIdleRecords = 32;

@@ -247,6 +247,7 @@ internal sealed unsafe partial class TlsSession
             _input.Consume(TlsKey.Header + length);
             return content;
         }
+
         TakeOther(type, new ReadOnlySpan<byte>(to, content));
         _input.Consume(TlsKey.Header + length);
         return 0;

@@ -6,35 +6,8 @@ using Fabric.Tunnel.Linux;
 namespace Fabric.Tunnel.Tests.Linux;
 
 /// <summary>What comes after the handshake: bytes, ends, limits.</summary>
-public sealed class TlsDataTests : IDisposable
+public sealed class TlsDataTests : TlsTests
 {
-    private readonly TestAuthority _authority = new();
-    private readonly ManualTime _time = new();
-    private readonly List<IDisposable> _owned = [];
-
-    public void Dispose()
-    {
-        _owned.ForEach(o => o.Dispose());
-        _authority.Dispose();
-    }
-
-    private T Own<T>(T it)
-        where T : IDisposable
-    {
-        _owned.Add(it);
-        return it;
-    }
-
-    private TlsContext Context(string name, TlsOptions? options = null) =>
-        Own(new TlsContext(Own(_authority.Gateway(name)), options ?? new TlsOptions { Time = _time }));
-
-    private TlsMemoryPair Pair(TlsOptions? options = null)
-    {
-        var pair = Own(new TlsMemoryPair(Context("alpha", options), Context("beta", options)));
-        Assert.Equal((TlsStatus.Done, TlsStatus.Done), pair.Shake());
-        return pair;
-    }
-
     private async Task<(TlsEnd Client, TlsEnd Server)> SocketsAsync(TlsOptions? options = null)
     {
         var (client, server) = await TlsEnd.PairAsync(Context("alpha", options), Context("beta", options));
@@ -252,7 +225,7 @@ public sealed class TlsDataTests : IDisposable
     [RequiresFact("libssl")]
     public async Task A_full_output_takes_no_more_until_the_peer_reads()
     {
-        var options = new TlsOptions { Time = _time, OutputLimit = 200_000 };
+        var options = new TlsOptions { Time = Time, OutputLimit = 200_000 };
         var (client, server) = await SocketsAsync(options);
         var (data, sent) = (new byte[1_000_000], 0);
         new Random(7).NextBytes(data);
@@ -363,7 +336,7 @@ public sealed class TlsDataTests : IDisposable
     [RequiresFact("libssl")]
     public void Keys_are_changed_before_they_wear_out()
     {
-        var pair = Pair(new TlsOptions { Time = _time, KeyUpdateAfter = 3 });
+        var pair = Pair(new TlsOptions { Time = Time, KeyUpdateAfter = 3 });
         for (var i = 0; i < 20; i++)
         {
             var before = pair.Client.BytesSent;
@@ -391,7 +364,7 @@ public sealed class TlsDataTests : IDisposable
         Assert.Equal("", Hear(pair.Client));
 
         // A second later as many again, and with them one too many, and thousands after it.
-        _time.Advance(TimeSpan.FromSeconds(1));
+        Time.Advance(TimeSpan.FromSeconds(1));
         for (var i = 0; i < 5_000; i++)
         {
             pair.Client.UpdateKey(answered);

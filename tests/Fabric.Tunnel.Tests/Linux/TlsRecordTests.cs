@@ -7,36 +7,10 @@ using Fabric.Tunnel.Linux;
 namespace Fabric.Tunnel.Tests.Linux;
 
 /// <summary>Records after the handshake: what TLS says in them, what is refused, and that another implementation understands them.</summary>
-public sealed class TlsRecordTests : IDisposable
+public sealed class TlsRecordTests : TlsTests
 {
     private const byte KeyUpdate = 24;
     private const byte Ticket = 4;
-
-    private readonly TestAuthority _authority = new();
-    private readonly ManualTime _time = new();
-    private readonly List<IDisposable> _owned = [];
-
-    public void Dispose()
-    {
-        _owned.ForEach(o => o.Dispose());
-        _authority.Dispose();
-    }
-
-    private T Own<T>(T it)
-        where T : IDisposable
-    {
-        _owned.Add(it);
-        return it;
-    }
-
-    private TlsContext Context(string name) => Own(new TlsContext(Own(_authority.Gateway(name)), new TlsOptions { Time = _time }));
-
-    private TlsMemoryPair Pair()
-    {
-        var pair = Own(new TlsMemoryPair(Context("alpha"), Context("beta")));
-        Assert.Equal((TlsStatus.Done, TlsStatus.Done), pair.Shake());
-        return pair;
-    }
 
     private static (string Heard, TlsStatus Status) Hear(TlsSession at)
     {
@@ -224,7 +198,7 @@ public sealed class TlsRecordTests : IDisposable
         var folder = Directory.CreateTempSubdirectory("fabric-tls-");
         try
         {
-            var identity = Own(_authority.Gateway("alpha"));
+            var identity = Gateway("alpha");
             var (chain, key) = (Path.Combine(folder.FullName, "chain.pem"), Path.Combine(folder.FullName, "key.pem"));
             var leaf = identity.Certificate.TargetCertificate;
             await File.WriteAllTextAsync(chain, string.Join('\n', identity.Certificate.IntermediateCertificates.Prepend(leaf).Select(c => c.ExportCertificatePem())));
@@ -251,7 +225,8 @@ public sealed class TlsRecordTests : IDisposable
                     {
                         await openssl.StandardInput.WriteAsync(command);
                         await openssl.StandardInput.FlushAsync();
-                        await Task.Delay(200);
+                        // Only what begins a read of its own is a command.
+                        await Wait.UntilAsync(() => socket.Available > 0, () => "the change of keys arrives");
                     }
 
                     await openssl.StandardInput.WriteAsync(words);
@@ -264,7 +239,6 @@ public sealed class TlsRecordTests : IDisposable
 
                 server.Session.UpdateKey(ofPeer: true);
                 await server.WriteAsync("changed here\n"u8.ToArray());
-                await Task.Delay(200);
                 await openssl.StandardInput.WriteAsync("five\n");
                 await openssl.StandardInput.FlushAsync();
                 var last = new byte[5];
