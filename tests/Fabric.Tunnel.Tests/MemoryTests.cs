@@ -50,6 +50,22 @@ public abstract class MemoryTests(TunnelDriver driver) : IDisposable
     }
 
     [Fact]
+    public void Buffers_are_reused_until_the_pool_is_trimmed()
+    {
+        var pool = new SlabPool(128 * MiB);
+        var (kept, used) = (pool.Rent(SlabPool.LargeSize), pool.Rent(SlabPool.LargeSize));
+        kept.Release();
+        Assert.Same(kept, pool.Rent(SlabPool.LargeSize));
+
+        kept.Release();
+        pool.Trim();
+        Assert.NotSame(kept, pool.Rent(SlabPool.LargeSize));
+        Assert.Equal(2 * SlabPool.LargeSize, pool.Rented);
+        used.Release();
+        Assert.Same(used, pool.Rent(SlabPool.LargeSize));
+    }
+
+    [Fact]
     public void At_pressure_there_is_only_what_is_guaranteed_and_the_least_window()
     {
         var budget = new MemoryBudget(128 * MiB);

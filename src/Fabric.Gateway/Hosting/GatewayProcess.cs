@@ -204,7 +204,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Log = problem => Log.Tunnel(_log, problem),
         }));
         _tunnel = tunnel;
-        Own(new AsyncDisposal(new IdleCollector(_time, () => tunnel.Status.Sessions.Sum(s => s.Counters.Sent + s.Counters.Received))));
+        Own(new AsyncDisposal(new IdleCollector(_time, () => tunnel.Status.Sessions.Sum(s => s.Counters.Sent + s.Counters.Received), tunnel.Trim)));
         var prober = new Prober(
             new ProberOptions
             {

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Fabric.Gateway.Hosting;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace Fabric.Gateway.Hosting;
 /// system. Never while streams carry anything, for it stops the process for some ten milliseconds: carrying allocates nothing, so that is
 /// asked for by itself.
 /// </summary>
-internal sealed class IdleCollector : IDisposable
+internal sealed partial class IdleCollector : IDisposable
 {
     /// <summary>How often it looks.</summary>
     public static readonly TimeSpan Period = TimeSpan.FromSeconds(2);
@@ -30,8 +32,9 @@ internal sealed class IdleCollector : IDisposable
 
     /// <param name="time">Of the timer.</param>
     /// <param name="carried">Bytes of streams carried since the start of the process.</param>
-    public IdleCollector(TimeProvider time, Func<long> carried)
-        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), static () => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, true, true))
+    /// <param name="letGo">Lets go of buffers that are kept for reuse.</param>
+    public IdleCollector(TimeProvider time, Func<long> carried, Action letGo)
+        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), () => Collect(letGo))
     {
     }
 
@@ -59,6 +62,27 @@ internal sealed class IdleCollector : IDisposable
             _collect();
         }
     }
+
+    private static void Collect(Action letGo)
+    {
+        letGo();
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        if (OperatingSystem.IsLinux())
+        {
+            try
+            {
+                // What native code has freed, glibc keeps for itself, in a heap for each thread.
+                _ = TrimHeaps(0);
+            }
+            catch (EntryPointNotFoundException)
+            {
+                // Another C library, which keeps less.
+            }
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "malloc_trim")]
+    private static partial int TrimHeaps(nuint keep);
 
     public void Dispose() => _timer.Dispose();
 }

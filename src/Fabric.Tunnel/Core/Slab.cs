@@ -58,8 +58,8 @@ internal readonly record struct Segment(Slab Owner, int Start, int Length)
 }
 
 /// <summary>
-/// Slabs of two sizes, counted in <see cref="Budget"/>. Keeps a bounded number of returned slabs for reuse. Safe to call from any
-/// thread.
+/// Slabs of two sizes, counted in <see cref="Budget"/>. Keeps a bounded number of returned slabs for reuse, until <see cref="Trim"/>. Safe to
+/// call from any thread.
 /// </summary>
 internal sealed class SlabPool(long limit, int keep = 128)
 {
@@ -95,6 +95,16 @@ internal sealed class SlabPool(long limit, int keep = 128)
         }
 
         return new Slab(this, size).Rented();
+    }
+
+    /// <summary>Lets go of all that nobody rents. For when none will be wanted soon: they are reused otherwise, and cost nothing to keep.</summary>
+    public void Trim()
+    {
+        lock (_lock)
+        {
+            _large.Clear();
+            _small.Clear();
+        }
     }
 
     internal void Return(Slab slab)

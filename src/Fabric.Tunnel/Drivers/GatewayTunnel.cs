@@ -280,6 +280,9 @@ public sealed partial class GatewayTunnel : ITunnel
         }
     }
 
+    /// <summary>Lets go of the buffers that are kept for reuse: for when nothing is carried.</summary>
+    public void Trim() => Pool.Trim();
+
     public TunnelStatus Status
     {
         get

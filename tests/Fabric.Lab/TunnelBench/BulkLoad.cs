@@ -10,6 +10,9 @@ internal sealed class BulkLoad : IDisposable
 {
     private const int Chunk = 1 << 20;
 
+    /// <summary>What a limited stream reads at least: byte by byte as they become due, its reader would take a core for itself.</summary>
+    private const int Least = 64 << 10;
+
     private readonly int[] _streams;
     private readonly Thread[] _threads;
     private long _bytes;
@@ -88,7 +91,7 @@ internal sealed class BulkLoad : IDisposable
                 allowed = due - taken;
             }
 
-            if (allowed <= 0)
+            if (allowed < Least)
             {
                 Thread.Sleep(1);
                 continue;
