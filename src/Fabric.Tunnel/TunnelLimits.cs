@@ -12,13 +12,13 @@ public sealed record TunnelLimits
     /// <summary>
     /// Bytes of buffers of the whole tunnel, the one cap over all sessions, shared fairly between them. From half to three
     /// quarters of it on, applications are not read and new streams get the least window; at it, in the sessions that use most, new streams and those
-    /// whose application takes nothing are reset with <see cref="StreamCode.LimitReached"/>. Default: an eighth of the memory that the machine
-    /// or the cgroup has, at least 16 MiB and at most 256 MiB.
+    /// whose application takes nothing are reset with <see cref="StreamCode.LimitReached"/>. Default: a quarter of what the process' heap may
+    /// have, which is half of the memory of the machine or the cgroup in the daemon; at least 16 MiB and at most 256 MiB.
     /// </summary>
     public long Memory { get; init; } = DefaultMemory(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
 
-    /// <summary>The kernel's socket buffers, TLS and the runtime need the rest.</summary>
-    internal static long DefaultMemory(long available) => Math.Clamp(available / 8, 16L << 20, 256L << 20);
+    /// <summary>All else that a gateway keeps, and garbage, need the rest.</summary>
+    internal static long DefaultMemory(long heapLimit) => Math.Clamp(heapLimit / 4, 16L << 20, 256L << 20);
 
     /// <summary>Streams per session and opening side. At it, an OPEN is reset with <see cref="StreamCode.LimitReached"/>. Flows (UDP) take at
     /// most half of them. Default 16,384.</summary>
