@@ -11,93 +11,6 @@ public sealed class FlowCoreTests
 
     private readonly SlabPool _pool = new(64 * 1024 * 1024);
 
-    /// <summary>Two ends, and lanes by the same name at both; frames travel only when a test carries them.</summary>
-    private sealed class Ends
-    {
-        private uint _epoch;
-
-        public Ends(SlabPool pool, TunnelLimits? limits = null)
-        {
-            Left = new SessionCore(true, new SessionNotes(), limits ?? new TunnelLimits(), pool, 100);
-            Right = new SessionCore(false, RightNotes, limits ?? new TunnelLimits(), pool, 100);
-        }
-
-        public SessionNotes RightNotes { get; } = new();
-
-        public SessionCore Left { get; }
-
-        public SessionCore Right { get; }
-
-        public (LaneCore Left, LaneCore Right) Lane(string link)
-        {
-            _epoch += 2;
-            return (Left.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!, Right.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!);
-        }
-
-        /// <summary>Frames that are due on a lane of one end, as bytes each.</summary>
-        public static List<byte[]> Produce(SessionCore from, LaneCore lane, int budget = 1 << 20)
-        {
-            var batch = new FrameBatch();
-            from.Produce(lane, batch, budget, TimeSpan.Zero);
-            var bytes = new byte[batch.Bytes];
-            batch.CopyTo(bytes);
-            batch.Clear();
-            var frames = new List<byte[]>();
-            for (var at = 0; at < bytes.Length;)
-            {
-                var length = FrameHeader.Size + BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(at + 2));
-                frames.Add(bytes[at..(at + length)]);
-                at += length;
-            }
-
-            return frames;
-        }
-
-        public void Deliver(SessionCore to, LaneCore lane, IEnumerable<byte[]> frames)
-        {
-            foreach (var bytes in frames)
-            {
-                var slab = to.Pool.Rent(SlabPool.LargeSize);
-                bytes.CopyTo(slab.Bytes, 0);
-                var reader = new FrameReader();
-                Assert.True(reader.TryRead(slab.Bytes.AsSpan(0, bytes.Length), out _, out var frame));
-                var piece = frame.PayloadStart < 0 ? default : new Segment(slab, frame.PayloadStart, frame.Payload.Length);
-                try
-                {
-                    to.Receive(lane, frame, piece, TimeSpan.Zero);
-                }
-                finally
-                {
-                    slab.Release();
-                }
-            }
-        }
-
-        public void Exchange((LaneCore Left, LaneCore Right) lane)
-        {
-            for (var quiet = false; !quiet;)
-            {
-                var right = Produce(Left, lane.Left);
-                Deliver(Right, lane.Right, right);
-                var left = Produce(Right, lane.Right);
-                Deliver(Left, lane.Left, left);
-                quiet = right.Count + left.Count == 0;
-            }
-        }
-
-        /// <summary>A flow that both ends have opened.</summary>
-        public (StreamCore Left, StreamCore Right) Open((LaneCore Left, LaneCore Right) lane, StreamOpen open)
-        {
-            var left = Left.Open(open, null, TimeSpan.Zero);
-            Exchange(lane);
-            var right = RightNotes.Opened[^1];
-            right.Accept(TimeSpan.Zero);
-            Exchange(lane);
-            Assert.True(left.IsAccepted);
-            return (left, right);
-        }
-    }
-
     private static List<string> Taken(SessionCore session, StreamCore flow)
     {
         var taken = new List<string>();
@@ -162,7 +75,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void Datagrams_keep_their_edges_and_a_flow_ends_in_order()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var (left, right) = ends.Open(lane, _flow);
         ends.Left.SendDatagram(left, "one"u8);
@@ -182,13 +95,13 @@ public sealed class FlowCoreTests
     [Fact]
     public void Datagrams_go_before_the_bytes_of_streams_and_leave_them_a_quarter()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var (flow, _) = ends.Open(lane, _flow);
         var (bulk, _) = ends.Open(lane, _flow with { Datagrams = false });
         bulk.WriteCopy(new byte[200_000], TimeSpan.Zero);
         ends.Left.SendDatagram(flow, "small"u8);
-        var turn = Ends.Produce(ends.Left, lane.Left, 64 * 1024);
+        var turn = SessionEnds.Produce(ends.Left, lane.Left, 64 * 1024);
         Assert.Equal([FrameType.Datagram, FrameType.Data], turn.Select(TypeOf).Where(t => t != FrameType.Ack).Distinct());
 
         for (var i = 0; i < DatagramQueue.Most; i++)
@@ -196,7 +109,7 @@ public sealed class FlowCoreTests
             ends.Left.SendDatagram(flow, new byte[4_000]);
         }
 
-        turn = Ends.Produce(ends.Left, lane.Left, 64 * 1024);
+        turn = SessionEnds.Produce(ends.Left, lane.Left, 64 * 1024);
         Assert.InRange(turn.Where(f => TypeOf(f) == FrameType.Datagram).Sum(f => f.Length), 44_000, 54_000);
         Assert.InRange(turn.Where(f => TypeOf(f) == FrameType.Data).Sum(f => f.Length), 8_000, 80_000);
     }
@@ -204,7 +117,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void Flows_take_turns()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var flows = Enumerable.Range(0, 4).Select(_ => ends.Open(lane, _flow).Left).ToArray();
         foreach (var flow in flows)
@@ -215,19 +128,19 @@ public sealed class FlowCoreTests
             }
         }
 
-        var turn = Ends.Produce(ends.Left, lane.Left, 8 * 1_016).Select(f => BinaryPrimitives.ReadUInt32LittleEndian(f.AsSpan(4)));
+        var turn = SessionEnds.Produce(ends.Left, lane.Left, 8 * 1_016).Select(f => BinaryPrimitives.ReadUInt32LittleEndian(f.AsSpan(4)));
         Assert.Equal(flows.Concat(flows).Select(f => f.Id), turn);
     }
 
     [Fact]
     public void A_flow_outlives_its_lane_and_what_was_on_it_is_not_sent_again()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var other = ends.Lane("two");
         var (left, right) = ends.Open(lane, _flow);
         ends.Left.SendDatagram(left, "lost"u8);
-        Assert.Single(Ends.Produce(ends.Left, lane.Left), f => TypeOf(f) == FrameType.Datagram);
+        Assert.Single(SessionEnds.Produce(ends.Left, lane.Left), f => TypeOf(f) == FrameType.Datagram);
         ends.Left.EndLane(lane.Left, "cut", TimeSpan.Zero);
         ends.Right.EndLane(lane.Right, "cut", TimeSpan.Zero);
         ends.Left.SendDatagram(left, "kept"u8);
@@ -241,14 +154,14 @@ public sealed class FlowCoreTests
     [Fact]
     public void The_same_datagram_on_two_lanes_is_handed_on_once_and_an_overtaken_one_passes()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var other = ends.Lane("two");
         var (left, right) = ends.Open(lane, _flow);
         ends.Left.SendDatagram(left, "first"u8);
-        var first = Ends.Produce(ends.Left, lane.Left);
+        var first = SessionEnds.Produce(ends.Left, lane.Left);
         ends.Left.SendDatagram(left, "second"u8);
-        var second = Ends.Produce(ends.Left, lane.Left);
+        var second = SessionEnds.Produce(ends.Left, lane.Left);
         ends.Deliver(ends.Right, other.Right, second);
         ends.Deliver(ends.Right, lane.Right, first);
         ends.Deliver(ends.Right, lane.Right, second);
@@ -261,13 +174,13 @@ public sealed class FlowCoreTests
     [InlineData(false)]
     public void Mirrored_or_on_a_suspect_link_a_datagram_leaves_on_both_links(bool mirrored)
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var other = ends.Lane("two");
         var (left, right) = ends.Open(lane, _flow with { Mirrored = mirrored });
         ends.Left.SetPaths(new LinkPaths(["one", "two"], mirrored ? [] : ["one"], []), TimeSpan.Zero);
         ends.Left.SendDatagram(left, "twice"u8);
-        ends.Deliver(ends.Right, other.Right, Ends.Produce(ends.Left, other.Left));
+        ends.Deliver(ends.Right, other.Right, SessionEnds.Produce(ends.Left, other.Left));
         Assert.Equal(["twice"], Taken(ends.Right, right));
         ends.Exchange(lane);
         ends.Exchange(other);
@@ -284,7 +197,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void What_waits_is_bounded_per_flow_and_per_session_and_counted()
     {
-        var ends = new Ends(_pool, new TunnelLimits { DatagramMemory = 300_000 });
+        var ends = new SessionEnds(_pool, new TunnelLimits { DatagramMemory = 300_000 });
         var lane = ends.Lane("one");
         var (a, _) = ends.Open(lane, _flow);
         var (b, _) = ends.Open(lane, _flow);
@@ -308,7 +221,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void A_flow_takes_no_credit_from_streams()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         ends.Open(lane, _flow);
         Assert.Equal((0L, 0L), (ends.Left.Promised, ends.Right.Promised));
@@ -317,7 +230,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void Flows_take_at_most_half_of_the_streams()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var flows = Enumerable.Range(0, 50).Select(_ => ends.Left.Open(_flow, null, TimeSpan.Zero)).ToArray();
         Assert.Equal(StreamCode.LimitReached, Assert.Throws<StreamRefusedException>(() => ends.Left.Open(_flow, null, TimeSpan.Zero)).Code);
@@ -332,7 +245,7 @@ public sealed class FlowCoreTests
     [InlineData(false, FrameType.Datagram, "which carries bytes")]
     public void Bytes_on_a_flow_and_datagrams_on_a_stream_break_the_protocol(bool isFlow, FrameType type, string reason)
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var (left, _) = ends.Open(lane, _flow with { Datagrams = isFlow });
         var frame = new byte[FrameHeader.Size + 1];
@@ -343,7 +256,7 @@ public sealed class FlowCoreTests
     [Fact]
     public void A_datagram_of_a_flow_that_never_was_breaks_the_protocol_and_of_one_that_is_gone_is_ignored()
     {
-        var ends = new Ends(_pool);
+        var ends = new SessionEnds(_pool);
         var lane = ends.Lane("one");
         var (left, _) = ends.Open(lane, _flow);
         left.Reset(StreamCode.ApplicationReset, "enough", TimeSpan.Zero);

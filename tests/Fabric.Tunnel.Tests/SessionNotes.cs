@@ -9,6 +9,8 @@ internal sealed class SessionNotes : ISessionDriver
 
     public List<StreamCore> Readable { get; } = [];
 
+    public List<StreamCore> Writable { get; } = [];
+
     public List<(StreamCore Stream, StreamCode Code)> Ended { get; } = [];
 
     void ISessionDriver.OutputReady(LaneCore lane)
@@ -27,9 +29,7 @@ internal sealed class SessionNotes : ISessionDriver
 
     void ISessionDriver.Readable(StreamCore stream) => Readable.Add(stream);
 
-    void ISessionDriver.Writable(StreamCore stream)
-    {
-    }
+    void ISessionDriver.Writable(StreamCore stream) => Writable.Add(stream);
 
     void ISessionDriver.Ended(StreamCore stream) => Ended.Add((stream, stream.Code));
 }

@@ -138,6 +138,7 @@ internal sealed partial class StreamCore
             WriteAck(batch, path, now);
         }
 
+        var waited = Send.Unsent;
         while (!batch.IsFull)
         {
             var offset = cursor.Next;
@@ -162,6 +163,11 @@ internal sealed partial class StreamCore
             own.FinSent = true;
             _finEverSent = true;
             batch.Add(Header(path, FrameType.Fin, 0, Send.End));
+        }
+
+        if (waited > MaxUnsent / 2 && Send.Unsent <= MaxUnsent / 2)
+        {
+            session.Driver.Writable(this);
         }
 
         if (!path.IsCopy && !IsCopying && (!IsBulk || lane.Channel > 0))

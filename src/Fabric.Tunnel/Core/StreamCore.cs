@@ -11,6 +11,9 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     /// <summary>Bytes in a row, none of them waited for, after which a stream is bulk.</summary>
     private const int BulkAfter = 128 * 1024;
 
+    /// <summary>Bytes that wait for their lane at most; the application is asked for more when half of them have left.</summary>
+    internal const int MaxUnsent = 128 * 1024;
+
     private StreamPath _main;
     private StreamPath _copy;
     private CreditWindow _window;
@@ -81,9 +84,12 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     public bool WritesCompleted => _finQueued;
 
     /// <summary>Bytes that the application may write now.</summary>
-    /// <remarks>However much credit the peer gives, one stream keeps no more than a window.</remarks>
-    public long Room => !IsAccepted || IsReset || _finQueued || !session.MayRetain ? 0
-        : Math.Max(0, Math.Min(Send.Room, session.Limits.MaxWindow - Send.Retained));
+    /// <remarks>
+    /// However much credit the peer gives, one stream keeps no more than a window, and is no further ahead of its lane than
+    /// <see cref="MaxUnsent"/>: what waits here is cold when it leaves, and waits better where it comes from.
+    /// </remarks>
+    public long Room => !IsAccepted || IsReset || _finQueued || Send.Unsent > MaxUnsent / 2 || !session.MayRetain ? 0
+        : Math.Max(0, Math.Min(Math.Min(Send.Room, session.Limits.MaxWindow - Send.Retained), MaxUnsent - Send.Unsent));
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 

@@ -1,0 +1,68 @@
+using Fabric.Protocol.Tunnel;
+using Fabric.Tunnel.Core;
+
+namespace Fabric.Tunnel.Tests;
+
+/// <summary>How far a stream's application may be ahead of its lane.</summary>
+public sealed class StreamCoreTests
+{
+    private static readonly StreamOpen _open = new("web.shop", 80, "spiffe://test.example/ns/a/sa/b");
+
+    private readonly SlabPool _pool = new(64 * 1024 * 1024);
+
+    [Fact]
+    public void What_waits_for_a_lane_is_bounded_and_asked_for_again_when_half_of_it_has_left()
+    {
+        var ends = new SessionEnds(_pool);
+        var lane = ends.Lane("one");
+        var (stream, _) = ends.Open(lane, _open);
+        Assert.Equal(StreamCore.MaxUnsent, stream.Room);
+
+        Write(stream, StreamCore.MaxUnsent);
+        Assert.Equal(0, stream.Room);
+        ends.LeftNotes.Writable.Clear();
+
+        var frames = SessionEnds.Produce(ends.Left, lane.Left, StreamCore.MaxUnsent / 4);
+        Assert.Equal((0L, 0), (stream.Room, ends.LeftNotes.Writable.Count));
+
+        frames.AddRange(SessionEnds.Produce(ends.Left, lane.Left, StreamCore.MaxUnsent / 2));
+        Assert.Equal([stream], ends.LeftNotes.Writable);
+        Assert.InRange(stream.Room, StreamCore.MaxUnsent / 2, StreamCore.MaxUnsent);
+
+        // What is on the lane, and not yet acknowledged, is bounded by the window alone.
+        frames.AddRange(SessionEnds.Produce(ends.Left, lane.Left));
+        Assert.Equal((StreamCore.MaxUnsent, StreamCore.MaxUnsent), (stream.Room, stream.Send.Retained));
+        ends.Deliver(ends.Right, lane.Right, frames);
+        Assert.Equal(StreamCore.MaxUnsent, Assert.Single(ends.RightNotes.Opened).Receive.ReadyBytes);
+    }
+
+    [Fact]
+    public void Application_that_is_ahead_is_asked_again_when_its_bytes_leave_on_the_next_lane()
+    {
+        var ends = new SessionEnds(_pool);
+        var lane = ends.Lane("one");
+        var (stream, _) = ends.Open(lane, _open);
+        Write(stream, StreamCore.MaxUnsent);
+        SessionEnds.Produce(ends.Left, lane.Left);
+        Write(stream, 64 * 1024);
+        ends.Left.EndLane(lane.Left, "cut", TimeSpan.Zero);
+        ends.Right.EndLane(lane.Right, "cut", TimeSpan.Zero);
+        ends.LeftNotes.Writable.Clear();
+        Assert.Equal(0, stream.Room);
+
+        ends.Exchange(ends.Lane("two"));
+
+        Assert.Contains(stream, ends.LeftNotes.Writable);
+        Assert.Equal(StreamCore.MaxUnsent + 64 * 1024, Assert.Single(ends.RightNotes.Opened).Receive.ReadyBytes);
+    }
+
+    private void Write(StreamCore stream, int bytes)
+    {
+        for (; bytes > 0; bytes -= 32 * 1024)
+        {
+            var slab = _pool.Rent(SlabPool.LargeSize);
+            stream.Write(new Segment(slab, FrameHeader.Size, Math.Min(bytes, 32 * 1024)), TimeSpan.Zero);
+            slab.Release();
+        }
+    }
+}
