@@ -138,7 +138,7 @@ internal sealed partial class StreamCore
             WriteAck(batch, path, now);
         }
 
-        var waited = Send.Unsent;
+        var wasAhead = IsAhead;
         while (!batch.IsFull)
         {
             var offset = cursor.Next;
@@ -165,7 +165,7 @@ internal sealed partial class StreamCore
             batch.Add(Header(path, FrameType.Fin, 0, Send.End));
         }
 
-        if (waited > MaxUnsent / 2 && Send.Unsent <= MaxUnsent / 2)
+        if (wasAhead && !IsAhead)
         {
             session.Driver.Writable(this);
         }

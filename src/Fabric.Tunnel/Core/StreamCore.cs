@@ -88,8 +88,11 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     /// However much credit the peer gives, one stream keeps no more than a window, and is no further ahead of its lane than
     /// <see cref="MaxUnsent"/>: what waits here is cold when it leaves, and waits better where it comes from.
     /// </remarks>
-    public long Room => !IsAccepted || IsReset || _finQueued || Send.Unsent > MaxUnsent / 2 || !session.MayRetain ? 0
+    public long Room => !IsAccepted || IsReset || _finQueued || IsAhead || !session.MayRetain ? 0
         : Math.Max(0, Math.Min(Math.Min(Send.Room, session.Limits.MaxWindow - Send.Retained), MaxUnsent - Send.Unsent));
+
+    /// <summary>More waits for the lane than the half that the application may fill up.</summary>
+    private bool IsAhead => Send.Unsent > MaxUnsent / 2;
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 

@@ -12,33 +12,11 @@ using Fabric.Tunnel.Portable;
 namespace Fabric.Tunnel.Tests.Linux;
 
 /// <summary>Handshakes by libssl, with itself and with the portable driver's.</summary>
-public sealed class TlsHandshakeTests : IDisposable
+public sealed class TlsHandshakeTests : TlsTests
 {
-    private static readonly TlsOptions _options = new() { Time = TimeProvider.System };
+    private readonly TestAuthority _other;
 
-    private readonly TestAuthority _authority = new();
-    private readonly TestAuthority _other = new("other.example");
-    private readonly List<IDisposable> _owned = [];
-
-    public void Dispose()
-    {
-        _owned.ForEach(o => o.Dispose());
-        _authority.Dispose();
-        _other.Dispose();
-    }
-
-    private T Own<T>(T it)
-        where T : IDisposable
-    {
-        _owned.Add(it);
-        return it;
-    }
-
-    private TestIdentity Gateway(string name, TestAuthority? authority = null) => Own((authority ?? _authority).Gateway(name));
-
-    private TlsContext Context(IGatewayIdentity identity) => Own(new TlsContext(identity, _options));
-
-    private TlsContext Context(string name, TestAuthority? authority = null) => Context(Gateway(name, authority));
+    public TlsHandshakeTests() => _other = Own(new TestAuthority("other.example"));
 
     private TlsMemoryPair Pair(TlsContext client, TlsContext server, string? offered = null, string? expected = null) =>
         Own(new TlsMemoryPair(client, server, offered is null ? null : [offered], expected));
@@ -130,7 +108,7 @@ public sealed class TlsHandshakeTests : IDisposable
     [RequiresFact("libssl")]
     public void A_server_of_another_authority_is_refused_and_told()
     {
-        var pair = Pair(Context("alpha"), Context("beta", _other));
+        var pair = Pair(Context("alpha"), Context(Own(_other.Gateway("beta"))));
         Assert.Equal((TlsStatus.Failed, TlsStatus.Failed), pair.Shake());
         Assert.Equal("certificate refused: not issued by the CA of test.example", pair.Client.Error);
         Assert.Equal("the peer ended TLS with the alert bad certificate", pair.Server.Error);
@@ -151,7 +129,7 @@ public sealed class TlsHandshakeTests : IDisposable
     public void A_client_of_another_authority_is_refused_and_its_first_read_tells()
     {
         // One that takes any server, so that only the other end refuses.
-        var stranger = new Gullible(Gateway("alpha", _other));
+        var stranger = new Gullible(Own(_other.Gateway("alpha")));
         var pair = Pair(Context(stranger), Context("beta"));
         Assert.Equal((TlsStatus.Done, TlsStatus.Failed), pair.Shake());
         Assert.Equal("certificate refused: not issued by the CA of test.example", pair.Server.Error);
@@ -168,7 +146,7 @@ public sealed class TlsHandshakeTests : IDisposable
     public async Task The_portable_driver_refuses_and_is_refused_with_the_same_words(bool portableRefuses)
     {
         var (client, server) = await TlsEnd.ConnectAsync();
-        var (trusting, honest) = ((IGatewayIdentity)new Gullible(Gateway("alpha", _other)), (IGatewayIdentity)Gateway("beta"));
+        var (trusting, honest) = ((IGatewayIdentity)new Gullible(Own(_other.Gateway("alpha"))), (IGatewayIdentity)Gateway("beta"));
         var (ours, theirs) = portableRefuses ? (trusting, honest) : (honest, trusting);
         using var end = new TlsEnd(TlsSession.Server(Context(ours), TlsEnd.Over(server), ["fabric/1"]), server);
         var shaking = end.HandshakeAsync();

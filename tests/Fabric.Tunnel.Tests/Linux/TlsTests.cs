@@ -1,9 +1,10 @@
+using Fabric.Identity;
 using Fabric.Testing;
 using Fabric.Tunnel.Linux;
 
 namespace Fabric.Tunnel.Tests.Linux;
 
-/// <summary>Tests of connections that have shaken hands: what they make is disposed after each.</summary>
+/// <summary>Tests of connections: what they make is disposed after each.</summary>
 public abstract class TlsTests : IDisposable
 {
     private readonly TestAuthority _authority = new();
@@ -27,13 +28,35 @@ public abstract class TlsTests : IDisposable
 
     private protected TestIdentity Gateway(string name) => Own(_authority.Gateway(name));
 
-    private protected TlsContext Context(string name, TlsOptions? options = null) =>
-        Own(new TlsContext(Gateway(name), options ?? new TlsOptions { Time = Time }));
+    private protected TlsContext Context(string name, TlsOptions? options = null) => Context(Gateway(name), options);
+
+    private protected TlsContext Context(IGatewayIdentity identity, TlsOptions? options = null) =>
+        Own(new TlsContext(identity, options ?? new TlsOptions { Time = Time }));
 
     private protected TlsMemoryPair Pair(TlsOptions? options = null)
     {
         var pair = Own(new TlsMemoryPair(Context("alpha", options), Context("beta", options)));
         Assert.Equal((TlsStatus.Done, TlsStatus.Done), pair.Shake());
         return pair;
+    }
+
+    private protected async Task<(TlsEnd Client, TlsEnd Server)> SocketsAsync(TlsOptions? options = null)
+    {
+        var (client, server) = await TlsEnd.PairAsync(Context("alpha", options), Context("beta", options));
+        return (Own(client), Own(server));
+    }
+
+    private protected static void Say(TlsSession from, string words)
+    {
+        Assert.Equal(words.Length, from.Write(System.Text.Encoding.ASCII.GetBytes(words), out var status));
+        Assert.Equal((TlsStatus.Done, TlsStatus.Done), (status, from.Flush()));
+    }
+
+    private protected static string Hear(TlsSession at, TlsStatus expected = TlsStatus.WantRead)
+    {
+        var buffer = new byte[100_000];
+        var count = at.Read(buffer, out var status);
+        Assert.True(status == expected, $"{status}: {at.Error}");
+        return System.Text.Encoding.ASCII.GetString(buffer, 0, count);
     }
 }
