@@ -143,7 +143,7 @@ public abstract class GatewayTests(TunnelDriver driver) : IDisposable
         alpha.Tunnel.Reconcile(new TunnelPlan { Lanes = [new LanePlan("beta", "one", null)] });
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
-        var connection = await alpha.Tunnel.Driver.DialAsync(new LanePlan("beta", "one", (IPEndPoint)listener.LocalEndpoint), 0, default);
+        var connection = await alpha.Tunnel.Driver.DialAsync(new LanePlan("beta", "one", (IPEndPoint)listener.LocalEndpoint), default);
         var accepted = MutualTls.AcceptAsync(
             new NetworkStream(await listener.AcceptSocketAsync(), ownsSocket: true), _authority.Gateway("beta"), [MutualTls.LaneProtocol], default);
         var peer = await connection.ConnectAsync("beta", default).WaitAsync(Pair.Limit);

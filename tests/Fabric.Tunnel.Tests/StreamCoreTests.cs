@@ -3,7 +3,7 @@ using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Tests;
 
-/// <summary>How far a stream's application may be ahead of its lane.</summary>
+/// <summary>How far a stream's application may be ahead of its lane, and which lane that is.</summary>
 public sealed class StreamCoreTests
 {
     private static readonly StreamOpen _open = new("web.shop", 80, "spiffe://test.example/ns/a/sa/b");
@@ -54,6 +54,37 @@ public sealed class StreamCoreTests
 
         Assert.Contains(stream, ends.LeftNotes.Writable);
         Assert.Equal(StreamCore.MaxUnsent + 64 * 1024, Assert.Single(ends.RightNotes.Opened).Receive.ReadyBytes);
+    }
+
+    [Fact]
+    public void Bulk_that_pauses_goes_on_as_bulk_until_it_has_sent_little_in_a_row()
+    {
+        var ends = new SessionEnds(_pool);
+        var lane = ends.Lane("one");
+        var (stream, _) = ends.Open(lane, _open);
+        Write(stream, StreamCore.MaxUnsent);
+        Produce();
+        Assert.False(stream.IsBulk);
+        Write(stream, 1);
+        Assert.True(stream.IsBulk);
+
+        AllAcknowledged();
+        Write(stream, 1);
+        Assert.True(stream.IsBulk);
+
+        AllAcknowledged();
+        Write(stream, 1);
+        Assert.False(stream.IsBulk);
+
+        void Produce() => ends.Deliver(ends.Right, lane.Right, SessionEnds.Produce(ends.Left, lane.Left));
+
+        void AllAcknowledged()
+        {
+            Produce();
+            ends.Right.Advance(TimeSpan.FromSeconds(1));
+            ends.Exchange(lane);
+            Assert.Equal(0, stream.Send.Retained);
+        }
     }
 
     private void Write(StreamCore stream, int bytes)

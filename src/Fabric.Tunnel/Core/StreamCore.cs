@@ -8,7 +8,7 @@ namespace Fabric.Tunnel.Core;
 /// </summary>
 internal sealed partial class StreamCore(SessionCore session, uint id, bool isOurs, StreamOpen request)
 {
-    /// <summary>Bytes in a row, none of them waited for, after which a stream is bulk.</summary>
+    /// <summary>Bytes in a row, none of them waited for, after which a stream is bulk, until less was sent in a row.</summary>
     private const int BulkAfter = 128 * 1024;
 
     /// <summary>Bytes that wait for their lane at most; the application is asked for more when half of them have left.</summary>
@@ -159,16 +159,18 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private void CountBurst(int bytes, TimeSpan now)
     {
+        var was = IsBulk;
         if (Send.Retained == 0)
         {
+            // All before was waited for. Bulk may pause and go on as bulk: its next bytes must not be what small messages wait behind.
+            IsBulk = _burst > BulkAfter;
             _burst = 0;
-            IsBulk = false;
         }
 
         _burst += bytes;
-        if (!IsBulk && _burst > BulkAfter)
+        IsBulk |= _burst > BulkAfter;
+        if (IsBulk != was)
         {
-            IsBulk = true;
             session.UpdateCopy(this, now);
         }
     }

@@ -21,6 +21,9 @@ internal abstract class GatewayConnection : IAsyncDisposable
     /// <summary>From now on the faults of that link apply. Only the first call counts.</summary>
     public abstract void Obey(ILinkFaults? faults, string peer, string link);
 
+    /// <summary>It becomes the lane of that channel: 0 is the one that small things share.</summary>
+    public abstract void Carry(int channel);
+
     /// <summary>
     /// Shakes hands as the server: returns the protocol that was agreed on, empty for none, and the gateway that the client's
     /// certificate names, or null when it sent none. Throws <see cref="System.Security.Authentication.AuthenticationException"/> with the reason.

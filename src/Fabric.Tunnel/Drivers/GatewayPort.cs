@@ -127,6 +127,7 @@ internal sealed class GatewayPort(GatewayTunnel tunnel)
 
             var hello = await lane.ReceiveHelloAsync(cancellationToken).ConfigureAwait(false);
             connection.Obey(tunnel.Options.Faults, id.Gateway, hello.Link);
+            connection.Carry(hello.Channel);
             // A lane is called after the way that it came, or it is none.
             var session = RelayNames.RelayOf(hello.Link) == relay && tunnel.IsPlanned(id.Gateway, hello.Link) ? tunnel.SessionWith(id.Gateway) : null;
             if (session is null)

@@ -17,9 +17,8 @@ internal interface IDriver : IAsyncDisposable
 
     /// <summary>Connects to a gateway port. Throws <see cref="System.Net.Sockets.SocketException"/> when nobody answers there.</summary>
     /// <param name="lane">Where to, and the largest segment.</param>
-    /// <param name="channel">Which lane of its link it will be.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    Task<GatewayConnection> DialAsync(LanePlan lane, int channel, CancellationToken cancellationToken);
+    Task<GatewayConnection> DialAsync(LanePlan lane, CancellationToken cancellationToken);
 
     /// <summary>Accepts connections to a service address (TCP), and joins them to streams.</summary>
     IListener Serve(ServiceListener service);

@@ -153,9 +153,10 @@ internal sealed class LaneKeeper
             GatewayConnection? connection = null;
             try
             {
-                connection = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : _tunnel.Driver.DialAsync(Plan, Channel, limit.Token))
+                connection = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : _tunnel.Driver.DialAsync(Plan, limit.Token))
                     .ConfigureAwait(false);
                 connection.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
+                connection.Carry(Channel);
                 _accepted = true;
                 var peer = await connection.ConnectAsync(Plan.Peer, limit.Token).ConfigureAwait(false);
                 lane = await GreetAsync(connection.ToLane(), peer, limit.Token).ConfigureAwait(false);

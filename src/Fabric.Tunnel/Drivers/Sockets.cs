@@ -10,6 +10,7 @@ internal static class Sockets
     private const int TcpMaxSegment = 2;
     private const int TcpInfo = 11;
     private const byte TcpClosed = 7;
+    private const int TcpCongestion = 13;
     private const int TcpUserTimeout = 18;
     private const int TcpNotSentLowWater = 25;
 
@@ -28,6 +29,8 @@ internal static class Sockets
                 socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             }
 
+            // On Linux what it accepts begins with the same.
+            socket.NoDelay = true;
             socket.Bind(address);
             socket.Listen(1024);
             return socket;
@@ -41,9 +44,8 @@ internal static class Sockets
 
     /// <summary>Small answers must not wait, and a dead peer must be noticed when nothing else does.</summary>
     /// <param name="socket">Of the lane.</param>
-    /// <param name="channel">The shared lane of a link keeps little in the kernel: what is written next waits behind it.</param>
     /// <param name="maxSegment">Bytes of the largest segment; 0: the kernel's own choice.</param>
-    public static void PrepareLane(Socket socket, int channel, int maxSegment)
+    public static void PrepareLane(Socket socket, int maxSegment)
     {
         socket.NoDelay = true;
         socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
@@ -56,10 +58,37 @@ internal static class Sockets
         }
 
         socket.SetRawSocketOption(TcpLevel, TcpUserTimeout, BitConverter.GetBytes(30_000));
-        socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(channel == 0 ? 128 * 1024 : 512 * 1024));
         if (maxSegment > 0)
         {
             socket.SetRawSocketOption(TcpLevel, TcpMaxSegment, BitConverter.GetBytes(maxSegment));
+        }
+    }
+
+    /// <summary>
+    /// The shared lane of a link keeps little in the kernel: what is written next waits behind it. And it takes cubic where the system's own
+    /// choice is another one: every ten seconds BBR sends no more than four packets in a round trip, for 200 ms
+    /// (draft-cardwell-iccrg-bbr-congestion-control, ProbeRTT), and all small messages of two gateways would wait for that. Bulk takes the system's.
+    /// </summary>
+    /// <param name="socket">Of the lane.</param>
+    /// <param name="channel">Of the lane; 0 is the shared one.</param>
+    public static void PrepareChannel(Socket socket, int channel)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(channel == 0 ? 128 * 1024 : 512 * 1024));
+        if (channel == 0)
+        {
+            try
+            {
+                socket.SetRawSocketOption(TcpLevel, TcpCongestion, "cubic"u8);
+            }
+            catch (SocketException)
+            {
+                // This kernel has none, or does not let everybody have it.
+            }
         }
     }
 

@@ -32,7 +32,7 @@ internal sealed class EndpointConnection : SocketCarrier
     {
         if (_isConnecting)
         {
-            if (Libc.PendingError(Descriptor) is var error and not 0)
+            if (Libc.IsHangUp(events) && Libc.PendingError(Descriptor) is var error and not 0)
             {
                 // What else is told was of the socket that is gone.
                 NotReached(Libc.Explain(error));

@@ -127,7 +127,7 @@ internal static unsafe partial class Libc
 
     public static int NewEventFd() => EventFd(0, NonBlocking | CloseOnExec);
 
-    /// <summary>A non-blocking TCP socket that begins to connect. Returns its descriptor, or −1.</summary>
+    /// <summary>A non-blocking TCP socket, without delay, that begins to connect. Returns its descriptor, or −1.</summary>
     public static int BeginConnect(IPEndPoint remote)
     {
         var address = remote.Serialize();
@@ -137,6 +137,8 @@ internal static unsafe partial class Libc
             return fd;
         }
 
+        var on = 1;
+        _ = SetOption(fd, TcpLevel, TcpNoDelayOption, &on, 4);
         fixed (byte* bytes = address.Buffer.Span)
         {
             if (Connect(fd, bytes, (uint)address.Size) < 0 && Errno != EINPROGRESS)
@@ -175,12 +177,6 @@ internal static unsafe partial class Libc
         int error;
         var length = 4u;
         return GetOption(fd, SocketLevel, SocketError, &error, &length) < 0 ? Errno : error;
-    }
-
-    public static void NoDelay(int fd)
-    {
-        var on = 1;
-        _ = SetOption(fd, TcpLevel, TcpNoDelayOption, &on, 4);
     }
 
     public static void NoBlocking(int fd) => _ = Control(fd, SetFlags, Control(fd, GetFlags, 0) | NonBlocking);

@@ -52,6 +52,8 @@ internal sealed class LinuxConnection : GatewayConnection
         OnFaults(peer, link);
     }
 
+    public override void Carry(int channel) => _socket.Carry(channel);
+
     private void OnFaults(string peer, string link)
     {
         if (peer == _peer && link == _link)
@@ -152,6 +154,9 @@ internal sealed class LoopSocket(EventLoop loop, Socket socket) : LoopItem(loop)
     public IPEndPoint? Remote { get; private set; } = socket.Connected ? socket.RemoteEndPoint as IPEndPoint : null;
 
     public int Descriptor { get; } = (int)socket.Handle;
+
+    /// <inheritdoc cref="GatewayConnection.Carry"/>
+    public void Carry(int channel) => Sockets.PrepareChannel(socket, channel);
 
     /// <summary>From now on the loop tells.</summary>
     public void Start() => Loop.Post(() => Loop.Watch(Descriptor, this));

@@ -85,7 +85,7 @@ internal sealed class LinuxDriver : IDriver
         var socket = new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
         try
         {
-            Sockets.PrepareLane(socket, 0, 0);
+            Sockets.PrepareLane(socket, 0);
             var watched = new LoopSocket(Loop(0), socket);
             watched.Start();
             return new LinuxConnection(this, watched);
@@ -97,7 +97,7 @@ internal sealed class LinuxDriver : IDriver
         }
     }
 
-    public async Task<GatewayConnection> DialAsync(LanePlan lane, int channel, CancellationToken cancellationToken)
+    public async Task<GatewayConnection> DialAsync(LanePlan lane, CancellationToken cancellationToken)
     {
         var descriptor = Libc.BeginConnect(lane.Remote!);
         if (descriptor < 0)
@@ -109,7 +109,7 @@ internal sealed class LinuxDriver : IDriver
         var watched = new LoopSocket(Loop(0), socket);
         try
         {
-            Sockets.PrepareLane(socket, channel, lane.MaxSegment);
+            Sockets.PrepareLane(socket, lane.MaxSegment);
             watched.Start();
             await watched.ConnectedAsync(lane.Remote!, cancellationToken).ConfigureAwait(false);
             return new LinuxConnection(this, watched);

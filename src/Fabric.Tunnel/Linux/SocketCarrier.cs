@@ -45,7 +45,6 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     /// <summary>From now on bytes move. The socket is connected, and watched or not yet.</summary>
     protected void Carry()
     {
-        Libc.NoDelay(Descriptor);
         _isCarrying = true;
         if (Slot < 0)
         {
@@ -54,7 +53,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
         }
         else
         {
-            _readable = _writable = true;
+            // What was ready has been told.
             Loop.Schedule(this);
         }
     }
@@ -123,11 +122,17 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
 
         if (core.IsReset)
         {
-            End(abort: true);
+            CloseSocket(abort: true);
+            Over();
         }
-        else if (core.IsGone && _writesDone)
+        else if (_readsDone && _writesDone)
         {
-            End(abort: false);
+            // The stream may wait for acknowledgements; the socket is over.
+            CloseSocket(abort: false);
+            if (core.IsGone)
+            {
+                Over();
+            }
         }
     }
 
@@ -180,7 +185,11 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
         if (core.AtEnd && !_writesDone)
         {
             _writesDone = true;
-            _ = Libc.Shutdown(Descriptor, Libc.ShutdownWrite);
+            if (!_readsDone)
+            {
+                // Else it is closed at once, which says the same.
+                _ = Libc.Shutdown(Descriptor, Libc.ShutdownWrite);
+            }
         }
     }
 
@@ -239,12 +248,6 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     }
 
     // ---- the end
-
-    private void End(bool abort)
-    {
-        CloseSocket(abort);
-        Over();
-    }
 
     /// <summary>It is over: the socket is closed, or was never there.</summary>
     protected void Over()

@@ -25,6 +25,14 @@ internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport tra
 
     public override void Obey(ILinkFaults? faults, string peer, string link) => transport.Obey(faults, peer, link);
 
+    public override void Carry(int channel)
+    {
+        if (socket is not null)
+        {
+            Sockets.PrepareChannel(socket, channel);
+        }
+    }
+
     public override async Task<(string Protocol, GatewayId? Peer)> AcceptAsync(IEnumerable<string> protocols, CancellationToken cancellationToken)
     {
         (_tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, cancellationToken).ConfigureAwait(false);

@@ -17,16 +17,16 @@ internal sealed class PortableDriver(GatewayTunnel tunnel) : IDriver
 
     private async Task ServeAsync(Socket socket, Func<GatewayConnection, Task> serve)
     {
-        Sockets.PrepareLane(socket, 0, 0);
+        Sockets.PrepareLane(socket, 0);
         await serve(PortableConnection.Over(tunnel, socket)).ConfigureAwait(false);
     }
 
-    public async Task<GatewayConnection> DialAsync(LanePlan lane, int channel, CancellationToken cancellationToken)
+    public async Task<GatewayConnection> DialAsync(LanePlan lane, CancellationToken cancellationToken)
     {
         var socket = new Socket(lane.Remote!.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
-            Sockets.PrepareLane(socket, channel, lane.MaxSegment);
+            Sockets.PrepareLane(socket, lane.MaxSegment);
             await socket.ConnectAsync(lane.Remote, cancellationToken).ConfigureAwait(false);
             return PortableConnection.Over(tunnel, socket);
         }
