@@ -7,12 +7,13 @@ namespace Fabric.Gateway.Tests.Hosting;
 public sealed class HeapLimitTests
 {
     [Fact]
-    public void Daemon_is_shipped_with_a_limit_of_half_the_memory()
+    public void Daemon_is_shipped_with_a_limit_of_half_the_memory_and_collects_in_small_steps()
     {
         using var config = JsonDocument.Parse(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "fabricd.runtimeconfig.json")));
+        var properties = config.RootElement.GetProperty("runtimeOptions").GetProperty("configProperties");
 
-        Assert.Equal(50, config.RootElement.GetProperty("runtimeOptions").GetProperty("configProperties")
-            .GetProperty("System.GC.HeapHardLimitPercent").GetInt32());
+        Assert.Equal(50, properties.GetProperty("System.GC.HeapHardLimitPercent").GetInt32());
+        Assert.Equal(4 << 20, properties.GetProperty("System.GC.Gen0MaxBudget").GetInt32());
     }
 
     [Fact]
