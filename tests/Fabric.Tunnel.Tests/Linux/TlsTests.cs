@@ -1,3 +1,4 @@
+using System.Text;
 using Fabric.Identity;
 using Fabric.Testing;
 using Fabric.Tunnel.Linux;
@@ -48,7 +49,7 @@ public abstract class TlsTests : IDisposable
 
     private protected static void Say(TlsSession from, string words)
     {
-        Assert.Equal(words.Length, from.Write(System.Text.Encoding.ASCII.GetBytes(words), out var status));
+        Assert.Equal(words.Length, from.Write(Encoding.ASCII.GetBytes(words), out var status));
         Assert.Equal((TlsStatus.Done, TlsStatus.Done), (status, from.Flush()));
     }
 
@@ -57,6 +58,6 @@ public abstract class TlsTests : IDisposable
         var buffer = new byte[100_000];
         var count = at.Read(buffer, out var status);
         Assert.True(status == expected, $"{status}: {at.Error}");
-        return System.Text.Encoding.ASCII.GetString(buffer, 0, count);
+        return Encoding.ASCII.GetString(buffer, 0, count);
     }
 }
