@@ -10,7 +10,7 @@ namespace Fabric.Tunnel.Core;
 internal sealed class FrameBatch
 {
     /// <summary>A turn passes its budget by at most this: one stream's share, with its acknowledgement and FIN.</summary>
-    public const int Slack = FrameHeader.MaxFrame + 64;
+    public const int Slack = SessionCore.BulkQuantum + 64;
 
     /// <summary>Frames after which a turn ends: fewer than a batch takes, by what one stream may add.</summary>
     public const int MostFrames = 500;

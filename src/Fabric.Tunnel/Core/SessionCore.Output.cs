@@ -7,6 +7,12 @@ internal sealed partial class SessionCore
     /// <summary>What one stream may send per round.</summary>
     private const int Quantum = FrameHeader.MaxFrame;
 
+    /// <summary>
+    /// The same on a lane for bulk, which nobody with a small message waits for: all that may wait of a stream, so that its application is
+    /// read next by as much in one call.
+    /// </summary>
+    public const int BulkQuantum = 2 * FrameHeader.MaxFrame;
+
     /// <summary>Streams with no more than this to send go before those with more.</summary>
     private const int FewBytes = 8 * 1024;
 
@@ -124,7 +130,7 @@ internal sealed partial class SessionCore
             }
             else if (lane == path.Bulk)
             {
-                ProduceData(path.BulkData, path, batch, lane, budget, now);
+                ProduceData(path.BulkData, path, batch, lane, budget, now, BulkQuantum);
             }
         }
     }
@@ -179,7 +185,8 @@ internal sealed partial class SessionCore
         }
     }
 
-    private void ProduceData(Queue<StreamCore> queue, OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now)
+    private void ProduceData(
+        Queue<StreamCore> queue, OutputPath path, FrameBatch batch, LaneCore lane, int budget, TimeSpan now, int quantum = Quantum)
     {
         while (batch.Count < FrameBatch.MostFrames && batch.Bytes < budget && queue.TryDequeue(out var stream))
         {
@@ -189,7 +196,7 @@ internal sealed partial class SessionCore
                 continue;
             }
 
-            stream.WriteData(batch, path, lane, Quantum, now);
+            stream.WriteData(batch, path, lane, quantum, now);
             if (IsSending(stream, path))
             {
                 stream.Path(path).InData = true;

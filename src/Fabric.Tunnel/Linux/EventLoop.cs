@@ -13,6 +13,9 @@ namespace Fabric.Tunnel.Linux;
 /// </summary>
 internal sealed unsafe class EventLoop : IDisposable
 {
+    /// <summary>Slabs that one read of a socket may fill.</summary>
+    public const int ScratchSlabs = 2;
+
     private const int EventsAtOnce = 256;
     private static readonly int _eventSize = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 12 : 16;
 
@@ -31,7 +34,7 @@ internal sealed unsafe class EventLoop : IDisposable
     private uint[] _generations = new uint[64];
     private int _isAwake = 1;
     private volatile bool _stopping;
-    private Slab? _scratch;
+    private readonly Slab?[] _scratch = new Slab?[ScratchSlabs];
     private readonly LoopMeter _meter = new();
     private bool _isOver;
 
@@ -118,16 +121,29 @@ internal sealed unsafe class EventLoop : IDisposable
         }
     }
 
-    /// <summary>A slab for one read, alone the loop's: what was read of it is copied or retained before the next call.</summary>
-    public Slab Scratch()
+    /// <summary>
+    /// A slab for one read, the first of <see cref="ScratchSlabs"/> or the next, alone the loop's: the same one at each call, until what was read
+    /// of it is retained.
+    /// </summary>
+    public Slab Scratch(int index)
     {
-        if (_scratch is { IsExclusive: true })
+        ref var slab = ref _scratch[index];
+        if (slab is { IsExclusive: true })
         {
-            return _scratch;
+            return slab;
         }
 
-        _scratch?.Release();
-        return _scratch = _pool.Rent(SlabPool.LargeSize);
+        slab?.Release();
+        return slab = _pool.Rent(SlabPool.LargeSize);
+    }
+
+    private void ReleaseScratch()
+    {
+        foreach (ref var slab in _scratch.AsSpan())
+        {
+            slab?.Release();
+            slab = null;
+        }
     }
 
     /// <summary>Watches a descriptor for the item: what is ready already is told at once. On the loop's thread.</summary>
@@ -191,8 +207,7 @@ internal sealed unsafe class EventLoop : IDisposable
             if (!TakePosted() && _ready.Count + _output.Count + _bulk.Count == 0)
             {
                 // A loop that sleeps holds no buffer.
-                _scratch?.Release();
-                _scratch = null;
+                ReleaseScratch();
 
                 // Asked for from here on, it is woken; so what was asked for before is looked at after.
                 Interlocked.Exchange(ref _isAwake, 0);
@@ -223,7 +238,7 @@ internal sealed unsafe class EventLoop : IDisposable
         Volatile.Write(ref _isOver, true);
         Drain();
 
-        _scratch?.Release();
+        ReleaseScratch();
         _ = Libc.Close(_epoll);
         _ = Libc.Close(_wake);
     }

@@ -24,6 +24,7 @@ internal static unsafe partial class Libc
 
     public const int DontWait = 0x40;
     public const int NoSignal = 0x4000;
+    public const int MoreFollows = 0x8000;
     public const int ShutdownWrite = 1;
 
     private const int NonBlocking = 0x800;
@@ -81,6 +82,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "send")]
     public static partial nint Send(int fd, void* buffer, nuint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "readv")]
+    public static partial nint ReadPieces(int fd, Piece* pieces, int count);
 
     [LibraryImport("libc", EntryPoint = "writev")]
     public static partial nint WritePieces(int fd, Piece* pieces, int count);

@@ -220,13 +220,14 @@ internal sealed class LinuxLane(GatewayTunnel tunnel, LinuxConnection connection
 
         public void Write(ReadOnlySpan<byte> bytes)
         {
+            if (tls.OutputLength >= AtOnce)
+            {
+                tls.Flush(moreFollows: true);
+            }
+
             // When it fails, what is flushed next says so.
             for (int written; bytes.Length > 0 && (written = tls.Write(bytes, out _)) > 0; bytes = bytes[written..])
             {
-                if (tls.OutputLength >= AtOnce)
-                {
-                    tls.Flush();
-                }
             }
         }
     }

@@ -196,6 +196,7 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     /// <summary>From the socket to the stream.</summary>
     private void Up(StreamCore core, TimeSpan now)
     {
+        var pieces = stackalloc Libc.Piece[EventLoop.ScratchSlabs];
         for (var left = Budget; _readable && !_readsDone;)
         {
             var room = core.Room;
@@ -210,16 +211,29 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
                 return;
             }
 
-            var slab = Loop.Scratch();
-            var most = (int)Math.Min(room, FrameHeader.MaxData);
-            var read = Libc.Receive(Descriptor, slab.Address + FrameHeader.Size, (nuint)most, Libc.DontWait);
+            var count = core.IsBulk && room > FrameHeader.MaxData ? EventLoop.ScratchSlabs : 1;
+            var most = 0;
+            for (var i = 0; i < count; i++)
+            {
+                var length = (int)Math.Min(room - most, FrameHeader.MaxData);
+                pieces[i] = new Libc.Piece { Base = Loop.Scratch(i).Address + FrameHeader.Size, Length = (nuint)length };
+                most += length;
+            }
+
+            var read = count == 1
+                ? Libc.Receive(Descriptor, pieces[0].Base, pieces[0].Length, Libc.DontWait)
+                : Libc.ReadPieces(Descriptor, pieces, count);
             Loop.SystemCalls++;
             if (read > 0)
             {
                 BytesUp += read;
                 Loop.Bytes += read;
                 left -= (int)read;
-                core.Write(new Segment(slab, FrameHeader.Size, (int)read), now);
+                for (var (i, rest) = (0, (int)read); rest > 0; rest -= FrameHeader.MaxData)
+                {
+                    core.Write(new Segment(Loop.Scratch(i++), FrameHeader.Size, Math.Min(rest, FrameHeader.MaxData)), now);
+                }
+
                 // Less than asked for: there is no more, unless it is the end that comes next.
                 _readable = read == most || _peerClosed;
             }

@@ -8,9 +8,9 @@ internal sealed record TlsOptions
 
     /// <summary>
     /// Bytes that one receive may bring: a large one brings many records at once, and one that is larger than a core's own cache is
-    /// copied from further away. Held only while records are in it.
+    /// copied from further away. What a peer sends at once fits, with what TLS adds: 128 KiB of frames. Held only while records are in it.
     /// </summary>
-    public int ReadBuffer { get; init; } = 128 * 1024;
+    public int ReadBuffer { get; init; } = 132 * 1024;
 
     /// <summary>Bytes of ciphertext that wait to be sent before <see cref="TlsSession.Write"/> takes no more.</summary>
     public int OutputLimit { get; init; } = 512 * 1024;

@@ -61,7 +61,8 @@ internal sealed unsafe partial class TlsSession
     /// or writes are held, <see cref="TlsStatus.Failed"/> when it takes nothing any more: then too the peer's last words can be
     /// read. Allowed after a failure of TLS.
     /// </summary>
-    public TlsStatus Flush()
+    /// <param name="moreFollows">The caller writes more, and flushes that as well, at once.</param>
+    public TlsStatus Flush(bool moreFollows = false)
     {
         while (_output.Length > 0)
         {
@@ -76,7 +77,7 @@ internal sealed unsafe partial class TlsSession
             }
 
             var bytes = _output.Waiting;
-            var count = _transport.Send(bytes);
+            var count = _transport.Send(bytes, moreFollows);
             Sends++;
             if (count < 0 && count != -ITlsTransport.TryAgain)
             {

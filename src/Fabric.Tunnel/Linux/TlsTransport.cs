@@ -10,7 +10,9 @@ internal interface ITlsTransport
     int Receive(Span<byte> buffer);
 
     /// <summary>Bytes taken, maybe not all; otherwise the error's number below zero.</summary>
-    int Send(ReadOnlySpan<byte> bytes);
+    /// <param name="bytes">To be sent.</param>
+    /// <param name="moreFollows">At once: no packet need leave that is not full.</param>
+    int Send(ReadOnlySpan<byte> bytes, bool moreFollows);
 }
 
 /// <summary>A connected socket, which it does not own.</summary>
@@ -30,14 +32,15 @@ internal sealed unsafe class TlsSocket(int descriptor) : ITlsTransport
         }
     }
 
-    public int Send(ReadOnlySpan<byte> bytes)
+    public int Send(ReadOnlySpan<byte> bytes, bool moreFollows)
     {
+        var flags = Libc.DontWait | Libc.NoSignal | (moreFollows ? Libc.MoreFollows : 0);
         fixed (byte* first = bytes)
         {
             int result;
             do
             {
-                result = Result(Libc.Send(descriptor, first, (nuint)bytes.Length, Libc.DontWait | Libc.NoSignal));
+                result = Result(Libc.Send(descriptor, first, (nuint)bytes.Length, flags));
             }
             while (result == -Libc.EINTR);
             return result;

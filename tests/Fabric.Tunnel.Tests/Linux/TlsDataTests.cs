@@ -284,7 +284,7 @@ public sealed class TlsDataTests : TlsTests
             return count > 0 ? count : -ITlsTransport.TryAgain;
         }
 
-        public int Send(ReadOnlySpan<byte> bytes)
+        public int Send(ReadOnlySpan<byte> bytes, bool moreFollows)
         {
             bytes.CopyTo(@out.Bytes.AsSpan(@out.Length));
             @out.Length += bytes.Length;

@@ -47,7 +47,7 @@ internal sealed class TlsWire
         return count;
     }
 
-    public int Send(ReadOnlySpan<byte> bytes)
+    public int Send(ReadOnlySpan<byte> bytes, bool moreFollows)
     {
         var count = Math.Min(Math.Min(bytes.Length, Room - _bytes.Count), Math.Min(Piece(), Allowance));
         Allowance -= count;
@@ -65,7 +65,7 @@ internal sealed class TlsMemory(TlsWire @in, TlsWire @out) : ITlsTransport
 
     public int Receive(Span<byte> buffer) => @in.Take(buffer);
 
-    public int Send(ReadOnlySpan<byte> bytes) => @out.Send(bytes);
+    public int Send(ReadOnlySpan<byte> bytes, bool moreFollows) => @out.Send(bytes, moreFollows);
 }
 
 /// <summary>Client and server in one thread, with all that lies between them in the test's hands.</summary>
