@@ -23,10 +23,10 @@ internal sealed class SessionEnds
 
     public SessionCore Right { get; }
 
-    public (LaneCore Left, LaneCore Right) Lane(string link)
+    public (LaneCore Left, LaneCore Right) Lane(string link, int channel = 0)
     {
         _epoch += 2;
-        return (Left.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!, Right.AttachLane(_epoch, link, 0, null, TimeSpan.Zero, out _)!);
+        return (Left.AttachLane(_epoch, link, channel, null, TimeSpan.Zero, out _)!, Right.AttachLane(_epoch, link, channel, null, TimeSpan.Zero, out _)!);
     }
 
     /// <summary>Frames that are due on a lane of one end, as bytes each.</summary>

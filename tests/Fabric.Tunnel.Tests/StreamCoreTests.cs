@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Fabric.Protocol.Tunnel;
 using Fabric.Tunnel.Core;
 
@@ -87,12 +88,36 @@ public sealed class StreamCoreTests
         }
     }
 
-    private void Write(StreamCore stream, int bytes)
+    [Fact]
+    public void Bulk_leaves_by_all_that_may_wait_of_one_stream_and_everything_else_by_a_frame()
     {
-        for (; bytes > 0; bytes -= 32 * 1024)
+        const int Both = 2 * FrameHeader.MaxData;
+        var ends = new SessionEnds(_pool);
+        var shared = ends.Lane("one");
+        var bulk = ends.Lane("one", channel: 1);
+        StreamCore[] streams = [ends.Open(shared, _open).Left, ends.Open(shared, _open).Left];
+        Array.ForEach(streams, s => Write(s, Both, FrameHeader.MaxData));
+        Assert.Equal([(streams[0].Id, FrameHeader.MaxData)], Turn(shared.Left));
+        Assert.Equal([(streams[1].Id, FrameHeader.MaxData)], Turn(shared.Left));
+        SessionEnds.Produce(ends.Left, shared.Left);
+
+        Array.ForEach(streams, s => Write(s, Both, FrameHeader.MaxData));
+        Assert.All(streams, s => Assert.True(s.IsBulk));
+        Assert.Equal([(streams[0].Id, Both)], Turn(bulk.Left));
+        Assert.Equal([(streams[1].Id, Both)], Turn(bulk.Left));
+
+        // The least budget: as much as one stream may send in a row.
+        IEnumerable<(uint, int)> Turn(LaneCore lane) => SessionEnds.Produce(ends.Left, lane, budget: 1)
+            .Where(f => (FrameType)f[0] == FrameType.Data)
+            .GroupBy(f => BinaryPrimitives.ReadUInt32LittleEndian(f.AsSpan(4)), f => f.Length - FrameHeader.Size, (id, lengths) => (id, lengths.Sum()));
+    }
+
+    private void Write(StreamCore stream, int bytes, int atOnce = 32 * 1024)
+    {
+        for (; bytes > 0; bytes -= atOnce)
         {
             var slab = _pool.Rent(SlabPool.LargeSize);
-            stream.Write(new Segment(slab, FrameHeader.Size, Math.Min(bytes, 32 * 1024)), TimeSpan.Zero);
+            stream.Write(new Segment(slab, FrameHeader.Size, Math.Min(bytes, atOnce)), TimeSpan.Zero);
             slab.Release();
         }
     }
