@@ -56,7 +56,7 @@ internal sealed class AdminApi : IDisposable
     {
         GrpcStatus.Unavailable when Refused(e) is { } why => new CliException(ExitCode.Unreachable,
             $"cannot reach the gateway at {_path}: {Words(why)}", why is SocketError.AccessDenied
-                ? "run it as root, or as the user that fabricd runs as"
+                ? "run it as root, as the user that fabricd runs as, or as a member of its --socket-group"
                 : "is fabricd running? another socket is named by --socket or FABRIC_SOCKET"),
         GrpcStatus.Unavailable or GrpcStatus.DeadlineExceeded => new CliException(ExitCode.Unreachable,
             $"the gateway at {_path} does not answer: {e.Detail}"),

@@ -5,6 +5,7 @@ using Fabric.Tunnel;
 var state = Option("--state", "FABRIC_STATE", "/var/lib/fabric", "Folder of identity, keys, last good topology and audit log");
 var topology = Option("--topology", "FABRIC_TOPOLOGY", "/etc/fabric/topology", "Topology: a YAML file, or a folder of them");
 var socket = Option("--socket", "FABRIC_SOCKET", "/run/fabric/fabricd.sock", "Unix socket of the admin API");
+var socketGroup = Option("--socket-group", "FABRIC_SOCKET_GROUP", "", "Group whose members may use that socket; none: only the daemon's own user");
 var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this gateway serves joining and renewal");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
@@ -25,7 +26,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, ca, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, socketGroup, ca, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -34,6 +35,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         State = parsed.GetValue(state)!,
         Topology = parsed.GetValue(topology)!,
         Socket = parsed.GetValue(socket)!,
+        SocketGroup = parsed.GetValue(socketGroup) is { Length: > 0 } group ? group : null,
         Ca = CaFolder(parsed.GetValue(ca)!),
         WireGuard = parsed.GetValue(wireguard)!,
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),

@@ -38,7 +38,7 @@ internal sealed class ControlHost : IAsyncDisposable
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(logs);
-        builder.WebHost.UseKestrelCore().UseControlTransport();
+        builder.WebHost.UseKestrelCore().UseControlTransport(endpoints.SocketGroup);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -69,14 +69,16 @@ internal sealed class ControlHost : IAsyncDisposable
     private async Task ServeHttpAsync(HttpContext http, bool metrics, bool dashboard)
     {
         var response = http.Response;
-        if (!HttpMethods.IsGet(http.Request.Method) || !IsLocalName(http.Request.Host))
+        if (!HttpMethods.IsGet(http.Request.Method) || !IsLocalName(http.Request.Host) || !IsOwnOrigin(http.Request))
         {
-            // A page of another origin whose name was made to resolve here must not read the state.
+            // A page of another origin must not read the state, nor one whose name was made to resolve here.
             response.StatusCode = StatusCodes.Status403Forbidden;
             return;
         }
 
         response.Headers.CacheControl = "no-store";
+        response.Headers.XContentTypeOptions = "nosniff";
+        response.Headers["Cross-Origin-Resource-Policy"] = "same-origin";
         switch (http.Request.Path.Value)
         {
             case "/metrics" when metrics && _services.Status() is { } status:
@@ -117,6 +119,10 @@ internal sealed class ControlHost : IAsyncDisposable
     private static bool IsLocalName(HostString host) =>
         host.Host is "localhost" || IPAddress.TryParse(host.Host.Trim('[', ']'), out _);
 
+    /// <summary>No page asks, or one that was served here.</summary>
+    private static bool IsOwnOrigin(HttpRequest request) =>
+        request.Headers.Origin is not { Count: > 0 } origin || origin.ToString() == $"{request.Scheme}://{request.Host}";
+
     private static byte[] ReadResource(string name)
     {
         using var resource = typeof(ControlHost).Assembly.GetManifestResourceStream(name)!;
@@ -127,7 +133,11 @@ internal sealed class ControlHost : IAsyncDisposable
 }
 
 /// <summary>Where the control plane is served.</summary>
-internal sealed record ControlEndpoints(string Socket, StreamEndPoint Streams, IPEndPoint Metrics, IPEndPoint? Dashboard);
+internal sealed record ControlEndpoints(string Socket, StreamEndPoint Streams, IPEndPoint Metrics, IPEndPoint? Dashboard)
+{
+    /// <inheritdoc cref="Hosting.DaemonOptions.SocketGroup"/>
+    public string? SocketGroup { get; init; }
+}
 
 /// <summary>What the control plane asks of the daemon.</summary>
 internal sealed record ControlServices

@@ -17,6 +17,9 @@ public sealed record DaemonOptions
     /// <summary>Admin API. Default <c>/run/fabric/fabricd.sock</c>.</summary>
     public required string Socket { get; init; }
 
+    /// <summary>Group whose members may use the admin API (socket 0660). Default null: the daemon's own user alone (0600).</summary>
+    public string? SocketGroup { get; init; }
+
     /// <summary>Folder of the mesh CA, when this gateway serves joining and renewal. Default <c>/etc/fabric/ca</c> where it exists.</summary>
     public string? Ca { get; init; }
 

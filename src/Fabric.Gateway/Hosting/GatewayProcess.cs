@@ -253,7 +253,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _dns = Own(new DnsServer(new DnsServerOptions { Listen = [self.Dns] }, () => _loop.Current?.Zone ?? DnsZone.Empty, _time));
         _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
         var control = Own(new ControlHost(
-            new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard),
+            new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard)
+            {
+                SocketGroup = _options.SocketGroup,
+            },
             Services(publisher), _time, logs));
 
         _loop.Accept(_topology);

@@ -224,6 +224,24 @@ public sealed class ControlHostTests : IAsyncLifetime
         }
     }
 
+    [Theory]
+    [InlineData("http://evil.example", HttpStatusCode.Forbidden)]
+    [InlineData("http://localhost:1", HttpStatusCode.Forbidden)]
+    [InlineData("https://SELF", HttpStatusCode.Forbidden)]
+    [InlineData("null", HttpStatusCode.Forbidden)]
+    [InlineData("http://SELF", HttpStatusCode.OK)]
+    public async Task Page_of_another_origin_is_refused(string origin, HttpStatusCode expected)
+    {
+        foreach (var (address, path) in new[] { (_dashboard, "status.json"), (_metrics, "metrics") })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{address}/{path}");
+            request.Headers.Add("Origin", origin.Replace("SELF", address.ToString(), StringComparison.Ordinal));
+            using var response = await _http.SendAsync(request);
+            Assert.Equal(expected, response.StatusCode);
+            Assert.Equal(expected == HttpStatusCode.OK, response.Headers.Contains("Cross-Origin-Resource-Policy"));
+        }
+    }
+
     [Fact]
     public async Task Address_in_use_is_an_io_error_and_disposing_is_in_order()
     {

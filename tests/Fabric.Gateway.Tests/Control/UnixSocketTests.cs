@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Fabric.Gateway.Control.Transport;
+using Fabric.Testing;
 
 namespace Fabric.Gateway.Tests.Control;
 
@@ -95,6 +97,43 @@ public sealed class UnixSocketTests : IDisposable
         File.SetUnixFileMode(folder, File.GetUnixFileMode(folder) | UnixFileMode.OtherWrite);
 
         Assert.Contains("chmod go-w", Assert.Throws<IOException>(Bind).Message, StringComparison.Ordinal);
+    }
+
+    [RequiresFact("root", "setpriv", "curl")]
+    public void Members_of_its_group_may_connect_and_nobody_else()
+    {
+        // Debian's "daemon" is group 1 everywhere.
+        File.SetUnixFileMode(_folder, File.GetUnixFileMode(_folder) | UnixFileMode.OtherExecute);
+        using var socket = UnixSocket.Bind(new UnixDomainSocketEndPoint(SocketPath), "daemon");
+        socket.Listen();
+
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite, File.GetUnixFileMode(SocketPath));
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupExecute,
+            File.GetUnixFileMode(Path.GetDirectoryName(SocketPath)!));
+        Assert.Equal((TimedOut, CannotConnect), (Curl(group: 1), Curl(group: 65_534)));
+    }
+
+    [Fact]
+    public void Group_that_does_not_exist_is_an_error_and_nothing_is_made()
+    {
+        var error = Assert.Throws<IOException>(() => UnixSocket.Bind(new UnixDomainSocketEndPoint(SocketPath), "no-such-group"));
+        Assert.Contains("there is no group 'no-such-group'", error.Message, StringComparison.Ordinal);
+        Assert.Contains("groupadd", error.Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.GetDirectoryName(SocketPath)));
+    }
+
+    private const int CannotConnect = 7;
+    private const int TimedOut = 28;
+
+    /// <summary>Exit code of a client that is nobody, in that group alone.</summary>
+    private int Curl(int group)
+    {
+        using var client = Process.Start("setpriv", ["--reuid=65534", $"--regid={group}", "--clear-groups",
+            "curl", "--silent", "--max-time", "1", "--unix-socket", SocketPath, "http://fabric/"]);
+        client.WaitForExit();
+        return client.ExitCode;
     }
 
     private Socket Bind() => UnixSocket.Bind(new UnixDomainSocketEndPoint(SocketPath));

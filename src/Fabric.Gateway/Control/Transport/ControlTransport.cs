@@ -9,11 +9,11 @@ namespace Fabric.Gateway.Control.Transport;
 /// <summary>What the gateway's Kestrel listens on beside ordinary loopback ports.</summary>
 public static class ControlTransport
 {
-    /// <summary>Adds streams as a transport, and makes every unix socket its owner's only.</summary>
-    public static IWebHostBuilder UseControlTransport(this IWebHostBuilder host) => host
+    /// <summary>Adds streams as a transport, and makes every unix socket its owner's only, or the group's as well.</summary>
+    public static IWebHostBuilder UseControlTransport(this IWebHostBuilder host, string? socketGroup = null) => host
         .ConfigureServices(services => services
             .AddSingleton<IConnectionListenerFactory, StreamConnectionListenerFactory>()
-            .Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = UnixSocket.Bind))
+            .Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = endPoint => UnixSocket.Bind(endPoint, socketGroup)))
         .ConfigureKestrel(kestrel =>
         {
             // A stream of the tunnel pauses while its link fails over; that is no slow client. What waits is bounded by the

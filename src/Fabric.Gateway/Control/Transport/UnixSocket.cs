@@ -5,27 +5,31 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 namespace Fabric.Gateway.Control.Transport;
 
 /// <summary>
-/// Unix sockets that only their owner may connect to (file 0600), created where a run before left its own behind. Two daemons
-/// that start at one path in the same instant are not told apart here: the daemon's lock on its state does that.
+/// Unix sockets that only their owner may connect to (file 0600), or a group as well (0660), created where a run before left its own behind.
+/// Two daemons that start at one path in the same instant are not told apart here: the daemon's lock on its state does that.
 /// </summary>
 public static class UnixSocket
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode GroupToo = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
     private const UnixFileMode OthersMayWrite = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
 
     /// <summary>
     /// A socket bound to <paramref name="endPoint"/> and not listening yet, for Kestrel's socket transport. The mode is set
     /// before anyone can connect. A missing folder is created, 0700. Throws <see cref="IOException"/> when somebody listens
-    /// there, when what is there is no stale socket, or when others may write into the folder.
+    /// there, when what is there is no stale socket, when others may write into the folder, or when the group does not exist.
     /// </summary>
-    public static Socket Bind(EndPoint endPoint)
+    /// <param name="endPoint">Of a unix socket; others are bound as Kestrel does it.</param>
+    /// <param name="group">Name of the group that may connect; it is let through the folder, and no further. Null: the owner alone.</param>
+    public static Socket Bind(EndPoint endPoint, string? group = null)
     {
         if (endPoint is not UnixDomainSocketEndPoint || endPoint.ToString() is not { Length: > 0 } path || path[0] is '@' or '\0')
         {
             return SocketTransportOptions.CreateDefaultBoundListenSocket(endPoint);
         }
 
-        EnsureFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        uint? members = group is null || OperatingSystem.IsWindows() ? null : UnixGroup.Find(group);
+        EnsureFolder(Path.GetDirectoryName(Path.GetFullPath(path))!, members);
         RemoveStale(path);
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
@@ -33,7 +37,13 @@ public static class UnixSocket
             socket.Bind(endPoint);
             if (!OperatingSystem.IsWindows())
             {
-                File.SetUnixFileMode(path, OwnerOnly);
+                if (members is { } number)
+                {
+                    // First: no other group is to have it in between.
+                    UnixGroup.Give(path, number);
+                }
+
+                File.SetUnixFileMode(path, members is null ? OwnerOnly : GroupToo);
             }
 
             return socket;
@@ -45,7 +55,7 @@ public static class UnixSocket
         }
     }
 
-    private static void EnsureFolder(string folder)
+    private static void EnsureFolder(string folder, uint? group)
     {
         if (OperatingSystem.IsWindows())
         {
@@ -59,6 +69,13 @@ public static class UnixSocket
         {
             throw new IOException(
                 $"others may write into '{folder}' and put a socket of theirs in place of this one: chmod go-w '{folder}'");
+        }
+
+        // Where everybody may look for names, so may the group.
+        if (group is { } members && !mode.HasFlag(UnixFileMode.OtherExecute))
+        {
+            UnixGroup.Give(folder, members);
+            File.SetUnixFileMode(folder, mode | UnixFileMode.GroupExecute);
         }
     }
 
