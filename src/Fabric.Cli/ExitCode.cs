@@ -5,6 +5,10 @@ internal static class ExitCode
 {
     public const int Ok = 0;
     public const int Failure = 1;
+
+    /// <summary>Of <c>policy test</c>, which reports its failures otherwise.</summary>
+    public const int Denied = Failure;
+
     public const int Usage = 2;
     public const int InvalidTopology = 3;
     public const int Unreachable = 4;

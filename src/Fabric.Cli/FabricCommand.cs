@@ -52,6 +52,7 @@ internal static class FabricCommand
             TokenCommand.Create(host),
             JoinCommand.Create(host),
             ValidateCommand.Create(host),
+            PolicyCommand.Create(host),
             StatusCommand.Create(host),
             ReloadCommand.Create(host),
             DrainCommands.Drain(host),

@@ -102,7 +102,7 @@ public static class TopologyDiff
         foreach (Policy policy in topology.Policies)
         {
             all[(6, "policy", policy.Name)] = new(
-                ("action", Lower(policy.Action)), ("from", Join(policy.From)), ("to", Join(policy.To)),
+                ("action", Lower(policy.Action)), ("mode", Lower(policy.Mode)), ("from", Join(policy.From)), ("to", Join(policy.To)),
                 ("ports", policy.Ports.IsEmpty ? "all" : Join(policy.Ports)));
         }
 

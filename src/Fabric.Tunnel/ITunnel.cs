@@ -65,6 +65,13 @@ public interface ITunnel : IAsyncDisposable
     /// <summary>Resets every stream and connection of a service. Returns how many.</summary>
     int CutStreams(string reason);
 
+    /// <summary>
+    /// Asks <see cref="IEgress.Review"/> about every stream, flow and local connection of a service that this gateway's egress serves, and resets
+    /// those that it refuses. Returns how many. Each is known here before <see cref="IEgress.DecideAsync"/> is asked about it: whoever changes
+    /// what egress goes by, and then calls this, leaves none behind that was decided by what was before.
+    /// </summary>
+    int Review();
+
     /// <summary>A session or a lane came or went; the argument is the peer. Raised outside all locks, never concurrently.</summary>
     event Action<string>? SessionChanged;
 }
@@ -188,6 +195,12 @@ public interface IEgress
 {
     /// <param name="peer">Name of the gateway that opened the stream, from its certificate; null when it is this gateway itself.</param>
     ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Decides again, by what holds now: null when the stream may go on, or is to be decided yet; else why it is reset. Asked by
+    /// <see cref="ITunnel.Review"/>, outside all locks; arguments as above.
+    /// </summary>
+    EgressVerdict.Refuse? Review(string? peer, StreamOpen open);
 
     /// <summary>A dial to an endpoint failed: the next is tried. Or an endpoint's host said that nobody takes the flow's datagrams.</summary>
     void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason);

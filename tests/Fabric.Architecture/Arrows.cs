@@ -19,7 +19,7 @@ public static partial class Arrows
         ["Tunnel"] = ["Protocol", "Routing", "Identity"],
         ["Gateway"] = ["Topology", "Protocol", "Routing", "Identity", "Overlay", "Tunnel"],
         ["Drills"] = ["Topology", "Protocol"],
-        ["Cli"] = ["Topology", "Protocol", "Identity", "Drills"],
+        ["Cli"] = ["Topology", "Protocol", "Routing", "Identity", "Drills"],
     };
 
     /// <summary>References of projects under <c>src/</c> against the table.</summary>

@@ -6,6 +6,10 @@ if (args is ["memory", ..])
 {
     BenchmarkRunner.Run<TunnelMemory>(args: args[1..]);
 }
+else if (args is ["policy", ..])
+{
+    BenchmarkRunner.Run<PolicyVerdicts>(args: args[1..]);
+}
 else if (args is ["tunnel", ..])
 {
     TunnelDriver[] drivers = args.Length > 1 ? [Enum.Parse<TunnelDriver>(args[1], ignoreCase: true)] : [TunnelDriver.Linux, TunnelDriver.Portable];

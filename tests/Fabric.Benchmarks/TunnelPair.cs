@@ -81,6 +81,8 @@ internal sealed class TunnelPair : IAsyncDisposable
         public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken) =>
             new(new EgressVerdict.Dial([server], TimeSpan.FromSeconds(2)));
 
+        public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) => null;
+
         public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason)
         {
         }

@@ -13,7 +13,7 @@ public partial class ReadmeTests
     public void Every_exit_code_is_in_the_table_and_no_other()
     {
         var known = typeof(ExitCode).GetFields(BindingFlags.Static | BindingFlags.Public).Select(f =>
-            (int)f.GetRawConstantValue()!);
+            (int)f.GetRawConstantValue()!).Distinct();
         Assert.Equal(known.Order(), Codes().Matches(Text).Select(m => int.Parse(m.Groups[1].Value)).Order());
     }
 

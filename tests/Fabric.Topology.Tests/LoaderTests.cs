@@ -286,6 +286,42 @@ public class LoaderTests
         Assert.Equal((DiagnosticCodes.DuplicateName, true), (diagnostic.Code, diagnostic.Hint!.Contains("tcp+udp")));
     }
 
+    [Theory]
+    [InlineData("", PolicyMode.Enforce)]
+    [InlineData("mode: enforce, ", PolicyMode.Enforce)]
+    public void A_policy_is_in_force_unless_it_says_otherwise(string mode, PolicyMode expected) =>
+        Assert.Equal(expected, Samples.Accept(Samples.TwoSites.Replace("name: all, ", $"name: all, {mode}")).Policies.Single().Mode);
+
+    [Fact]
+    public void A_shadow_policy_allows_nobody_and_a_change_of_mode_is_a_change()
+    {
+        TopologyResult shadow = Samples.Load(Samples.TwoSites.Replace("name: all, ", "name: all, mode: shadow, "));
+        Assert.Equal((PolicyMode.Shadow, DiagnosticCodes.NobodyMayCall),
+            (shadow.Topology!.Policies.Single().Mode, Assert.Single(shadow.Diagnostics).Code));
+        Assert.Equal("~ policy all: mode: enforce → shadow",
+            Assert.Single(TopologyDiff.Between(Samples.Accept(Samples.TwoSites), shadow.Topology)).ToString());
+        Assert.Equal("mode: 'shadwo' is not one of enforce, shadow (hint: did you mean 'shadow'?)",
+            Samples.Refuse(Samples.TwoSites.Replace("name: all, ", "name: all, mode: shadwo, ")).ToString().Split("FAB0119: ")[1]);
+    }
+
+    [Theory]
+    [InlineData(499, true)]
+    [InlineData(500, false)]
+    public void What_policies_combine_is_bounded(int last, bool accepted)
+    {
+        int[] ports = [.. Enumerable.Range(1, 100)];
+        string text = Samples.TwoSites.Replace("{ port: 80 }", string.Join(", ", ports.Select(p => $"{{ name: n{p}, port: {p} }}")))
+            .Replace("\"127.0.0.1:8080\"", "{ address: \"127.0.0.1:8080\", port: 80 }")
+            + string.Concat(new[] { 1_000, 1_000, last }.Select((froms, i) => $"  - {{ name: p{i}, action: allow, to: [ web.shop ], "
+                + $"ports: [ {string.Join(", ", ports)} ], from: [ {string.Join(", ", Enumerable.Range(0, froms).Select(n => $"site/paris/other/w{n}"))} ] }}\n"));
+
+        TopologyResult result = Samples.Load(text);
+
+        Assert.Equal(accepted, result.Topology is not null);
+        Assert.Equal(accepted ? [] : ["the policies up to 'p2' have 250001 combinations of from, to and port; at most 250000 are read"],
+            result.Diagnostics.Select(d => d.Message));
+    }
+
     [Fact]
     public void A_diagnostic_prints_as_compilers_do()
     {

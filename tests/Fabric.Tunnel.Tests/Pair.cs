@@ -60,6 +60,11 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
     public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken) =>
         DecideLater is { } later ? later(peer, open) : new(Decide(peer, open));
 
+    /// <summary>What a review answers.</summary>
+    public Func<string?, StreamOpen, EgressVerdict.Refuse?> Reviewed { get; set; } = (_, _) => null;
+
+    public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) => Reviewed(peer, open);
+
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => DialsFailed.Enqueue(endpoint);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary) => EgressEnded.Enqueue(summary);

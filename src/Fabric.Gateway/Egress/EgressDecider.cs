@@ -31,6 +31,9 @@ internal sealed class EgressDecider(
     public long Refused => Interlocked.Read(ref _refused);
     public long Accepted => Interlocked.Read(ref _accepted);
 
+    /// <summary>What shadow policies would have changed.</summary>
+    public ShadowTally Shadow { get; } = new(time);
+
     public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken)
     {
         if (snapshot() is not { } now)
@@ -53,14 +56,19 @@ internal sealed class EgressDecider(
         return new(Decide(now, peer, open));
     }
 
+    /// <summary>By the snapshot of this moment and no other; what it refuses is audited as what is refused at its beginning.</summary>
+    public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) =>
+        open.IsReserved || snapshot() is not { } now ? null : Denied(now, peer, open, out _);
+
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) =>
         health.DialFailed(open.Service, endpoint, reason, open.Datagrams);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
-        // A refusal was written when it was decided; what no endpoint took was never a session.
+        // A refusal was written when it was decided; what no endpoint took was never a session. What a review ended was one.
         if ((open.IsReserved && RelayNames.TargetOf(open) is null)
-            || summary.Code is StreamCode.PolicyDenied or StreamCode.NoService or StreamCode.NoEndpoint)
+            || summary.Code is StreamCode.NoService or StreamCode.NoEndpoint
+            || (summary.Code is StreamCode.PolicyDenied && summary.Endpoint is null))
         {
             return;
         }
@@ -91,27 +99,21 @@ internal sealed class EgressDecider(
 
     private EgressVerdict Decide(FabricSnapshot now, string? peer, StreamOpen open)
     {
-        if (SiteOf(now, peer) is not { } site)
+        if (Denied(now, peer, open, out var rule) is { } denied)
         {
-            return Refuse(peer, open, StreamCode.PolicyDenied, null, $"gateway {peer} is not in the topology");
-        }
-
-        var verdict = now.Policies.Evaluate(site, open.Caller, open.Service, open.Port);
-        if (!verdict.Allowed)
-        {
-            return Refuse(peer, open, StreamCode.PolicyDenied, verdict.RuleName, verdict.Reason);
+            return Counted(open, denied);
         }
 
         var endpoints = health.Of(open.Service, open.Port);
         if (endpoints.IsEmpty)
         {
-            return Refuse(peer, open, StreamCode.NoService, verdict.RuleName, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
+            return Refuse(peer, open, StreamCode.NoService, rule, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
         }
 
         var service = now.Topology.Services.FirstOrDefault(s => s.FullName == open.Service);
         if (service?.Ports.Any(p => p.Port == open.Port && (open.Datagrams ? p.CarriesDatagrams : p.CarriesStreams)) != true)
         {
-            return Refuse(peer, open, StreamCode.NoService, verdict.RuleName,
+            return Refuse(peer, open, StreamCode.NoService, rule,
                 $"{open.Service}:{open.Port} carries no {(open.Datagrams ? "datagrams" : "connections")}");
         }
 
@@ -127,15 +129,68 @@ internal sealed class EgressDecider(
         return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout) { FlowIdle = service.FlowIdle };
     }
 
-    private static string? SiteOf(FabricSnapshot now, string? peer) => peer is null ? now.Self.Site
-        : now.Topology.Sites.FirstOrDefault(s => s.Gateways.Any(g => g.Name == peer))?.Name;
+    /// <summary>Null when the policies of that snapshot allow it; else the refusal, which is written.</summary>
+    /// <param name="rule">The policy that decided; null when none did.</param>
+    private EgressVerdict.Refuse? Denied(FabricSnapshot now, string? peer, StreamOpen open, out string? rule)
+    {
+        rule = null;
+        if (SiteOf(now, peer) is not { } site)
+        {
+            var unknown = new EgressVerdict.Refuse(StreamCode.PolicyDenied, $"gateway {peer} is not in the topology");
+            audit(Entry(peer, open, "deny", null, unknown.Reason));
+            return unknown;
+        }
+
+        var verdict = now.Policies.Evaluate(site, open.Caller, open.Service, open.Port);
+        rule = verdict.RuleName;
+        var tell = verdict.Shadow is { } shadow && Shadow.Count(shadow, now.Topology);
+        if (verdict.Allowed)
+        {
+            if (tell)
+            {
+                audit(Entry(peer, open, "allow", rule, $"shadow policy {verdict.Shadow} would deny it") with { Shadow = verdict.Shadow });
+            }
+
+            return null;
+        }
+
+        var refusal = new EgressVerdict.Refuse(StreamCode.PolicyDenied, verdict.Reason);
+        audit(Entry(peer, open, "deny", rule, refusal.Reason) with { Shadow = verdict.Shadow });
+        return refusal;
+    }
+
+    private static string? SiteOf(FabricSnapshot now, string? peer)
+    {
+        if (peer is null)
+        {
+            return now.Self.Site;
+        }
+
+        foreach (var site in now.Topology.Sites)
+        {
+            foreach (var gateway in site.Gateways)
+            {
+                if (gateway.Name == peer)
+                {
+                    return site.Name;
+                }
+            }
+        }
+
+        return null;
+    }
 
     private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
     {
-        Interlocked.Increment(ref _refused);
         audit(Entry(peer, open, "deny", rule, reason));
-        Log.StreamRefused(log, open.Caller, Target(open), code.ToString(), reason);
-        return new EgressVerdict.Refuse(code, reason);
+        return Counted(open, new EgressVerdict.Refuse(code, reason));
+    }
+
+    private EgressVerdict.Refuse Counted(StreamOpen open, EgressVerdict.Refuse refusal)
+    {
+        Interlocked.Increment(ref _refused);
+        Log.StreamRefused(log, open.Caller, Target(open), refusal.Code.ToString(), refusal.Reason);
+        return refusal;
     }
 
     private static string Target(StreamOpen open) => open.IsReserved ? open.Service : $"{open.Service}:{open.Port}{(open.Datagrams ? "/udp" : "")}";

@@ -56,6 +56,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private DnsServer _dns = null!;
     private Prober _prober = null!;
     private AuditLog _audit = null!;
+    private EgressDecider _egress = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
     private string _rangeProblem = "";
@@ -188,7 +189,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
         };
-        var egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
+        var egress = _egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
@@ -204,6 +205,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
             Log = problem => Log.Tunnel(_log, problem),
         }));
         _tunnel = tunnel;
+        var review = new StreamReview(tunnel.Review, () => _loop.Current?.Topology.Revision ?? "", _log);
         Own(new AsyncDisposal(new IdleCollector(_time, () => tunnel.Status.Sessions.Sum(s => s.Counters.Sent + s.Counters.Received), tunnel.Trim)));
         var prober = new Prober(
             new ProberOptions
@@ -235,6 +237,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
+                Accepted = review.Signal,
                 Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),
             },
             _time, _log);
@@ -400,7 +403,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters),
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters) { Shadow = _egress.Shadow.Counts },
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,

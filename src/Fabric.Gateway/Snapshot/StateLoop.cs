@@ -175,6 +175,11 @@ internal sealed class StateLoop : IDisposable
             Draining = _draining,
             TopologyError = Volatile.Read(ref _topologyError),
         });
+        if (topology is not null)
+        {
+            _parts.Accepted();
+        }
+
         // Taken only now: a turn that failed half-way does all of it again.
         Interlocked.CompareExchange(ref _next, null, topology);
         _firstTurn.Set();

@@ -25,6 +25,9 @@ internal sealed record StateParts
     /// <summary>Null where vpn links are off.</summary>
     public OverlayLinks? Overlay { get; init; }
 
+    /// <summary>An accepted topology is in the snapshot: Egress decides by it from now on, and what it decided before is to be looked at again.</summary>
+    public Action Accepted { get; init; } = () => { };
+
     /// <summary>A turn is done: the loop lives.</summary>
     public required Action Turned { get; init; }
 

@@ -23,6 +23,9 @@ internal sealed record AuditEntry
 
     /// <summary>Name of the policy that decided; null when none matched.</summary>
     public string? Rule { get; init; }
+
+    /// <summary>Name of a shadow policy with which the verdict would have been the opposite; null when there is none.</summary>
+    public string? Shadow { get; init; }
     public required string Reason { get; init; }
     public string? Endpoint { get; init; }
     public long? BytesToEndpoint { get; init; }

@@ -65,6 +65,9 @@ internal static partial class Log
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 
+    [LoggerMessage(405, LogLevel.Warning, "Topology {Revision} does not allow {Count} live streams any more: they were reset")]
+    public static partial void StreamsRevoked(ILogger log, string revision, int count);
+
     [LoggerMessage(404, LogLevel.Information, "Tunnel: {What}")]
     public static partial void Tunnel(ILogger log, string what);
 

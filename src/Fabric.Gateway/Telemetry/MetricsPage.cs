@@ -30,6 +30,8 @@ internal sealed class MetricsPage
         page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);
         page.Single("fabric_streams_total", "counter", "Streams carried since the start.", status.StreamsTotal);
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
+        page.Each("fabric_policy_shadow_total", "counter", "Decisions that the shadow policy would have made the opposite, were it in force.",
+            counters.Shadow ?? [], s => s.Count, s => [("policy", s.Policy)]);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
         page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
@@ -156,4 +158,8 @@ internal sealed class MetricsPage
 }
 
 /// <summary>Counts that are the daemon's own and not part of <c>status</c>.</summary>
-internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries, ProberCounters Probes);
+internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries, ProberCounters Probes)
+{
+    /// <summary>By shadow policy: at most 101 (<see cref="Egress.ShadowTally"/>). Null: none.</summary>
+    public IReadOnlyList<(string Policy, long Count)>? Shadow { get; init; }
+}

@@ -1,38 +1,29 @@
+using System.Buffers;
 using Fabric.Topology.Model;
 
 namespace Fabric.Routing.Policies;
 
-/// <param name="RuleName">The policy that decided; null when none did (default deny).</param>
-/// <param name="Reason">One sentence without a full stop, for the audit log.</param>
-public readonly record struct Verdict(bool Allowed, string? RuleName, string Reason);
-
 /// <summary>
 /// Who may call what: nothing is allowed that no policy allows, and deny wins, in whatever order they are declared.
-/// Immutable; safe for concurrent use.
+/// Immutable; safe for concurrent use. A call that is allowed allocates nothing, and costs the same with 10 policies as with 10,000.
 /// </summary>
 /// <remarks>
 /// Matching is by whole path segments of canonical IDs, never by string prefix: <c>site/paris/*</c> holds
-/// <c>site/paris/workload/shop</c> and not <c>site/paris-2/…</c> nor <c>site/paris</c> itself.
+/// <c>site/paris/workload/shop</c> and not <c>site/paris-2/…</c> nor <c>site/paris</c> itself. Of several policies that decide alike, the
+/// one for the service goes before that for its namespace, the exact caller before a prefix, the longer prefix before the shorter, a named port
+/// before all ports, and then the one declared first.
 /// </remarks>
 public sealed class PolicyEvaluator
 {
-    /// <param name="Path">Exact path, or with <paramref name="Below"/> what must precede it, ending in a slash.</param>
-    private sealed record From(string Path, bool Below)
-    {
-        public bool Matches(string path) => Below
-            ? path.Length > Path.Length && path.StartsWith(Path, StringComparison.Ordinal)
-            : path == Path;
-    }
+    private const int LongestService = 253;
 
-    private sealed record Rule(string Name, PolicyAction Action, From[] From, int[] Ports)
-    {
-        public bool Matches(string path, int port) =>
-            (Ports.Length == 0 || Array.IndexOf(Ports, port) >= 0) && Array.Exists(From, f => f.Matches(path));
-    }
+    /// <summary>What may stand in the log as it is.</summary>
+    private static readonly SearchValues<char> _printable =
+        SearchValues.Create([.. Enumerable.Range('!', '~' - '!' + 1).Select(c => (char)c).Where(c => c != '"')]);
 
     private readonly string _trustDomain;
-    private readonly Dictionary<string, List<Rule>> _byService = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, List<Rule>> _byNamespace = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PolicyIndex> _services = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PolicyIndex> _namespaces = new(StringComparer.Ordinal);
 
     /// <summary>Compiles the policies. Throws <see cref="ArgumentException"/> for a pattern that is not one: never guesses.</summary>
     public PolicyEvaluator(FabricTopology topology)
@@ -40,21 +31,14 @@ public sealed class PolicyEvaluator
         _trustDomain = topology.TrustDomain;
         foreach (var policy in topology.Policies)
         {
-            var rule = new Rule(policy.Name, policy.Action, [.. policy.From.Select(f => Compile(policy, f))], [.. policy.Ports]);
-            foreach (var to in policy.To.Distinct(StringComparer.Ordinal))
+            foreach (var to in policy.To)
             {
-                var (table, key) = to.StartsWith("*.", StringComparison.Ordinal) ? (_byNamespace, to[2..]) : (_byService, to);
-                if (key.Length == 0 || key.Contains('*'))
+                var index = Target(policy, to);
+                foreach (var from in policy.From)
                 {
-                    throw new ArgumentException($"policy {policy.Name}: to \"{to}\" must be name.namespace or *.namespace", nameof(topology));
+                    var below = from.EndsWith("/*", StringComparison.Ordinal);
+                    index.Add(policy, Path(policy, from, below), below);
                 }
-
-                if (!table.TryGetValue(key, out var rules))
-                {
-                    table[key] = rules = [];
-                }
-
-                rules.Add(rule);
             }
         }
     }
@@ -67,50 +51,62 @@ public sealed class PolicyEvaluator
     /// <param name="service"><c>name.namespace</c></param>
     public Verdict Evaluate(string assertedBy, string caller, string service, int port)
     {
-        var dot = service.IndexOf('.');
-        if (dot <= 0 || service.Length > 253 || Printable(service) != service)
+        var dot = service.IndexOf('.', StringComparison.Ordinal);
+        if (dot <= 0 || service.Length > LongestService || service.AsSpan().ContainsAnyExcept(_printable))
         {
-            return new Verdict(false, null, $"\"{Printable(service)}\" is not the name of a service (name.namespace)");
+            return Verdict.Objection($"\"{Printable(service)}\" is not the name of a service (name.namespace)");
         }
 
-        if (!SpiffePath.TryParse(caller, out var id))
+        if (!SpiffePath.TrySplit(caller, out var domain, out var path))
         {
-            return new Verdict(false, null, $"\"{Printable(caller)}\" is not a SPIFFE ID, so it may not call {service}:{port}");
+            return Verdict.Objection($"\"{Printable(caller)}\" is not a SPIFFE ID, so it may not call {service}:{port}");
         }
 
-        if (id.TrustDomain != _trustDomain)
+        if (!domain.SequenceEqual(_trustDomain))
         {
-            return new Verdict(false, null, $"{caller} is of trust domain {id.TrustDomain}, not {_trustDomain}, " +
-                $"so it may not call {service}:{port}");
+            return Verdict.Objection($"{caller} is of trust domain {domain}, not {_trustDomain}, so it may not call {service}:{port}");
         }
 
-        if (id.Site != assertedBy)
+        var site = SpiffePath.SiteOf(path);
+        if (site.IsEmpty || !site.SequenceEqual(assertedBy))
         {
-            return new Verdict(false, null, $"a gateway of site {assertedBy} may not vouch for {caller}, which calls {service}:{port}");
+            return Verdict.Objection($"a gateway of site {assertedBy} may not vouch for {caller}, which calls {service}:{port}");
         }
 
-        var exact = _byService.GetValueOrDefault(service);
-        var whole = _byNamespace.GetValueOrDefault(service[(dot + 1)..]);
-        if (Find(PolicyAction.Deny) is { } denied)
+        var found = default(FoundPolicies);
+        if (_services.TryGetValue(service, out var exact))
         {
-            return new Verdict(false, denied.Name, $"policy {denied.Name} denies {caller} to call {service}:{port}");
+            exact.Find(path, port, ref found);
         }
 
-        return Find(PolicyAction.Allow) is { } allowed
-            ? new Verdict(true, allowed.Name, $"policy {allowed.Name} allows {caller} to call {service}:{port}")
-            : new Verdict(false, null, $"no policy allows {caller} to call {service}:{port}");
+        if (_namespaces.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(service.AsSpan(dot + 1), out var whole))
+        {
+            whole.Find(path, port, ref found);
+        }
 
-        Rule? Find(PolicyAction action) =>
-            exact?.Find(r => r.Action == action && r.Matches(id.Path, port))
-            ?? whole?.Find(r => r.Action == action && r.Matches(id.Path, port));
+        return found switch
+        {
+            { Deny: { } deny } => new Verdict(false, deny, null, caller, service, port),
+            { Allow: { } allow } => new Verdict(true, allow, found.ShadowDeny, caller, service, port),
+            _ => new Verdict(false, null, found.ShadowDeny is null ? found.ShadowAllow : null, caller, service, port),
+        };
     }
 
-    private static From Compile(Policy policy, string from)
+    private PolicyIndex Target(Policy policy, string to)
     {
-        var below = from.EndsWith("/*", StringComparison.Ordinal);
+        var (table, key) = to.StartsWith("*.", StringComparison.Ordinal) ? (_namespaces, to[2..]) : (_services, to);
+        if (key.Length == 0 || key.Contains('*', StringComparison.Ordinal))
+        {
+            throw new ArgumentException($"policy {policy.Name}: to \"{to}\" must be name.namespace or *.namespace", nameof(policy));
+        }
+
+        return table.TryGetValue(key, out var index) ? index : table[key] = new PolicyIndex();
+    }
+
+    private static string Path(Policy policy, string from, bool below)
+    {
         var path = below ? from[..^2] : from;
-        return SpiffePath.IsCanonical(path)
-            ? new From(below ? path + "/" : path, below)
+        return SpiffePath.IsCanonical(path) ? path
             : throw new ArgumentException($"policy {policy.Name}: from \"{from}\" must be a SPIFFE path below the trust domain, " +
                 "like site/paris/workload/shop, or end in /* for all below it", nameof(policy));
     }
@@ -121,7 +117,7 @@ public sealed class PolicyEvaluator
         {
             for (var i = 0; i < span.Length; i++)
             {
-                span[i] = source[i] is > ' ' and < '\x7f' and not '"' ? source[i] : '?';
+                span[i] = _printable.Contains(source[i]) ? source[i] : '?';
             }
         });
 }

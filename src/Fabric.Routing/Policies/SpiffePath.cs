@@ -10,20 +10,23 @@ public readonly record struct SpiffePath(string TrustDomain, string Path)
     {
         get
         {
-            if (!Path.StartsWith("site/", StringComparison.Ordinal))
-            {
-                return null;
-            }
-
-            var end = Path.IndexOf('/', 5);
-            return end < 0 ? null : Path[5..end];
+            var site = SiteOf(Path);
+            return site.IsEmpty ? null : site.ToString();
         }
     }
 
     /// <summary>Reads an ID. False for anything that is not canonical: there is one spelling of each ID.</summary>
     public static bool TryParse(string? id, out SpiffePath path)
     {
-        path = default;
+        var isOne = TrySplit(id, out var domain, out var rest);
+        path = isOne ? new SpiffePath(domain.ToString(), rest.ToString()) : default;
+        return isOne;
+    }
+
+    /// <summary>As <see cref="TryParse"/>, without a copy.</summary>
+    internal static bool TrySplit(string? id, out ReadOnlySpan<char> domain, out ReadOnlySpan<char> path)
+    {
+        domain = path = default;
         if (id is null || id.Length > 2048 || !id.StartsWith(Scheme, StringComparison.Ordinal))
         {
             return false;
@@ -35,15 +38,22 @@ public readonly record struct SpiffePath(string TrustDomain, string Path)
             return false;
         }
 
-        var domain = id.AsSpan(Scheme.Length, slash - Scheme.Length);
-        var rest = id.AsSpan(slash + 1);
-        if (domain.ContainsAnyExcept(DomainCharacters) || !IsCanonical(rest))
+        domain = id.AsSpan(Scheme.Length, slash - Scheme.Length);
+        path = id.AsSpan(slash + 1);
+        return !domain.ContainsAnyExcept(DomainCharacters) && IsCanonical(path);
+    }
+
+    /// <summary>The site that a path belongs to (<c>site/&lt;site&gt;/…</c>); empty for other paths.</summary>
+    internal static ReadOnlySpan<char> SiteOf(ReadOnlySpan<char> path)
+    {
+        const string sites = "site/";
+        if (!path.StartsWith(sites))
         {
-            return false;
+            return default;
         }
 
-        path = new SpiffePath(domain.ToString(), rest.ToString());
-        return true;
+        var rest = path[sites.Length..];
+        return rest[..Math.Max(0, rest.IndexOf('/'))];
     }
 
     /// <summary>Whether it is one or more segments of <c>[a-zA-Z0-9._-]</c>, none empty, <c>.</c> or <c>..</c>.</summary>

@@ -132,6 +132,8 @@ internal static class AskedShapes
         .With("name", Scalars.Label, (p, v) => p.Name = v, "RFC 1123 label, unique among policies.", required: true)
         .With("action", Scalars.Choice(("allow", PolicyAction.Allow), ("deny", PolicyAction.Deny)), (p, v) => p.Action = v,
             "What happens to a call that matches.", required: true)
+        .With("mode", Scalars.Choice(("enforce", PolicyMode.Enforce), ("shadow", PolicyMode.Shadow)), (p, v) => p.Mode = v,
+            "`shadow`: it changes no verdict; what it would have changed is told in the audit log and the metrics.", @default: "enforce")
         .With("from", new ListShape<string>(Scalars.PolicyPath, 1, MaxPerObject), (p, v) => p.From = v.Value,
             "SPIFFE paths below the trust domain; `/*` at the end covers all below.", required: true)
         .With("to", new ListShape<string>(Scalars.PolicyService, 1, MaxPerObject), (p, v) => p.To = v.Value,

@@ -129,6 +129,7 @@ internal sealed class AskedPolicy
 {
     public Located<string>? Name { get; set; }
     public Located<PolicyAction>? Action { get; set; }
+    public Located<PolicyMode>? Mode { get; set; }
     public ImmutableArray<Located<string>> From { get; set; } = [];
     public ImmutableArray<Located<string>> To { get; set; } = [];
     public ImmutableArray<Located<int>> Ports { get; set; } = [];

@@ -23,6 +23,7 @@ internal static class Acceptance
             p.Value.Name!.Value.Value, p.Value.Action!.Value.Value, Values(p.Value.From), Values(p.Value.To))
         {
             Ports = Values(p.Value.Ports),
+            Mode = p.Value.Mode?.Value ?? PolicyMode.Enforce,
         })],
     };
 

@@ -5,8 +5,12 @@ namespace Fabric.Topology.Checks;
 /// <summary>Policies name sites, gateways, services and ports that exist: a typing error would be silence otherwise.</summary>
 internal static class PolicyChecks
 {
+    /// <summary>What gateways look up is one entry for each of them: about 100 bytes.</summary>
+    public const int MaxCombinations = 250_000;
+
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
+        CheckCombinations(mesh, diagnostics);
         HashSet<string> namespaces = [.. mesh.ServicesByName.All.Values.Select(s => s.Namespace!.Value.Value)];
         Dictionary<string, HashSet<int>> portsOf = PortsOf(mesh);
         foreach (AskedPolicy policy in mesh.Policies.Select(p => p.Value))
@@ -22,6 +26,22 @@ internal static class PolicyChecks
             }
 
             CheckPorts(policy, portsOf, diagnostics);
+        }
+    }
+
+    private static void CheckCombinations(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        long combinations = 0;
+        foreach (Located<AskedPolicy> policy in mesh.Policies)
+        {
+            combinations += (long)policy.Value.From.Length * policy.Value.To.Length * Math.Max(1, policy.Value.Ports.Length);
+            if (combinations > MaxCombinations)
+            {
+                diagnostics.Error(DiagnosticCodes.LimitExceeded, policy.At,
+                    $"the policies up to {Words.Quote(policy.Value.Name?.Value ?? "?")} have {combinations} combinations of from, to and port; "
+                    + $"at most {MaxCombinations} are read", "cover many by one: site/SITE/* in from, *.NAMESPACE in to, no ports for all");
+                return;
+            }
         }
     }
 

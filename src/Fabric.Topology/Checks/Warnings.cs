@@ -30,8 +30,9 @@ internal static class Warnings
 
     private static void CheckEachServiceMayBeCalled(AskedMesh mesh, DiagnosticBag diagnostics)
     {
-        HashSet<string> allowed = [.. mesh.Policies.Where(p => p.Value.Action!.Value.Value == PolicyAction.Allow)
-            .SelectMany(p => p.Value.To).Select(t => t.Value)];
+        HashSet<string> allowed = [.. mesh.Policies.Select(p => p.Value)
+            .Where(p => p.Action!.Value.Value == PolicyAction.Allow && p.Mode?.Value != PolicyMode.Shadow)
+            .SelectMany(p => p.To).Select(t => t.Value)];
         foreach ((string name, AskedService service) in mesh.ServicesByName.All)
         {
             if (!allowed.Contains(name) && !allowed.Contains("*." + service.Namespace!.Value.Value))

@@ -236,6 +236,15 @@ public enum PolicyAction
     Deny,
 }
 
+public enum PolicyMode
+{
+    /// <summary>It decides.</summary>
+    Enforce,
+
+    /// <summary>It changes no verdict: what it would have changed is told in the audit log and the metrics.</summary>
+    Shadow,
+}
+
 /// <summary>
 /// Who may call what. Nothing is allowed that no policy allows; deny wins. <see cref="From"/> holds SPIFFE paths below the
 /// trust domain: exact (<c>site/paris/workload/shop</c>) or, ending in <c>/*</c>, all below a segment (<c>site/paris/*</c>).
@@ -245,6 +254,9 @@ public sealed record Policy(string Name, PolicyAction Action, ImmutableArray<str
 {
     /// <summary>Ports of the service that it covers; empty: all.</summary>
     public ImmutableArray<int> Ports { get; init; } = [];
+
+    /// <summary>Whether it is in force. Default: it is.</summary>
+    public PolicyMode Mode { get; init; }
 }
 
 /// <summary>How links are probed. The defaults are design figures: see <c>src/Fabric.Routing/README.md</c>.</summary>

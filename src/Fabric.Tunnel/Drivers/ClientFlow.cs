@@ -21,6 +21,10 @@ internal sealed class ClientFlow(GatewayTunnel tunnel, DatagramListener listener
     private State _state;
     private string? _reason;
 
+    /// <summary>What this gateway's own egress is asked for, from before it decides; null while it serves nothing of the flow.</summary>
+    private StreamOpen? _local;
+    private EgressVerdict.Refuse? _refusal;
+
     private enum State
     {
         Opening,
@@ -114,6 +118,36 @@ internal sealed class ClientFlow(GatewayTunnel tunnel, DatagramListener listener
         (far as EndpointSocket)?.Dispose();
     }
 
+    public override bool Review(IEgress egress)
+    {
+        StreamOpen? local;
+        lock (_lock)
+        {
+            local = _state is State.Opening or State.Open ? _local : null;
+        }
+
+        if (local is null || egress.Review(null, local) is not { } refusal)
+        {
+            return false;
+        }
+
+        lock (_lock)
+        {
+            if (_state == State.Ended || _local != local)
+            {
+                // Over, or refused here meanwhile and served by another.
+                return false;
+            }
+
+            _refusal = refusal;
+        }
+
+        // Out of the table as well: the next datagram opens another, which egress decides.
+        table.Remove(this);
+        End(refusal.Reason);
+        return true;
+    }
+
     /// <summary>From the first datagram to the end.</summary>
     public async Task ServeAsync(EndpointFlows endpoints)
     {
@@ -201,6 +235,27 @@ internal sealed class ClientFlow(GatewayTunnel tunnel, DatagramListener listener
 
     private async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, EndpointFlows endpoints)
     {
+        IsLocal(open);
+        try
+        {
+            return await CarryLocallyAsync(open, endpoints).ConfigureAwait(false);
+        }
+        finally
+        {
+            IsLocal(null);
+        }
+    }
+
+    private void IsLocal(StreamOpen? open)
+    {
+        lock (_lock)
+        {
+            _local = open;
+        }
+    }
+
+    private async Task<StreamSummary> CarryLocallyAsync(StreamOpen open, EndpointFlows endpoints)
+    {
         var (socket, _) = await endpoints.ConnectAsync(null, open).ConfigureAwait(false);
         using (socket)
         {
@@ -211,7 +266,8 @@ internal sealed class ClientFlow(GatewayTunnel tunnel, DatagramListener listener
                 Tunnel.Told(() => egress.DialFailed(open, socket.Endpoint, failure));
             }
 
-            var summary = Summary(null, socket.Endpoint, failure is null ? StreamCode.Ok : StreamCode.NoEndpoint, failure ?? "");
+            var code = _refusal?.Code ?? (failure is null ? StreamCode.Ok : StreamCode.NoEndpoint);
+            var summary = Summary(null, socket.Endpoint, code, _refusal?.Reason ?? failure ?? "");
             Tunnel.Told(() => egress.Ended(null, open, summary));
             return summary;
         }

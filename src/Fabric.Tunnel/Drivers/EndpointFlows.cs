@@ -41,6 +41,7 @@ internal sealed class EndpointFlows(GatewayTunnel tunnel)
         finally
         {
             flow?.Dispose();
+            far.Decided();
             await far.DisposeAsync().ConfigureAwait(false);
         }
 

@@ -45,6 +45,9 @@ internal abstract class Flow(GatewayTunnel tunnel, TimeSpan idle)
 
     /// <summary>Ends it in order. Called outside of locks, once or more.</summary>
     public abstract void End(string reason);
+
+    /// <summary>Ends it when this gateway's egress serves it without a session, and refuses it now. Whether it did.</summary>
+    public virtual bool Review(IEgress egress) => false;
 }
 
 /// <summary>
@@ -165,18 +168,23 @@ internal sealed class FlowTable : IDisposable
         }
     }
 
+    /// <inheritdoc cref="ITunnel.Review"/>
+    public int Review(IEgress egress) => All().Count(f => f.Review(egress));
+
     public void Dispose()
     {
         _timer.Dispose();
-        Flow[] left;
-        lock (_lock)
-        {
-            left = [.. _flows];
-        }
-
-        foreach (var flow in left)
+        foreach (var flow in All())
         {
             flow.End("the gateway is stopping");
+        }
+    }
+
+    private Flow[] All()
+    {
+        lock (_lock)
+        {
+            return [.. _flows];
         }
     }
 }

@@ -374,7 +374,9 @@ public sealed partial class GatewayTunnel : ITunnel
     public ImmutableArray<StreamGroup> Streams =>
         [.. _sessions.Values.OrderBy(s => s.Peer, StringComparer.Ordinal).SelectMany(s => s.Groups()), .. Ingress.Local()];
 
-    public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + Ingress.CutLocal();
+    public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + Ingress.CutLocal(reason);
+
+    public int Review() => _sessions.Values.Sum(s => s.Review(Options.Egress)) + Ingress.ReviewLocal() + _clientFlows.Review(Options.Egress);
 
     private void InBackground(Task task)
     {

@@ -288,6 +288,31 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
+    /// <summary>Resets the streams that the peer opened and egress refuses now. The lock is held for the list, and for each reset by itself.</summary>
+    public int Review(IEgress egress)
+    {
+        StreamCore[] streams;
+        lock (Gate)
+        {
+            streams = [.. (_core.Session?.Streams ?? []).Where(s => !s.IsOurs && !s.Request.IsReserved && !s.IsReset)];
+        }
+
+        var count = 0;
+        foreach (var stream in streams)
+        {
+            if (egress.Review(Peer, stream.Request) is { } refusal)
+            {
+                lock (Gate)
+                {
+                    count += stream.IsReset ? 0 : 1;
+                    stream.Reset(refusal.Code, refusal.Reason, Now);
+                }
+            }
+        }
+
+        return count;
+    }
+
     // ---- time
 
     /// <summary>Arms the timer when something falls due before it fires. In the lock.</summary>

@@ -7,8 +7,7 @@ namespace Fabric.Tunnel.Drivers;
 /// <summary>Serves connections to service addresses: asks <see cref="IIngress"/>, tries its routes in order, joins.</summary>
 internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
 {
-    /// <summary>Connections that no session carries, and the service of each.</summary>
-    private readonly ConcurrentDictionary<Socket, string> _local = new();
+    private readonly ConcurrentDictionary<LocalConnection, byte> _local = new();
     private int _connections;
 
     private IIngress Ingress => tunnel.Options.Ingress;
@@ -20,18 +19,13 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
     public int Connections => Volatile.Read(ref _connections);
 
     public IEnumerable<StreamGroup> Local() =>
-        _local.Values.GroupBy(s => s).OrderBy(g => g.Key, StringComparer.Ordinal).Select(g => new StreamGroup(g.Key, null, true, null, g.Count()));
+        _local.Keys.GroupBy(c => c.Open.Service).OrderBy(g => g.Key, StringComparer.Ordinal).Select(g => new StreamGroup(g.Key, null, true, null, g.Count()));
 
-    public int CutLocal()
-    {
-        var sockets = _local.Keys;
-        foreach (var socket in sockets)
-        {
-            Sockets.Abort(socket);
-        }
+    public int CutLocal(string reason) => _local.Keys.Count(c => c.Refuse(new EgressVerdict.Refuse(StreamCode.Draining, reason)));
 
-        return sockets.Count;
-    }
+    /// <summary>Resets the connections that egress refuses now. Returns how many.</summary>
+    public int ReviewLocal() =>
+        _local.Keys.Count(c => tunnel.Options.Egress.Review(null, c.Open) is { } refusal && c.Refuse(refusal));
 
     public async Task ServeAsync(ServiceListener listener, Socket client)
     {
@@ -117,19 +111,22 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
     /// </summary>
     public async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
     {
-        _local[client] = open.Service;
+        // Before it is decided: so a review misses none.
+        var connection = new LocalConnection(open, client);
+        _local[connection] = 0;
         try
         {
-            return await JoinLocallyAsync(open, client, began).ConfigureAwait(false);
+            return await JoinLocallyAsync(connection, client, began).ConfigureAwait(false);
         }
         finally
         {
-            _local.TryRemove(client, out _);
+            _local.TryRemove(connection, out _);
         }
     }
 
-    private async Task<StreamSummary> JoinLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    private async Task<StreamSummary> JoinLocallyAsync(LocalConnection connection, Socket client, TimeSpan began)
     {
+        var open = connection.Open;
         var verdict = await tunnel.Options.Egress.DecideAsync(null, open, tunnel.Stopping).ConfigureAwait(false);
         switch (verdict)
         {
@@ -140,13 +137,15 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
                     throw new StreamRefusedException(StreamCode.NoEndpoint, $"none of {dial.Endpoints.Length} endpoints answered");
                 }
 
-                var (sent, received, error) = await Splice.RunAsync(client, socket).ConfigureAwait(false);
-                var summary = new StreamSummary(
-                    open.Service, null, endpoint, error is null ? StreamCode.Ok : StreamCode.ApplicationReset, error ?? "",
-                    sent, received, tunnel.Now - began);
-                tunnel.Told(() => tunnel.Options.Egress.Ended(null, open, summary));
-                return summary;
+                using (socket)
+                {
+                    connection.Join();
+                    var (sent, received, error) = await Splice.RunAsync(client, socket).ConfigureAwait(false);
+                    return Ended(connection, endpoint, sent, received, error, tunnel.Now - began);
+                }
+
             case EgressVerdict.Handle handle:
+                connection.Join();
                 await using (var stream = new NetworkStream(client, ownsSocket: false))
                 {
                     await handle.Handler(stream).ConfigureAwait(false);
@@ -158,5 +157,14 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
             default:
                 throw new InvalidOperationException($"unknown verdict {verdict}");
         }
+    }
+
+    private StreamSummary Ended(LocalConnection connection, IPEndPoint? endpoint, long sent, long received, string? error, TimeSpan duration)
+    {
+        var (code, reason) = connection.Refusal is { } refusal ? (refusal.Code, refusal.Reason)
+            : error is null ? (StreamCode.Ok, "") : (StreamCode.ApplicationReset, error);
+        var summary = new StreamSummary(connection.Open.Service, null, endpoint, code, reason, sent, received, duration);
+        tunnel.Told(() => tunnel.Options.Egress.Ended(null, connection.Open, summary));
+        return summary;
     }
 }

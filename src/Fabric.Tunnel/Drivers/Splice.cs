@@ -199,7 +199,15 @@ internal static class Splice
     /// <summary>Joins two sockets of this gateway. Returns the bytes each way, and why it ended when not by FIN both ways.</summary>
     public static async Task<(long ToB, long ToA, string? Error)> RunAsync(Socket a, Socket b)
     {
-        a.NoDelay = b.NoDelay = true;
+        try
+        {
+            a.NoDelay = b.NoDelay = true;
+        }
+        catch (Exception failure) when (failure is SocketException or ObjectDisposedException)
+        {
+            // One was reset already: the copies find out, and close both.
+        }
+
         string? error = null;
         async Task<long> CopyAsync(Socket from, Socket to, StrongBox<bool> fromShut, StrongBox<bool> toShut)
         {

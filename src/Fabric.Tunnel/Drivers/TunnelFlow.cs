@@ -96,7 +96,19 @@ internal sealed class TunnelFlow(PeerSession session) : IStreamOwner, IDatagramS
     {
         lock (session.Gate)
         {
-            _core.Accept(session.Now);
+            if (!_core.IsReset)
+            {
+                _core.Accept(session.Now);
+            }
+        }
+    }
+
+    /// <inheritdoc cref="StreamCore.Decided"/>
+    public void Decided()
+    {
+        lock (session.Gate)
+        {
+            _core.Decided();
         }
     }
 

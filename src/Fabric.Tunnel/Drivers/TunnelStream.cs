@@ -108,7 +108,10 @@ public sealed class TunnelStream : AsyncStream, IStreamOwner
     {
         lock (_session.Gate)
         {
-            _core.Accept(_session.Now);
+            if (!_core.IsReset)
+            {
+                _core.Accept(_session.Now);
+            }
         }
     }
 

@@ -233,7 +233,7 @@ internal sealed class EndpointConnection : SocketCarrier
         }
 
         var summary = new StreamSummary(
-            core.Request.Service, Session.Peer, _endpoint, core.Code, _failed ?? core.Reason, BytesDown, BytesUp, Tunnel.Now - _began);
+            core.Request.Service, Session.Peer, _connected ? _endpoint : null, core.Code, _failed ?? core.Reason, BytesDown, BytesUp, Tunnel.Now - _began);
         Tunnel.Told(() => Egress.Ended(Session.Peer, core.Request, summary));
     }
 }

@@ -224,6 +224,56 @@ public sealed class EgressDeciderTests : IAsyncLifetime
         Assert.DoesNotContain("rule", Assert.Single(await AuditAsync()).Keys);
     }
 
+    [Fact]
+    public async Task A_live_stream_is_reviewed_by_the_snapshot_of_now_and_what_is_denied_is_audited()
+    {
+        Assert.Null(_egress.Review("paris-1", Open));
+        Assert.Null(_egress.Review("paris-1", new StreamOpen("fabric.control", 0, Samples.Shop)));
+
+        Use(Samples.TwoSites.Replace("action: allow", "action: deny", StringComparison.Ordinal));
+        var refusal = _egress.Review("paris-1", Open);
+        Assert.Equal((StreamCode.PolicyDenied, $"policy shop-may denies {Samples.Shop} to call web.shop:80"), (refusal!.Code, refusal.Reason));
+        Assert.Equal("gateway oslo-1 is not in the topology", _egress.Review("oslo-1", Open)!.Reason);
+        _egress.Ended("paris-1", Open, new StreamSummary("web.shop", "paris-1", new IPEndPoint(IPAddress.Loopback, 8080),
+            StreamCode.PolicyDenied, refusal.Reason, 11, 22, TimeSpan.FromSeconds(1)));
+        // One that was refused at its beginning.
+        _egress.Ended("paris-1", Open, new StreamSummary("web.shop", "paris-1", null, StreamCode.PolicyDenied, refusal.Reason, 0, 0, TimeSpan.Zero));
+        Assert.Equal(0, _egress.Refused);
+
+        var entries = await AuditAsync();
+        Assert.Equal(
+            [("deny", "shop-may", null), ("deny", null, null), ("allow", null, "11")],
+            entries.Select(e => (e["verdict"], e.GetValueOrDefault("rule"), e.GetValueOrDefault("bytesToEndpoint"))));
+        Assert.Equal([refusal.Reason, "gateway oslo-1 is not in the topology", refusal.Reason], entries.Select(e => e["reason"]));
+    }
+
+    [Fact]
+    public async Task A_shadow_policy_changes_no_verdict_and_what_it_would_have_changed_is_told_and_counted()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal).Replace("policies:\n", """
+            policies:
+              - { name: no-shops, action: deny, mode: shadow, from: [ "site/paris/*" ], to: [ web.shop ], ports: [ 80 ] }
+              - { name: all-may, action: allow, mode: shadow, from: [ "site/*" ], to: [ web.shop ], ports: [ 81 ] }
+
+            """, StringComparison.Ordinal));
+        var stranger = Open with { Caller = "spiffe://acme.example/site/virginia/workload/x", Port = 81 };
+
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", Open, default));
+            await RefusedAsync(null, stranger, StreamCode.PolicyDenied, "no policy allows");
+        }
+
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Null(_egress.Review("paris-1", Open));
+        Assert.Equal([("all-may", 5L), ("no-shops", 6L)], _egress.Shadow.Counts);
+        var entries = await AuditAsync();
+        Assert.Equal(
+            [("shop-may", "no-shops", "shadow policy no-shops would deny it"), ("shop-may", "no-shops", "shadow policy no-shops would deny it")],
+            entries.Where(e => e["verdict"] == "allow").Select(e => (e["rule"], e["shadow"], e["reason"])));
+        Assert.Equal(Enumerable.Repeat("all-may", 5), entries.Where(e => e["verdict"] == "deny").Select(e => e["shadow"]));
+    }
+
     private void Use(string text)
     {
         _snapshot = Samples.Snapshot(text, "virginia-1");

@@ -80,6 +80,33 @@ public sealed class GatewayProcessTests
     }
 
     [Fact]
+    public async Task Live_connection_that_a_new_policy_denies_is_reset_and_audited_and_others_go_on()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync();
+        using var call = await fabric.CallAsync();
+        Assert.Equal("virginia", await call.ReadLineAsync());
+
+        // Denied for a caller that is not there, and in shadow for the one that is.
+        fabric.Write(Denying(fabric.Topology(), "site/paris/workload/other").Replace("policies:\n",
+            "policies:\n  - { name: try-it, action: deny, mode: shadow, from: [ site/paris/workload/shop ], to: [ web.shop ] }\n", StringComparison.Ordinal));
+        await fabric.Admin(Virginia).ReloadAsync();
+        await Wait.UntilAsync(() => fabric.Audit(Virginia).Any(e => e.GetValueOrDefault("shadow") == "try-it"), () => "the shadow policy is told of");
+        Assert.Equal("still here", await call.EchoAsync("still here"));
+
+        fabric.Write(Denying(fabric.Topology(), "site/paris/workload/shop"));
+        await fabric.Admin(Virginia).ReloadAsync();
+        Assert.True(await call.WasResetAsync());
+        await Wait.UntilAsync(() => fabric.Audit(Virginia).Count(e => e["reason"].StartsWith("policy no-shops denies", StringComparison.Ordinal)) == 2,
+            () => "the denial and the end of the session are in the audit log");
+        var lines = fabric.Audit(Virginia)[^2..];
+        Assert.Equal([("deny", "no-shops", null), ("allow", null, "11")],
+            lines.Select(e => (e["verdict"], e.GetValueOrDefault("rule"), e.GetValueOrDefault("bytesToEndpoint"))));
+
+        static string Denying(string topology, string caller) => topology.Replace("policies:\n",
+            $"policies:\n  - {{ name: no-shops, action: deny, from: [ {caller} ], to: [ web.shop ] }}\n", StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Status_says_what_a_reload_cannot_change()
     {
         await using var fabric = await LoopbackFabric.StartAsync();

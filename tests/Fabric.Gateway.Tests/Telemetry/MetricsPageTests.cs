@@ -53,7 +53,10 @@ public sealed class MetricsPageTests
     [Fact]
     public void Page_says_what_status_says()
     {
-        var page = PrometheusText.Parse(MetricsPage.Render(Full, new DaemonCounters(6, 7, new ProberCounters { Sent = 9, Answered = 8 })));
+        var page = PrometheusText.Parse(MetricsPage.Render(Full, new DaemonCounters(6, 7, new ProberCounters { Sent = 9, Answered = 8 })
+        {
+            Shadow = [("no-shops", 3), ("(others)", 4)],
+        }));
 
         Assert.Equal(1, page["fabric_info{gateway=paris-1,revision=abc,site=paris,version=1.2.3}"]);
         Assert.Equal((12.5, -3, 4), (page["fabric_uptime_seconds{}"], page["fabric_certificate_expires_seconds{}"], page["fabric_streams{}"]));
@@ -63,6 +66,7 @@ public sealed class MetricsPageTests
         Assert.Equal((500, 700), (page["fabric_datagram_bytes_total{direction=to-endpoint}"], page["fabric_datagram_bytes_total{direction=to-client}"]));
         Assert.Equal(8, page["fabric_datagrams_dropped_total{reason=oversize}"]);
         Assert.Equal((6, 7), (page["fabric_audit_dropped_total{}"], page["fabric_dns_queries_total{}"]));
+        Assert.Equal((3, 4), (page["fabric_policy_shadow_total{policy=no-shops}"], page["fabric_policy_shadow_total{policy=(others)}"]));
         Assert.Equal((9, 8), (page["fabric_probes_sent_total{}"], page["fabric_probes_answered_total{}"]));
         Assert.Equal(
             [1, 1, 0], page.Samples.Where(s => s.Key.StartsWith("fabric_link_up{", StringComparison.Ordinal)).Select(s => s.Value));

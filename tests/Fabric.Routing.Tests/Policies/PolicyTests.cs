@@ -30,11 +30,68 @@ public class PolicyTests
     public void The_deciding_policy_is_named()
     {
         var policies = new PolicyEvaluator(With(Allow("shops", "site/paris/workload/shop", "web.shop"), Deny("no-admin", "site/paris/*", "web.shop", 9000)));
+        var (allowed, denied) = (policies.Evaluate("paris", Shop, "web.shop", 80), policies.Evaluate("paris", Shop, "web.shop", 9000));
         Assert.Equal(
-            new Verdict(true, "shops", $"policy shops allows {Shop} to call web.shop:80"), policies.Evaluate("paris", Shop, "web.shop", 80));
+            (true, "shops", $"policy shops allows {Shop} to call web.shop:80"), (allowed.Allowed, allowed.RuleName, allowed.Reason));
         Assert.Equal(
-            new Verdict(false, "no-admin", $"policy no-admin denies {Shop} to call web.shop:9000"),
-            policies.Evaluate("paris", Shop, "web.shop", 9000));
+            (false, "no-admin", $"policy no-admin denies {Shop} to call web.shop:9000"), (denied.Allowed, denied.RuleName, denied.Reason));
+    }
+
+    [Fact]
+    public void Of_policies_that_decide_alike_the_nearest_is_named()
+    {
+        Policy[] policies =
+        [
+            Allow("namespace", "site/paris/workload/shop", "*.shop"), Allow("site", "site/paris/*", "web.shop"),
+            Allow("workloads", "site/paris/workload/*", "web.shop"), Allow("exact", "site/paris/workload/shop", "web.shop"),
+            Allow("port", "site/paris/workload/shop", "web.shop", 80), Allow("later", "site/paris/workload/shop", "web.shop", 80),
+        ];
+        foreach (var nearest in new[] { "port", "later", "exact", "workloads", "site", "namespace" })
+        {
+            Assert.Equal(nearest, new PolicyEvaluator(With(policies)).Evaluate("paris", Shop, "web.shop", 80).RuleName);
+            policies = [.. policies.Where(p => p.Name != nearest)];
+        }
+    }
+
+    [Fact]
+    public void A_name_of_a_service_may_be_as_long_as_dns_allows()
+    {
+        var service = $"{new string('w', 63)}.{new string('s', 63)}";
+        Assert.True(new PolicyEvaluator(With(Allow("p", "site/*", service))).Evaluate("paris", Shop, service, 80).Allowed);
+    }
+
+    [Theory]
+    [InlineData("", "deny:site/paris/*", false, null)] // denied by default already
+    [InlineData("", "allow:site/paris/*", false, "s0")]
+    [InlineData("", "allow:site/paris/* deny:site/*", false, null)] // the two together would deny
+    [InlineData("allow:site/*", "deny:site/paris/*", true, "s0")]
+    [InlineData("allow:site/*", "deny:site/tokyo/*", true, null)]
+    [InlineData("allow:site/*", "allow:site/paris/*", true, null)]
+    [InlineData("deny:site/*", "allow:site/paris/*", false, null)]
+    public void A_shadow_policy_decides_nothing_and_is_named_where_it_would(string inForce, string shadow, bool allowed, string? named)
+    {
+        IEnumerable<Policy> Policies(string text, string name, PolicyMode mode) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select((p, i) =>
+            new Policy($"{name}{i}", p.StartsWith("allow", StringComparison.Ordinal) ? PolicyAction.Allow : PolicyAction.Deny, [p.Split(':')[1]], ["web.shop"]) { Mode = mode });
+        var verdict = new PolicyEvaluator(With([.. Policies(shadow, "s", PolicyMode.Shadow), .. Policies(inForce, "p", PolicyMode.Enforce)]))
+            .Evaluate("paris", Shop, "web.shop", 80);
+        Assert.Equal((allowed, inForce.Length > 0 ? "p0" : null, named), (verdict.Allowed, verdict.RuleName, verdict.Shadow));
+    }
+
+    [Fact]
+    public void An_allowed_call_allocates_nothing_and_a_long_caller_costs_no_more_than_a_short_one()
+    {
+        var policies = new PolicyEvaluator(With([.. Enumerable.Range(0, 1_000).Select(i =>
+            Allow($"p{i}", $"site/paris/workload/w{i}", i % 2 == 0 ? "web.shop" : "*.shop", 80 + (i % 3))), Allow("all", "site/paris/*", "*.shop")]));
+        var longest = $"{Shop}{string.Concat(Enumerable.Repeat("/a", 900))}";
+        Assert.True(policies.Evaluate("paris", Shop, "web.shop", 80).Allowed && policies.Evaluate("paris", longest, "web.shop", 80).Allowed);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 1_000; i++)
+        {
+            policies.Evaluate("paris", Shop, "web.shop", 80);
+            policies.Evaluate("paris", longest, "web.shop", 80);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     [Theory]

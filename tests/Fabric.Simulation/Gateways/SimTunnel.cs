@@ -102,6 +102,9 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
     public int CutStreams(string reason) => throw new NotSupportedException();
 
+    /// <summary>Policies stay as they are in a run.</summary>
+    public int Review() => throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private SimSession SessionOf(string peer)

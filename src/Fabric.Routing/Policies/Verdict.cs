@@ -1,0 +1,40 @@
+namespace Fabric.Routing.Policies;
+
+/// <summary>What the policies say of one call. Its words are made when they are read: a stream that is allowed allocates nothing.</summary>
+public readonly record struct Verdict
+{
+    private readonly string? _objection;
+    private readonly string _caller;
+    private readonly string _service;
+    private readonly int _port;
+
+    /// <summary>By a policy, or by none (default deny).</summary>
+    internal Verdict(bool allowed, string? rule, string? shadow, string caller, string service, int port)
+    {
+        (Allowed, RuleName, Shadow) = (allowed, rule, shadow);
+        (_caller, _service, _port) = (caller, service, port);
+    }
+
+    private Verdict(string objection)
+    {
+        _objection = objection;
+        _caller = _service = "";
+    }
+
+    public bool Allowed { get; }
+
+    /// <summary>The policy that decided; null when none did (default deny).</summary>
+    public string? RuleName { get; }
+
+    /// <summary>
+    /// The shadow policy for which the verdict would be the opposite, were all shadow policies in force; null when it would be the same.
+    /// </summary>
+    public string? Shadow { get; }
+
+    /// <summary>One sentence without a full stop, for the audit log.</summary>
+    public string Reason => _objection ?? (RuleName is null ? $"no policy allows {_caller} to call {_service}:{_port}"
+        : $"policy {RuleName} {(Allowed ? "allows" : "denies")} {_caller} to call {_service}:{_port}");
+
+    /// <summary>What is asked is no call that a policy could allow.</summary>
+    internal static Verdict Objection(string reason) => new(reason);
+}
