@@ -1,11 +1,15 @@
 using System.CommandLine;
 using Fabric.Gateway.Hosting;
+using Fabric.Identity.Sources;
 using Fabric.Tunnel;
 
 var state = Option("--state", "FABRIC_STATE", "/var/lib/fabric", "Folder of identity, keys, last good topology and audit log");
 var topology = Option("--topology", "FABRIC_TOPOLOGY", "/etc/fabric/topology", "Topology: a YAML file, or a folder of them");
 var socket = Option("--socket", "FABRIC_SOCKET", "/run/fabric/fabricd.sock", "Unix socket of the admin API");
 var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this gateway serves joining and renewal");
+var identity = Option("--identity", "FABRIC_IDENTITY", "embedded",
+    "Where the certificate comes from: embedded (fabric join), files:DIR, files:CERT,KEY,BUNDLE, vault:FILE, "
+    + "spiffe:SOCKET, or spiffe for the socket in SPIFFE_ENDPOINT_SOCKET");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
 var tunnelDriver = Option("--tunnel-driver", "FABRIC_TUNNEL_DRIVER", "auto", "What moves the bytes: auto, linux or portable");
@@ -25,7 +29,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, ca, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, ca, identity, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -35,6 +39,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         Topology = parsed.GetValue(topology)!,
         Socket = parsed.GetValue(socket)!,
         Ca = CaFolder(parsed.GetValue(ca)!),
+        Identity = Source(parsed.GetValue(identity)!),
         WireGuard = parsed.GetValue(wireguard)!,
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,
@@ -62,3 +67,7 @@ static Option<string> Option(string name, string variable, string fallback, stri
 
 static string? CaFolder(string given) =>
     given.Length > 0 ? given : Directory.Exists("/etc/fabric/ca") ? "/etc/fabric/ca" : null;
+
+static string Source(string given) =>
+    given == IdentitySources.Spiffe && Environment.GetEnvironmentVariable("SPIFFE_ENDPOINT_SOCKET") is { Length: > 0 } named
+        ? $"{given}:{named}" : given;
