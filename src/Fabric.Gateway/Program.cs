@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Fabric.Gateway.Hosting;
+using Fabric.Identity.Sources;
 using Fabric.Tunnel;
 
 var state = Option("--state", "FABRIC_STATE", "/var/lib/fabric", "Folder of identity, keys, last good topology and audit log");
@@ -7,6 +8,9 @@ var topology = Option("--topology", "FABRIC_TOPOLOGY", "/etc/fabric/topology", "
 var socket = Option("--socket", "FABRIC_SOCKET", "/run/fabric/fabricd.sock", "Unix socket of the admin API");
 var socketGroup = Option("--socket-group", "FABRIC_SOCKET_GROUP", "", "Group whose members may use that socket; none: only the daemon's own user");
 var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this gateway serves joining and renewal");
+var identity = Option("--identity", "FABRIC_IDENTITY", "embedded",
+    "Where the certificate comes from: embedded (fabric join), files:DIR, files:CERT,KEY,BUNDLE, vault:FILE, "
+    + "spiffe:SOCKET, or spiffe for the socket in SPIFFE_ENDPOINT_SOCKET");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
 var tunnelDriver = Option("--tunnel-driver", "FABRIC_TUNNEL_DRIVER", "auto", "What moves the bytes: auto, linux or portable");
@@ -26,7 +30,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, socketGroup, ca, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, socketGroup, ca, identity, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -37,6 +41,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         Socket = parsed.GetValue(socket)!,
         SocketGroup = parsed.GetValue(socketGroup) is { Length: > 0 } group ? group : null,
         Ca = CaFolder(parsed.GetValue(ca)!),
+        Identity = Source(parsed.GetValue(identity)!),
         WireGuard = parsed.GetValue(wireguard)!,
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,
@@ -64,3 +69,7 @@ static Option<string> Option(string name, string variable, string fallback, stri
 
 static string? CaFolder(string given) =>
     given.Length > 0 ? given : Directory.Exists("/etc/fabric/ca") ? "/etc/fabric/ca" : null;
+
+static string Source(string given) =>
+    given == IdentitySources.Spiffe && Environment.GetEnvironmentVariable("SPIFFE_ENDPOINT_SOCKET") is { Length: > 0 } named
+        ? $"{given}:{named}" : given;

@@ -1,31 +1,33 @@
 using System.Collections.Immutable;
 using System.Net.Security;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Fabric.Identity.Authority;
 using Fabric.Identity.Svid;
 
 namespace Fabric.Identity;
 
 /// <summary>
-/// A gateway's identity from its <see cref="GatewayKeyStore"/>: one immutable state that a renewal swaps whole.
+/// A gateway's identity: one immutable state, which the next one replaces whole. Where states come from is an
+/// <see cref="Sources.IIdentitySource"/>'s matter.
 /// </summary>
 public sealed class GatewayIdentity : IGatewayIdentity
 {
     /// <summary>Intermediates learned from peers, kept for resumed sessions; the oldest goes first.</summary>
     private const int MaxLearned = 16;
 
-    private readonly GatewayKeyStore _store;
     private readonly TimeProvider _time;
-    private volatile State _state;
+    private volatile IdentityState _state;
     private ImmutableArray<X509Certificate2> _learned = [];
 
-    private GatewayIdentity(GatewayKeyStore store, TimeProvider time, State state, GatewayId id) =>
-        (_store, _time, _state, Id) = (store, time, state, id);
+    /// <summary>Throws <see cref="InvalidDataException"/> when the certificate names no gateway.</summary>
+    public GatewayIdentity(IdentityState first, TimeProvider time)
+    {
+        (_state, _time) = (first, time);
+        Id = first.Names ?? throw new InvalidDataException("the certificate names no gateway");
+    }
 
     public GatewayId Id { get; }
 
-    public SslStreamCertificateContext Certificate => _state.Context;
+    public SslStreamCertificateContext Certificate => _state.Certificate;
 
     public TrustBundle Bundle => _state.Bundle;
 
@@ -33,20 +35,41 @@ public sealed class GatewayIdentity : IGatewayIdentity
     public AuthorityContact? Authority => _state.Authority;
 
     /// <summary>From when until when the present certificate is valid, UTC.</summary>
-    public (DateTimeOffset NotBefore, DateTimeOffset NotAfter) Validity =>
-        (_state.Leaf.NotBefore.ToUniversalTime(), _state.Leaf.NotAfter.ToUniversalTime());
+    public (DateTimeOffset NotBefore, DateTimeOffset NotAfter) Validity => _state.Validity;
 
     /// <summary>
     /// Throws <see cref="FileNotFoundException"/> when no gateway has joined, <see cref="InvalidDataException"/> when the store
     /// is damaged. An expired certificate loads: <see cref="Validity"/> says so, and a local authority can still renew it.
     /// </summary>
-    public static GatewayIdentity Load(GatewayKeyStore store, TimeProvider time)
+    public static GatewayIdentity Load(GatewayKeyStore store, TimeProvider time) => new(store.Load(), time);
+
+    /// <summary>
+    /// Takes the next state; handshakes from then on show its certificate and trust its bundle. False when it is the one that is
+    /// held. Throws <see cref="JoinException"/>, and keeps the one that is held, when it names another gateway or is a step back.
+    /// </summary>
+    public bool Swap(IdentityState next)
     {
-        var state = Read(store);
-        return UriNames.Read(state.Leaf).Uris is [var uri] && SpiffeId.TryParse(uri, out var id, out _)
-            && id.AsGateway() is { } gateway
-            ? new GatewayIdentity(store, time, state, gateway)
-            : throw new InvalidDataException($"the certificate in {store.Folder} names no gateway");
+        var held = _state;
+        if (next.Names != Id)
+        {
+            throw new JoinException(JoinFailure.Protocol,
+                $"the new certificate names {next.Names?.ToString() ?? "no gateway"}, and this gateway is {Id}: restart it to become another");
+        }
+
+        if (next.IsOlderThan(held, Id.TrustDomain, _time.GetUtcNow()))
+        {
+            throw new JoinException(JoinFailure.Protocol,
+                $"the new certificate is older than the present one (it ends {next.Validity.NotAfter:u}, the present one "
+                + $"{held.Validity.NotAfter:u}): restart the gateway to go back to it");
+        }
+
+        if (next.Same(held))
+        {
+            return false;
+        }
+
+        _state = next;
+        return true;
     }
 
     public GatewayId? Verify(X509Certificate2 leaf, X509Certificate2Collection sent, out string reason)
@@ -69,32 +92,4 @@ public sealed class GatewayIdentity : IGatewayIdentity
 
         return verdict;
     }
-
-    /// <summary>
-    /// Gets a new certificate over a new key, checks it, writes it and swaps it in; handshakes from then on show it. Throws
-    /// <see cref="JoinException"/>, and the present one stays.
-    /// </summary>
-    /// <param name="renew">From a signing request to what was granted: <c>JoinClient.RenewAsync</c> or <c>MeshCa.Issue</c>.</param>
-    public async Task RenewAsync(Func<byte[], CancellationToken, Task<Grant>> renew, CancellationToken ct)
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var grant = await renew(MeshCa.Request(key), ct);
-        _store.Save(Id, key, grant, Authority, _time.GetUtcNow());
-        _state = Read(_store);
-    }
-
-    private static State Read(GatewayKeyStore store)
-    {
-        var (leaf, intermediates, bundle, authority) = store.Load();
-        if (OperatingSystem.IsWindows())
-        {
-            // SChannel does not take a key that lives only in memory.
-            leaf = X509CertificateLoader.LoadPkcs12(leaf.Export(X509ContentType.Pkcs12), null);
-        }
-
-        return new State(leaf, SslStreamCertificateContext.Create(leaf, intermediates, offline: true), bundle, authority);
-    }
-
-    private sealed record State(X509Certificate2 Leaf, SslStreamCertificateContext Context, TrustBundle Bundle,
-        AuthorityContact? Authority);
 }

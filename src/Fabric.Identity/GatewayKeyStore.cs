@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Fabric.Identity.Storage;
 using Fabric.Identity.Svid;
@@ -52,8 +51,7 @@ public sealed class GatewayKeyStore(string dir)
     /// Throws <see cref="FileNotFoundException"/> when no gateway has joined from here, and <see cref="InvalidDataException"/>
     /// when what is here is damaged.
     /// </summary>
-    internal (X509Certificate2 Leaf, X509Certificate2Collection Intermediates, TrustBundle Bundle,
-        AuthorityContact? Authority) Load()
+    internal IdentityState Load()
     {
         if (!Exists)
         {
@@ -61,7 +59,21 @@ public sealed class GatewayKeyStore(string dir)
         }
 
         var (leaf, intermediates) = KeyPairFiles.Load(dir, Name);
-        return (leaf, intermediates, TrustBundle.FromPem(SafeFile.ReadText(BundlePath)), LoadAuthority());
+        var state = new IdentityState(leaf, intermediates, TrustBundle.FromPem(SafeFile.ReadText(BundlePath)), LoadAuthority());
+        return state.Names is not null ? state : throw new InvalidDataException($"the certificate in {dir} names no gateway");
+    }
+
+    /// <summary>
+    /// Gets a new certificate over a new key, checks it, writes it, and returns the state that it makes. Throws what
+    /// <paramref name="ask"/> throws, and <see cref="JoinException"/> when what was granted is not acceptable; nothing is written then.
+    /// </summary>
+    internal async Task<IdentityState> RenewAsync(GatewayId id, AuthorityContact? authority,
+        Func<ECDsa, CancellationToken, Task<Grant>> ask, TimeProvider time, CancellationToken ct)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var grant = await ask(key, ct);
+        Save(id, key, grant, authority, time.GetUtcNow());
+        return Load();
     }
 
     private AuthorityContact? LoadAuthority()

@@ -12,10 +12,10 @@ public sealed record Grant(
     IReadOnlyList<byte[]> Chain, IReadOnlyList<byte[]> Bundle, IReadOnlyList<(string Name, string Text)> Topology)
 {
     /// <summary>
-    /// Leaf and intermediates, and the bundle, when this grants what was asked: a valid certificate of <paramref name="id"/> over
-    /// <paramref name="key"/>. Throws <see cref="JoinException"/> with <see cref="JoinFailure.Protocol"/> otherwise.
+    /// Leaf and intermediates, and the bundle, when this grants what was asked: a valid certificate of <paramref name="id"/> (null: of
+    /// any gateway) over <paramref name="key"/>. Throws <see cref="JoinException"/> with <see cref="JoinFailure.Protocol"/> otherwise.
     /// </summary>
-    internal (List<X509Certificate2> Chain, TrustBundle Bundle) Accept(GatewayId id, ECDsa key, DateTimeOffset now)
+    internal (List<X509Certificate2> Chain, TrustBundle Bundle) Accept(GatewayId? id, ECDsa key, DateTimeOffset now)
     {
         try
         {
@@ -26,10 +26,11 @@ public sealed record Grant(
                 throw new InvalidDataException("no certificate was sent");
             }
 
-            var verdict = SvidVerifier.Verify(chain[0], [.. chain.Skip(1)], id.TrustDomain, bundle, [], now);
+            var domain = id?.TrustDomain ?? IdentityState.SpiffeIdOf(chain[0])?.TrustDomain ?? "";
+            var verdict = SvidVerifier.Verify(chain[0], [.. chain.Skip(1)], domain, bundle, [], now);
             using var granted = chain[0].GetECDsaPublicKey();
             return verdict.Id is null ? throw new InvalidDataException(verdict.Reason)
-                : verdict.Id != id ? throw new InvalidDataException($"it names {verdict.Id}, and {id} was asked for")
+                : id is not null && verdict.Id != id ? throw new InvalidDataException($"it names {verdict.Id}, and {id} was asked for")
                 : !granted!.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(key.ExportSubjectPublicKeyInfo())
                     ? throw new InvalidDataException("it is for another key than was asked for")
                 : (chain, bundle);
@@ -43,7 +44,9 @@ public sealed record Grant(
     private const int MaxChain = 8;
 }
 
-/// <summary>Why joining or renewing failed. The first eight are the authority's answers, as on the wire.</summary>
+/// <summary>
+/// Why joining or renewing failed, at whatever source. The first eight are the authority's answers, as on the wire.
+/// </summary>
 public enum JoinFailure
 {
     None,

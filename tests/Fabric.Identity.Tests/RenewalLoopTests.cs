@@ -1,5 +1,8 @@
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Threading.Channels;
+using Fabric.Identity.Authority;
+using Fabric.Identity.Sources;
 using Fabric.Testing;
 
 namespace Fabric.Identity.Tests;
@@ -38,11 +41,12 @@ public class RenewalLoopTests
         var identity = mesh.Join("paris", "paris-a");
         var attempts = Channel.CreateUnbounded<RenewalAttempt>();
         var awayFrom = mesh.Time.GetUtcNow().AddHours(20);
-        var loop = new RenewalLoop(
-            ct => identity.RenewAsync((csr, _) => mesh.Time.GetUtcNow() is var now && now > awayFrom && now < awayFrom.AddHours(6)
+        var source = new EmbeddedSource(new GatewayKeyStore(mesh.Folder["paris-paris-a"]),
+            (self, csr, _) => mesh.Time.GetUtcNow() is var now && now > awayFrom && now < awayFrom.AddHours(6)
                 ? throw new JoinException(JoinFailure.Unreachable, "away")
-                : Task.FromResult(mesh.Ca.Issue(identity.Id, csr)), ct),
-            () => identity.Validity, mesh.Time, new Random(1), a => Assert.True(attempts.Writer.TryWrite(a)));
+                : Task.FromResult(mesh.Ca.Issue(self.Id, csr)), mesh.Time);
+        var loop = new RenewalLoop(
+            identity, source, mesh.Time, new Random(1), a => Assert.True(attempts.Writer.TryWrite(a)));
         using var stop = new CancellationTokenSource();
         var running = loop.RunAsync(stop.Token);
 
@@ -78,18 +82,48 @@ public class RenewalLoopTests
     {
         using var mesh = new Mesh();
         var identity = mesh.Join("paris", "paris-a");
+        var store = new GatewayKeyStore(mesh.Folder["paris-paris-a"]);
         var before = identity.Certificate;
         using var other = new Mesh("other.example");
 
-        await Assert.ThrowsAsync<JoinException>(() => identity.RenewAsync((csr, _) =>
-            Task.FromResult(other.Ca.Issue(new GatewayId("other.example", "paris", "paris-a"), csr)), default));
+        await Assert.ThrowsAsync<JoinException>(() =>
+            Renew(new GatewayId("other.example", "paris", "paris-a"), other.Ca));
         Assert.Same(before, identity.Certificate);
 
-        await identity.RenewAsync((csr, _) => Task.FromResult(mesh.Ca.Issue(identity.Id, csr)), default);
+        Assert.True(identity.Swap(await Renew(identity.Id, mesh.Ca)));
         Assert.NotEqual(Key(before.TargetCertificate), Key(identity.Certificate.TargetCertificate));
         var reloaded = GatewayIdentity.Load(new GatewayKeyStore(mesh.Folder["paris-paris-a"]), mesh.Time);
         Assert.Equal(identity.Certificate.TargetCertificate.Thumbprint, reloaded.Certificate.TargetCertificate.Thumbprint);
 
+        Task<IdentityState> Renew(GatewayId named, MeshCa ca) => store.RenewAsync(identity.Id, null,
+            (key, _) => Task.FromResult(ca.Issue(named, MeshCa.Request(key))), mesh.Time, default);
+
         static string Key(X509Certificate2 c) => Convert.ToHexString(c.PublicKey.ExportSubjectPublicKeyInfo());
+    }
+
+    /// <summary>A copy that lags behind, or an old backup, does not take the place of what is newer and still holds.</summary>
+    [Fact]
+    public void A_step_back_is_refused_unless_the_bundle_says_so()
+    {
+        using var mesh = new Mesh();
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var id = new GatewayId(Mesh.Domain, "paris", "paris-a");
+        var old = IdentityState.Of(mesh.Ca.Issue(id, MeshCa.Request(key)), key, id, mesh.Time.GetUtcNow());
+        mesh.Time.Advance(TimeSpan.FromHours(6));
+        var present = IdentityState.Of(mesh.Ca.Issue(id, MeshCa.Request(key)), key, id, mesh.Time.GetUtcNow());
+        var identity = new GatewayIdentity(present, mesh.Time);
+
+        var e = Assert.Throws<JoinException>(() => identity.Swap(old));
+        Assert.Equal(JoinFailure.Protocol, e.Failure);
+        Assert.Contains("older than the present one", e.Message);
+        Assert.Same(present.Certificate, identity.Certificate);
+        Assert.False(identity.Swap(present));
+
+        // An authority that was replaced vouches for its own only: then that is the way on.
+        using var other = new Mesh();
+        var anew = IdentityState.Of(other.Ca.Issue(id, MeshCa.Request(key)), key, id, mesh.Time.GetUtcNow());
+        Assert.True(identity.Swap(anew));
+        Assert.Throws<JoinException>(() => identity.Swap(
+            IdentityState.Of(other.Ca.Issue(id with { Gateway = "paris-b" }, MeshCa.Request(key)), key, null, mesh.Time.GetUtcNow())));
     }
 }

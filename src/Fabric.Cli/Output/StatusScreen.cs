@@ -59,7 +59,7 @@ internal static class StatusScreen
         console.MarkupLine($"[bold]{Text(s.Gateway)}[/] of site {Text(s.Site)} in {Text(s.TrustDomain)}: {State(s.State)}, "
             + $"up {Units.Seconds(s.UptimeSeconds)}, version {Text(s.Version)}");
         console.MarkupLine($"topology {Text(s.TopologyRevision)}, "
-            + $"certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}, streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
+            + $"certificate for {Units.Seconds(s.CertificateExpiresInSeconds)}{(s.IdentitySource.Length > 0 ? $" from {Text(s.IdentitySource)}" : "")}, streams {s.Streams} now, {s.StreamsTotal} in all, {s.StreamsRefused} refused"
             + (s.OverlayDriver.Length > 0 ? $", overlay {Text(s.OverlayDriver)}" : ""));
         if (s.Datagrams is { } datagrams && Datagrams(datagrams) is { Length: > 0 } flows)
         {

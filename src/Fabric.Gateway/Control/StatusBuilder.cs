@@ -16,6 +16,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
 {
     public Status Build(FabricSnapshot now)
     {
+        var certificate = sources.Certificate();
         var status = new Status
         {
             Gateway = now.Self.Name,
@@ -25,7 +26,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             TopologyRevision = now.Topology.Revision,
             TopologyError = now.TopologyError,
             UptimeSeconds = Math.Round(sources.Uptime().TotalSeconds, 1),
-            CertificateExpiresInSeconds = Math.Round((sources.CertificateEnds() - time.GetUtcNow()).TotalSeconds),
+            CertificateExpiresInSeconds = Math.Round((certificate.NotAfter - time.GetUtcNow()).TotalSeconds),
+            IdentitySource = sources.IdentitySource,
             Streams = (uint)now.Tunnel.OpenStreams,
             StreamsTotal = (ulong)sources.StreamsTotal(),
             StreamsRefused = (ulong)sources.StreamsRefused(),
@@ -44,7 +46,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Open = l.Open,
             Error = l.Error ?? "",
         }));
-        status.Problems.Add(Problems(now, status));
+        status.Problems.Add(Problems(now, status, certificate.NotAfter - certificate.NotBefore));
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
         return status;
     }
@@ -235,7 +237,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
         return status;
     }
 
-    private IEnumerable<string> Problems(FabricSnapshot now, Status status)
+    /// <param name="life">Of the certificate. It is renewed at half of it, or at two thirds by some: at five sixths it is late.</param>
+    private IEnumerable<string> Problems(FabricSnapshot now, Status status, TimeSpan life)
     {
         if (now.TopologyError.Length > 0)
         {
@@ -277,7 +280,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             yield return problem;
         }
 
-        if (status.CertificateExpiresInSeconds < TimeSpan.FromHours(4).TotalSeconds)
+        if (status.CertificateExpiresInSeconds < (life / 6).TotalSeconds)
         {
             yield return string.Create(CultureInfo.InvariantCulture,
                 $"the certificate ends in {status.CertificateExpiresInSeconds / 60:0} minutes and was not renewed");
@@ -298,7 +301,10 @@ internal sealed record StatusSources
     public required CatalogWatcher Catalogs { get; init; }
     public required LinkFaults Faults { get; init; }
     public required Func<TimeSpan> Uptime { get; init; }
-    public required Func<DateTimeOffset> CertificateEnds { get; init; }
+
+    /// <summary>Kind and place, without secrets.</summary>
+    public required string IdentitySource { get; init; }
+    public required Func<(DateTimeOffset NotBefore, DateTimeOffset NotAfter)> Certificate { get; init; }
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
     public required Func<TunnelUsage> Usage { get; init; }

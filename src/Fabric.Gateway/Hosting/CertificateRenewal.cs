@@ -1,82 +1,101 @@
-using System.Net.Sockets;
 using Fabric.Gateway.Telemetry;
 using Fabric.Identity;
-using Fabric.Identity.Authority;
-using Fabric.Identity.Joining;
+using Fabric.Identity.Sources;
 using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Hosting;
 
-/// <summary>
-/// Keeps the gateway's certificate fresh: from the CA's folder where the gateway joined on its host, else over the network from the
-/// gateway that it joined at.
-/// </summary>
+/// <summary>Where this gateway's identity comes from: at the start, and as long as it runs.</summary>
 internal sealed class CertificateRenewal : IAsyncDisposable
 {
-    private readonly GatewayIdentity _identity;
-    private readonly string? _caFolder;
+    /// <summary>At the start: an agent or a Vault that starts along with this host may need a moment.</summary>
+    private static readonly TimeSpan _firstLimit = TimeSpan.FromSeconds(60);
+
+    private readonly IIdentitySource _source;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Task _running;
+    private Task _running = Task.CompletedTask;
 
-    /// <summary>Starts at once.</summary>
-    /// <param name="caFolder">Null where this host keeps no CA.</param>
-    public CertificateRenewal(GatewayIdentity identity, string? caFolder, TimeProvider time, ILogger log)
-    {
-        (_identity, _caFolder, _time, _log) = (identity, caFolder, time, log);
-        var loop = new RenewalLoop(
-            cancellationToken => identity.RenewAsync(GrantAsync, cancellationToken),
-            () => identity.Validity, time, new Random(Environment.ProcessId), Report);
-        _running = Task.Run(() => loop.RunAsync(_stop.Token));
-    }
+    private CertificateRenewal(IIdentitySource source, GatewayIdentity identity, TimeProvider time, ILogger log) =>
+        (_source, Identity, _time, _log) = (source, identity, time, log);
+
+    public GatewayIdentity Identity { get; }
+
+    /// <summary>Where it comes from, for status.</summary>
+    public string Source => _source.Name;
 
     /// <summary>Empty, or why the last attempt failed.</summary>
     public string Problem { get; private set; } = "";
+
+    /// <summary>
+    /// Gets the identity. An authority that is away is tried for a minute, for otherwise whoever restarts this process would ask it
+    /// every second. Throws the reason as <see cref="IIdentitySource.NextAsync"/> does.
+    /// </summary>
+    public static async Task<CertificateRenewal> OpenAsync(DaemonOptions options, TimeProvider time, ILogger log, CancellationToken cancellationToken)
+    {
+        var source = Open(options, keep: true, time);
+        try
+        {
+            return new CertificateRenewal(source, new GatewayIdentity(await FirstAsync(source, time, log, cancellationToken), time), time, log);
+        }
+        catch
+        {
+            await source.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The source that the options name.</summary>
+    /// <param name="keep">False for those who only look.</param>
+    public static IIdentitySource Open(DaemonOptions options, bool keep, TimeProvider time) => IdentitySources.Open(
+        options.Identity, Path.Combine(options.State, Daemon.IdentityFolder), keep, Dialer.ConnectAsync, options.Ca, time);
+
+    /// <summary>Follows the source from now on.</summary>
+    public void Start()
+    {
+        var loop = new RenewalLoop(Identity, _source, _time, new Random(Environment.ProcessId), Report);
+        _running = Task.Run(() => loop.RunAsync(_stop.Token));
+    }
 
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _source.DisposeAsync();
         _stop.Dispose();
     }
 
-    private Task<Grant> GrantAsync(byte[] request, CancellationToken cancellationToken) => _identity.Authority is not null
-        ? JoinClient.RenewAsync(_identity, request, ConnectAsync, _time, cancellationToken)
-        : _caFolder is { } folder
-            ? Task.FromResult(MeshCa.Open(folder, _time).Issue(_identity.Id, request))
-            : throw new JoinException(JoinFailure.Authority, "this gateway joined on the CA's own host, and no --ca folder is set");
-
-    private void Report(RenewalAttempt attempt)
+    private static async Task<IdentityState> FirstAsync(IIdentitySource source, TimeProvider time, ILogger log, CancellationToken cancellationToken)
     {
-        Problem = attempt.Error is null ? "" : $"the certificate could not be renewed: {attempt.Error.Message}";
-        if (attempt.Error is null)
+        var started = time.GetTimestamp();
+        for (var failures = 1; ; failures++)
         {
-            Log.Renewed(_log, attempt.Expires);
-        }
-        else
-        {
-            Log.NotRenewed(_log, attempt.Error.Message);
+            var wait = RenewalLoop.RetryAfter(failures, 0);
+            try
+            {
+                return await source.NextAsync(null, cancellationToken);
+            }
+            catch (JoinException e) when (e.Failure != JoinFailure.Protocol && time.GetElapsedTime(started) + wait < _firstLimit)
+            {
+                Log.NotRenewed(log, source.Name, e.Message);
+                await Task.Delay(wait, time, cancellationToken);
+            }
         }
     }
 
-    private static async Task<Stream> ConnectAsync(string address, CancellationToken cancellationToken)
+    private void Report(RenewalAttempt attempt)
     {
-        if (!JoinToken.TrySplit(address, out var host, out var port))
+        var before = Problem;
+        Problem = attempt.Error is null ? "" : $"the certificate could not be renewed from {Source}: {attempt.Error.Message}";
+        if (attempt.Changed)
         {
-            throw new IOException($"'{address}' is not host:port");
+            Log.Renewed(_log, Source, attempt.Expires);
         }
-
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
+        else if (attempt.Error is { } error && Problem != before)
         {
-            await socket.ConnectAsync(host, port, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
+            // The same again says nothing new: status shows it as long as it lasts.
+            Log.NotRenewed(_log, Source, error.Message);
         }
     }
 }

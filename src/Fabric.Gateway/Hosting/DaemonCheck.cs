@@ -1,6 +1,7 @@
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Snapshot;
 using Fabric.Identity;
+using Fabric.Identity.Sources;
 using Fabric.Topology;
 
 namespace Fabric.Gateway.Hosting;
@@ -14,13 +15,13 @@ internal static class DaemonCheck
         GatewayId? id = null;
         try
         {
-            var identity = GatewayIdentity.Load(new GatewayKeyStore(Path.Combine(options.State, Daemon.IdentityFolder)), time);
+            var (identity, source) = IdentityAsync(options, time).GetAwaiter().GetResult();
             id = identity.Id;
-            output.WriteLine($"identity: {identity.Id}, certificate until {identity.Validity.NotAfter:u}");
+            output.WriteLine($"identity: {identity.Id}, certificate until {identity.Validity.NotAfter:u}, from {source}");
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException or JoinException)
         {
-            error.WriteLine($"identity: {e.Message} (hint: fabric join makes it)");
+            error.WriteLine($"identity: {e.Message}{(options.Identity == IdentitySources.Embedded ? " (hint: fabric join makes it)" : "")}");
             problems++;
         }
 
@@ -45,5 +46,12 @@ internal static class DaemonCheck
         }
 
         return problems == 0 ? 0 : 1;
+    }
+
+    /// <summary>As a start gets it, but tried once, and with nothing written.</summary>
+    private static async Task<(GatewayIdentity Identity, string Source)> IdentityAsync(DaemonOptions options, TimeProvider time)
+    {
+        await using var source = CertificateRenewal.Open(options, keep: false, time);
+        return (new GatewayIdentity(await source.NextAsync(null, CancellationToken.None), time), source.Name);
     }
 }

@@ -23,6 +23,12 @@ public sealed record DaemonOptions
     /// <summary>Folder of the mesh CA, when this gateway serves joining and renewal. Default <c>/etc/fabric/ca</c> where it exists.</summary>
     public string? Ca { get; init; }
 
+    /// <summary>
+    /// Where this gateway's identity comes from, as <see cref="Fabric.Identity.Sources.IdentitySources.Open"/> reads it. Default
+    /// <c>embedded</c>: what <c>fabric join</c> left in the state folder.
+    /// </summary>
+    public string Identity { get; init; } = "embedded";
+
     /// <summary><c>auto</c>, <c>kernel</c>, <c>userspace</c>, or <c>off</c>. Default <c>auto</c>.</summary>
     public string WireGuard { get; init; } = "auto";
 

@@ -45,10 +45,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private readonly Lock _reloadLock = new();
     private readonly long _started;
     private readonly StateFolder _state;
-    private readonly GatewayIdentity _identity;
     private readonly TopologySource _source;
-    private readonly string? _fallback;
-    private FabricTopology _topology;
+    private CertificateRenewal _renewal = null!;
+    private FabricTopology _topology = null!;
+    private string? _fallback;
     private string _seen = "";
     private StateLoop _loop = null!;
     private StatusBuilder _status = null!;
@@ -60,7 +60,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
     private string _rangeProblem = "";
-    private CertificateRenewal? _renewal;
     private SiteGateway _startedAs = null!;
     private ProbeSettings _startedWith = null!;
     private long _lastTurn;
@@ -71,24 +70,15 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _started = _lastTurn = time.GetTimestamp();
         _state = state;
         _owned.Push(_state);
-        _identity = GatewayIdentity.Load(new GatewayKeyStore(_state.Of(Daemon.IdentityFolder)), time);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
-        (_topology, var files, _fallback) = TopologyReader.Start(_source, _identity.Id);
-        _seen = _source.Fingerprint;
-        if (_fallback is null)
-        {
-            _source.Keep(files);
-        }
-        else
-        {
-            Log.TopologyFromLastGood(_log, options.Topology, _fallback);
-        }
     }
 
     /// <summary>Whether the state loop turned lately: the watchdog's question.</summary>
     public bool Alive => _time.GetElapsedTime(Interlocked.Read(ref _lastTurn)) < _loopLimit;
 
     public string Revision => _topology.Revision;
+
+    private GatewayIdentity Identity => _renewal.Identity;
 
     private static string Version =>
         typeof(GatewayProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
@@ -97,17 +87,16 @@ internal sealed class GatewayProcess : IAsyncDisposable
     public static async Task<GatewayProcess> StartAsync(
         DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var state = new StateFolder(options.State);
-        GatewayProcess? gateway = null;
+        var gateway = new GatewayProcess(options, new StateFolder(options.State), time, logs);
         try
         {
-            gateway = new GatewayProcess(options, state, time, logs);
+            await gateway.LoadAsync(cancellationToken);
             await gateway.ComposeAsync(logs, cancellationToken);
             return gateway;
         }
         catch
         {
-            await (gateway ?? (IAsyncDisposable)state).DisposeAsync();
+            await gateway.DisposeAsync();
             throw;
         }
     }
@@ -135,7 +124,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 }
 
                 _seen = _source.Fingerprint;
-                var next = TopologyReader.Accept(files, _identity.Id);
+                var next = TopologyReader.Accept(files, Identity.Id);
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;
@@ -176,9 +165,25 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _stop.Dispose();
     }
 
+    /// <summary>Who this gateway is, and the topology, which has to know it.</summary>
+    private async Task LoadAsync(CancellationToken cancellationToken)
+    {
+        _renewal = Own(await CertificateRenewal.OpenAsync(_options, _time, _log, cancellationToken));
+        (_topology, var files, _fallback) = TopologyReader.Start(_source, Identity.Id);
+        _seen = _source.Fingerprint;
+        if (_fallback is null)
+        {
+            _source.Keep(files);
+        }
+        else
+        {
+            Log.TopologyFromLastGood(_log, _options.Topology, _fallback);
+        }
+    }
+
     private async Task ComposeAsync(ILoggerFactory logs, CancellationToken cancellationToken)
     {
-        var self = _topology.FindGateway(_identity.Id.Gateway)!;
+        var self = _topology.FindGateway(Identity.Id.Gateway)!;
         (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
@@ -193,7 +198,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
-            Identity = _identity,
+            Identity = Identity,
             Ingress = ingress,
             Egress = egress,
             Time = _time,
@@ -278,7 +283,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         // Its address may be a service address, which the first turn has made local.
         _dns.Start();
         await control.StartAsync(cancellationToken);
-        _renewal = Own(new CertificateRenewal(_identity, _options.Ca, _time, _log));
+        _renewal.Start();
     }
 
     private void Signal() => _loop?.Signal();
@@ -295,7 +300,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     /// <summary>gRPC to a peer, over a stream of the session with it.</summary>
     private HttpMessageInvoker OverSession(string peer) => Fabric.Protocol.Grpc.GrpcHandler.OverStreams(
-        cancellationToken => _tunnel.OpenAsync(peer, new StreamOpen(ControlService, 0, _identity.Id.ToString()), cancellationToken));
+        cancellationToken => _tunnel.OpenAsync(peer, new StreamOpen(ControlService, 0, Identity.Id.ToString()), cancellationToken));
 
     /// <summary>What else is served on the gateway port.</summary>
     private Dictionary<string, Func<ProtocolConnection, Task>> Protocols()
@@ -372,12 +377,13 @@ internal sealed class GatewayProcess : IAsyncDisposable
         Catalogs = catalogs,
         Faults = _faults,
         Uptime = () => _time.GetElapsedTime(_started),
-        CertificateEnds = () => _identity.Validity.NotAfter,
+        IdentitySource = _renewal.Source,
+        Certificate = () => Identity.Validity,
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal?.Problem ?? "", AtRestart() }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart() }.Where(p => p.Length > 0)),
     };
 
     /// <summary>What a reload asked for and only a restart brings: sockets of the process itself, and how links are probed.</summary>
@@ -407,7 +413,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
-        Drain = new Drains(_identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
+        Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
         Ready = () => _loop.Current is { Draining: false },
         Alive = () => Alive,
     };

@@ -83,9 +83,9 @@ internal static partial class Log
     [LoggerMessage(502, LogLevel.Information, "{Gateway} asked to join or renew: {Outcome}")]
     public static partial void Joined(ILogger log, string gateway, string outcome);
 
-    [LoggerMessage(500, LogLevel.Information, "Certificate renewed, valid until {Until}")]
-    public static partial void Renewed(ILogger log, DateTimeOffset until);
+    [LoggerMessage(500, LogLevel.Information, "Certificate renewed from {Source}, valid until {Until}")]
+    public static partial void Renewed(ILogger log, string source, DateTimeOffset until);
 
-    [LoggerMessage(501, LogLevel.Warning, "Certificate not renewed: {Reason}")]
-    public static partial void NotRenewed(ILogger log, string reason);
+    [LoggerMessage(501, LogLevel.Warning, "Certificate not renewed from {Source}: {Reason}")]
+    public static partial void NotRenewed(ILogger log, string source, string reason);
 }

@@ -14,6 +14,9 @@ internal static partial class SafeFile
     public const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     public const UnixFileMode PrivateFolder = Private | UnixFileMode.UserExecute;
 
+    private const UnixFileMode TooOpen =
+        UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute | UnixFileMode.GroupWrite;
+
     /// <summary>No file of an identity is larger than this (bytes): a larger one is not read.</summary>
     public const int MaxBytes = 1 << 20;
 
@@ -68,6 +71,33 @@ internal static partial class SafeFile
         var length = new FileInfo(path).Length;
         return length <= MaxBytes ? File.ReadAllText(path)
             : throw new InvalidDataException($"{path} has {length} bytes; the limit is {MaxBytes}");
+    }
+
+    /// <summary>
+    /// Text of a file that somebody else wrote; symbolic links are followed. Throws <see cref="IOException"/> or
+    /// <see cref="UnauthorizedAccessException"/> when it cannot be read, <see cref="InvalidDataException"/> when it is over the limit
+    /// or, with <paramref name="secret"/>, when others than its owner and group may read it, or others than its owner may write it.
+    /// (A group may read, because that is how Kubernetes hands a secret to a user that is not root.)
+    /// </summary>
+    public static string ReadForeign(string path, bool secret)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+
+        // Of what was opened, not of the path: a link may point elsewhere a moment later.
+        if (secret && !OperatingSystem.IsWindows()
+            && File.GetUnixFileMode(file.SafeFileHandle) is var mode && (mode & TooOpen) != 0)
+        {
+            throw new InvalidDataException($"{path} has mode {Convert.ToString((int)mode, 8)}: others than its owner and group may read "
+                + "it, or others than its owner may write it; try `chmod 600`");
+        }
+
+        if (file.Length > MaxBytes)
+        {
+            throw new InvalidDataException($"{path} has {file.Length} bytes; the limit is {MaxBytes}");
+        }
+
+        var bytes = new byte[file.Length];
+        return Encoding.UTF8.GetString(bytes, 0, file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false));
     }
 
     /// <summary>A rename is on disk only when its folder is.</summary>

@@ -82,5 +82,5 @@ public sealed class TrustBundle
     /// <summary>SHA-256 over the certificate's DER, 32 bytes: what join tokens pin.</summary>
     public static byte[] Fingerprint(X509Certificate2 certificate) => SHA256.HashData(certificate.RawData);
 
-    private static bool IsSelfIssued(X509Certificate2 c) => c.SubjectName.RawData.AsSpan().SequenceEqual(c.IssuerName.RawData);
+    internal static bool IsSelfIssued(X509Certificate2 c) => c.SubjectName.RawData.AsSpan().SequenceEqual(c.IssuerName.RawData);
 }

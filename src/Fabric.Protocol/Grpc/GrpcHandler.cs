@@ -11,13 +11,17 @@ public static class GrpcHandler
     /// of the tunnel) when there is none. A connection that carries calls and answers no ping for 10 s after 20 s of silence
     /// is given up, and its calls end UNAVAILABLE. At most 100 calls at once if the server does not say otherwise; more wait.
     /// </summary>
-    public static HttpMessageInvoker OverStreams(Func<CancellationToken, Task<Stream>> open) => new(
+    /// <param name="pings">
+    /// False for the servers of others: those in Go end a connection that pings more often than every 5 min. Then a peer that is gone
+    /// without a word is not noticed.
+    /// </param>
+    public static HttpMessageInvoker OverStreams(Func<CancellationToken, Task<Stream>> open, bool pings = true) => new(
         new SocketsHttpHandler
         {
             ConnectCallback = async (_, cancellationToken) => await open(cancellationToken),
             ConnectTimeout = TimeSpan.FromSeconds(10),
             EnableMultipleHttp2Connections = false,
-            KeepAlivePingDelay = TimeSpan.FromSeconds(20),
+            KeepAlivePingDelay = pings ? TimeSpan.FromSeconds(20) : Timeout.InfiniteTimeSpan,
             KeepAlivePingTimeout = TimeSpan.FromSeconds(10),
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
             UseProxy = false,

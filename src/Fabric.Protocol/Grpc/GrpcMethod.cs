@@ -1,5 +1,6 @@
 using Fabric.Protocol.Proto;
 using Fabric.Protocol.Proto.Health;
+using Fabric.Protocol.Proto.Workload;
 using Google.Protobuf;
 
 namespace Fabric.Protocol.Grpc;
@@ -37,4 +38,11 @@ public static class CatalogMethods
 public static class HealthMethods
 {
     public static readonly GrpcMethod<HealthCheckRequest, HealthCheckResponse> Check = new("/grpc.health.v1.Health/Check");
+}
+
+/// <summary>The methods of <c>workload.proto</c>.</summary>
+public static class WorkloadMethods
+{
+    /// <summary>Streams its replies.</summary>
+    public static readonly GrpcMethod<X509SVIDRequest, X509SVIDResponse> FetchX509Svid = new("/SpiffeWorkloadAPI/FetchX509SVID");
 }

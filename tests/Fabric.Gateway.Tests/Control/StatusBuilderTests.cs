@@ -20,6 +20,7 @@ public sealed class StatusBuilderTests
     private readonly LinkFaults _faults = new();
     private string[] _other = [];
     private TimeSpan _certificate = TimeSpan.FromHours(20);
+    private TimeSpan _life = TimeSpan.FromHours(24);
 
     [Fact]
     public void Healthy_gateway_is_ready_and_agrees_with_the_snapshot()
@@ -117,6 +118,14 @@ public sealed class StatusBuilderTests
     {
         _certificate = TimeSpan.FromMinutes(90);
         Problem(Healthy(), "the certificate ends in 90 minutes");
+
+        // One that lives for an hour is not late when it has half of that left.
+        (_life, _certificate) = (TimeSpan.FromHours(1), TimeSpan.FromMinutes(30));
+        var status = Build(Healthy());
+        Assert.Empty(status.Problems);
+        Assert.Equal("the mesh's authority", status.IdentitySource);
+        _certificate = TimeSpan.FromMinutes(9);
+        Problem(Healthy(), "the certificate ends in 9 minutes");
     }
 
     [Fact]
@@ -215,7 +224,8 @@ public sealed class StatusBuilderTests
             Catalogs = new CatalogWatcher("paris-1", _ => throw new InvalidOperationException("nobody is watched"), _ => { }, _time, NullLogger.Instance),
             Faults = _faults,
             Uptime = () => TimeSpan.FromSeconds(3),
-            CertificateEnds = () => _time.GetUtcNow() + _certificate,
+            IdentitySource = "the mesh's authority",
+            Certificate = () => (_time.GetUtcNow() + _certificate - _life, _time.GetUtcNow() + _certificate),
             StreamsTotal = () => 5,
             StreamsRefused = () => 6,
             Usage = () => new TunnelUsage(1000, 100, 20, 30, 4, [new RefusalCount(Refusal.HandshakeAddressLimit, 9)]),

@@ -3,6 +3,7 @@ using System.Net.Security;
 using System.Security.Authentication;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
+using Fabric.Identity.Sources;
 using Fabric.Protocol.Proto;
 using Google.Protobuf;
 
@@ -30,10 +31,10 @@ public class JoinOverTlsTests
         Assert.Equal(token.Addresses, identity.Authority.Addresses);
 
         var before = identity.Validity.NotAfter;
-        mesh.Time.Advance(TimeSpan.FromHours(12));
-        await identity.RenewAsync((csr, ct) => JoinClient.RenewAsync(identity, csr, server.Dial, mesh.Time, ct),
-            default).WaitAsync(Limit);
-        Assert.Equal(before.AddHours(12), identity.Validity.NotAfter);
+        await using var source = new EmbeddedSource(store, server.Dial, caFolder: null, mesh.Time);
+        mesh.Time.Advance(TimeSpan.FromHours(14));
+        Assert.True(identity.Swap(await source.NextAsync(identity, default).WaitAsync(Limit)));
+        Assert.Equal(before.AddHours(14), identity.Validity.NotAfter);
         Assert.Equal(identity.Authority.Addresses, GatewayIdentity.Load(store, mesh.Time).Authority!.Addresses);
 
         var outcomes = await server.Outcomes();

@@ -2,6 +2,7 @@ using System.Text;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
 using Fabric.Protocol.Proto.Health;
+using Fabric.Protocol.Proto.Workload;
 using Google.Protobuf.Reflection;
 
 namespace Fabric.Protocol.Tests.Grpc;
@@ -158,9 +159,12 @@ public sealed class GrpcHeadersTests
     [Fact]
     public void Methods_are_those_of_the_proto_files()
     {
-        var declared = new[] { AdminReflection.Descriptor, CatalogReflection.Descriptor, HealthReflection.Descriptor }
+        var declared = new[]
+            {
+                AdminReflection.Descriptor, CatalogReflection.Descriptor, HealthReflection.Descriptor, WorkloadReflection.Descriptor,
+            }
             .SelectMany(f => f.Services).SelectMany(s => s.Methods).Select(Describe);
-        var coded = new[] { typeof(AdminMethods), typeof(CatalogMethods), typeof(HealthMethods) }
+        var coded = new[] { typeof(AdminMethods), typeof(CatalogMethods), typeof(HealthMethods), typeof(WorkloadMethods) }
             .SelectMany(t => t.GetFields()).Select(f => f.GetValue(null)!)
             .Select(m => $"{m.GetType().GetProperty("Path")!.GetValue(m)} "
                 + string.Join(' ', m.GetType().GetGenericArguments().Select(t => t.FullName)));
