@@ -11,8 +11,8 @@ namespace Fabric.Identity;
 /// </summary>
 public sealed class GatewayIdentity : IGatewayIdentity
 {
-    /// <summary>Intermediates learned from peers, kept for resumed sessions; the oldest goes first.</summary>
-    private const int MaxLearned = 16;
+    /// <summary>Intermediates learned from peers, one for each site, kept for resumed sessions; the oldest goes first.</summary>
+    private const int MaxLearned = 64;
 
     private readonly TimeProvider _time;
     private volatile IdentityState _state;
@@ -72,15 +72,7 @@ public sealed class GatewayIdentity : IGatewayIdentity
         return true;
     }
 
-    public GatewayId? Verify(X509Certificate2 leaf, X509Certificate2Collection sent, out string reason)
-    {
-        var verdict = Judge(leaf, sent);
-        reason = verdict.Reason;
-        return verdict.Id;
-    }
-
-    /// <summary>As <see cref="Verify"/>, with the code of the rejection.</summary>
-    public SvidVerdict Judge(X509Certificate2 leaf, X509Certificate2Collection sent)
+    public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
         var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, _state.Bundle, _learned, _time.GetUtcNow());
         foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !_state.Bundle.Intermediates.Contains(v)))

@@ -1,5 +1,6 @@
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
+using Fabric.Identity.Svid;
 
 namespace Fabric.Identity;
 
@@ -17,10 +18,11 @@ public interface IGatewayIdentity
 
     /// <summary>
     /// Verifies a peer's certificate against the bundle of its own trust domain, by the rules of X.509-SVID.
-    /// Returns the gateway that it names, or null with the reason. <paramref name="sent"/> holds the intermediates that the
-    /// peer sent along; a resumed TLS session sends none, so the bundle's known intermediates are consulted as well.
+    /// Returns the gateway that it names, or the code and the reason of the rejection. <paramref name="sent"/> holds the
+    /// intermediates that the peer sent along; a resumed TLS session sends none, so the bundle's known intermediates are
+    /// consulted as well.
     /// </summary>
-    GatewayId? Verify(X509Certificate2 leaf, X509Certificate2Collection sent, out string reason);
+    SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent);
 }
 
 /// <summary>A gateway's name as its certificate states it.</summary>

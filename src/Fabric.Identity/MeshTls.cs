@@ -21,7 +21,7 @@ public static class MeshTls
         CertificateChainPolicy = Policy(),
         ApplicationProtocols = [.. alpn.Select(p => new SslApplicationProtocol(p))],
         RemoteCertificateValidationCallback = (_, certificate, chain, _) =>
-            certificate is null ? anonymous : self.Verify((X509Certificate2)certificate, Sent(chain), out _) is not null,
+            certificate is null ? anonymous : self.Verify((X509Certificate2)certificate, Sent(chain)).Id is not null,
     };
 
     /// <param name="expected">The only gateway to accept; null accepts any of the mesh.</param>
@@ -33,12 +33,12 @@ public static class MeshTls
         CertificateChainPolicy = Policy(),
         ApplicationProtocols = [.. alpn.Select(p => new SslApplicationProtocol(p))],
         RemoteCertificateValidationCallback = (_, certificate, chain, _) => certificate is X509Certificate2 leaf
-            && self.Verify(leaf, Sent(chain), out _) is { } id && (expected is null || expected == id),
+            && self.Verify(leaf, Sent(chain)).Id is { } id && (expected is null || expected == id),
     };
 
     /// <summary>Whom the other end's certificate names; null when it showed none.</summary>
     public static GatewayId? PeerOf(SslStream stream, IGatewayIdentity self) =>
-        stream.RemoteCertificate is X509Certificate2 leaf ? self.Verify(leaf, [], out _) : null;
+        stream.RemoteCertificate is X509Certificate2 leaf ? self.Verify(leaf, []).Id : null;
 
     /// <summary>The intermediates that came with the handshake.</summary>
     internal static X509Certificate2Collection Sent(X509Chain? chain) => chain?.ChainPolicy.ExtraStore ?? [];

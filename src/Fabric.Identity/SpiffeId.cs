@@ -109,7 +109,7 @@ public sealed record SpiffeId
     }
 
     /// <summary>What a stranger sent, fit for a log line: short, and printable ASCII only.</summary>
-    private static string Shown(string? text)
+    internal static string Shown(string? text)
     {
         var cut = text is null ? "" : text.Length > 80 ? text[..80] + "…" : text;
         return string.Concat(cut.Select(c => c is >= ' ' and < (char)127 or '…' ? c.ToString() : $"\\u{(int)c:x4}"));

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Fabric.Identity.Svid;
 
 namespace Fabric.Tunnel;
 
@@ -13,6 +14,11 @@ public sealed record TunnelUsage(
     long MemoryLimit, long MemoryUsed, long Retained, long Promised, int Handshakes, ImmutableArray<RefusalCount> Refusals)
 {
     public static TunnelUsage None { get; } = new(0, 0, 0, 0, 0, []);
+
+    /// <summary>
+    /// How often a peer's certificate was refused here, whichever side dialled, by the code of the reason; every code is there.
+    /// </summary>
+    public ImmutableArray<CertificateRefusalCount> Certificates { get; init; } = [];
 
     /// <summary>What moves the bytes: <c>portable</c> or <c>linux</c>.</summary>
     public string DriverName { get; init; } = "";
@@ -41,6 +47,12 @@ public sealed record LoopUsage(
 
 public sealed record RefusalCount(Refusal Kind, long Count);
 
+public sealed record CertificateRefusalCount(SvidRejection Rejection, long Count)
+{
+    /// <inheritdoc cref="SvidVerdict.CodeOf"/>
+    public string Code => SvidVerdict.CodeOf(Rejection);
+}
+
 /// <summary>Why a connection, a lane or a stream was turned away.</summary>
 public enum Refusal
 {
@@ -59,7 +71,7 @@ public enum Refusal
     /// <summary>Not done within <see cref="TunnelLimits.HandshakeTimeout"/>.</summary>
     HandshakeTimeout,
 
-    /// <summary>TLS failed, a certificate was refused, or what came was no handshake of a lane.</summary>
+    /// <summary>TLS failed, a certificate was refused (<see cref="TunnelUsage.Certificates"/>), or what came was no handshake of a lane.</summary>
     HandshakeFailed,
 
     /// <summary>A lane that is not planned, late, or one too many.</summary>

@@ -2,6 +2,7 @@ using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity;
+using Fabric.Identity.Svid;
 
 namespace Fabric.Testing;
 
@@ -72,18 +73,18 @@ public sealed class TestIdentity(TestAuthority authority, GatewayId id, X509Cert
 
     public SslStreamCertificateContext Certificate { get; } = SslStreamCertificateContext.Create(certificate, null, offline: true);
 
-    public GatewayId? Verify(X509Certificate2 leaf, X509Certificate2Collection sent, out string reason)
+    public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
-        if (!authority.Issued(leaf, out reason))
+        if (!authority.Issued(leaf, out var reason))
         {
-            return null;
+            return SvidVerdict.Reject(SvidRejection.UntrustedChain, reason);
         }
 
         // OpenSSL and Windows print it differently; the URI is in both.
         var text = leaf.Extensions.Single(e => e.Oid?.Value == "2.5.29.17").Format(false);
         var uri = text[text.IndexOf("spiffe://", StringComparison.Ordinal)..];
         var parts = uri["spiffe://".Length..].Split('/');
-        return new GatewayId(parts[0], parts[2], parts[4]);
+        return SvidVerdict.Accept(new GatewayId(parts[0], parts[2], parts[4]), []);
     }
 
     public void Dispose() => certificate.Dispose();

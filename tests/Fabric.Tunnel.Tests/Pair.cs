@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
+using Fabric.Identity;
 using Fabric.Testing;
 using Fabric.Tunnel.Drivers;
 
@@ -10,7 +11,7 @@ namespace Fabric.Tunnel.Tests;
 /// <summary>A gateway in the test process: what it decides is set by hand.</summary>
 internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 {
-    public TestGateway(TestIdentity identity, TunnelDriver driver, TunnelLimits? limits = null, IReadOnlyDictionary<string, Func<ProtocolConnection, Task>>? protocols = null)
+    public TestGateway(IGatewayIdentity identity, TunnelDriver driver, TunnelLimits? limits = null, IReadOnlyDictionary<string, Func<ProtocolConnection, Task>>? protocols = null)
     {
         Tunnel = new GatewayTunnel(new TunnelOptions
         {

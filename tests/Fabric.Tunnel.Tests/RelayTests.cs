@@ -120,7 +120,7 @@ public abstract class RelayTests(TunnelDriver driver) : IDisposable
         });
 
         await Pair.Until(() => square["gamma"].EgressEnded.Any(e => e.Reason.Contains(
-            "lane of alfred through rho closed: the certificate is that of alpha", StringComparison.Ordinal)), "gamma refused the lane");
+            "lane of alfred through rho closed: certificate refused: the certificate is that of alpha [wrong_gateway]", StringComparison.Ordinal)), "gamma refused the lane");
         Assert.DoesNotContain(square["alpha"].SessionWith("gamma").Lanes, l => l.State == LaneState.Up);
     }
 

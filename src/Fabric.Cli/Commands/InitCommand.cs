@@ -46,7 +46,7 @@ internal static class InitCommand
 
     private static int Run(CliHost host, string dir, string? trustDomain, string[] sites, string? taken)
     {
-        var text = taken is not null ? Take(taken, sites, ref trustDomain) : FromTemplate(trustDomain, sites);
+        var text = taken is not null ? Take(taken, ref sites, ref trustDomain) : FromTemplate(trustDomain, sites);
         if (!SpiffeId.IsTrustDomain(trustDomain!, out var reason))
         {
             throw new CliException(ExitCode.Usage, reason);
@@ -70,10 +70,14 @@ internal static class InitCommand
 
         WholeFile.Write(file, text);
         var made = MeshCa.Create(ca, trustDomain!, host.Time);
+
+        // So that the root's key may leave this machine at once. Killed before, they are made on first use.
+        made.Prepare(sites);
         host.Error.WriteLine($"""
             Made the mesh {trustDomain}:
               {ca}  its authority: keep it safe, and back it up
                 root fingerprint sha256 {Convert.ToHexStringLower(made.RootFingerprint)}
+                each site has its intermediate: root.key may go to a safe place, until a site is added or a year has passed
               {file}  its first topology
 
             Next:
@@ -103,7 +107,7 @@ internal static class InitCommand
         }
     }
 
-    private static string Take(string path, string[] sites, ref string? trustDomain)
+    private static string Take(string path, ref string[] sites, ref string? trustDomain)
     {
         if (sites.Length > 0 || !File.Exists(path))
         {
@@ -111,13 +115,14 @@ internal static class InitCommand
                 : $"there is no file {path}");
         }
 
-        var loaded = TopologyFiles.Load(path).TrustDomain;
-        if (trustDomain is not null && trustDomain != loaded)
+        var loaded = TopologyFiles.Load(path);
+        if (trustDomain is not null && trustDomain != loaded.TrustDomain)
         {
-            throw new CliException(ExitCode.Usage, $"--trust-domain is {trustDomain}, and {path} says {loaded}");
+            throw new CliException(ExitCode.Usage, $"--trust-domain is {trustDomain}, and {path} says {loaded.TrustDomain}");
         }
 
-        trustDomain = loaded;
+        trustDomain = loaded.TrustDomain;
+        sites = [.. loaded.Sites.Select(s => s.Name)];
         return File.ReadAllText(path);
     }
 }

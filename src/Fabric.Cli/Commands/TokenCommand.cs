@@ -58,10 +58,24 @@ internal static class TokenCommand
                 $"the authority in {caDir} is of {ca.TrustDomain}, the topology of {topology.TrustDomain}");
         }
 
+        // Of all sites, and not of this one alone: whoever has fetched root.key need not fetch it for the next.
+        var lacking = ca.Prepare(topology.Sites.Select(s => s.Name));
+        if (lacking.Contains(site))
+        {
+            throw new CliException(ExitCode.Failure,
+                $"nothing can be issued for site {site}: it has no valid intermediate certificate, and root.key, which makes one, is not in {caDir}",
+                "put root.key there, run this again, and take it away");
+        }
+
         try
         {
             var token = ca.CreateToken(site, gateway, ttl, addresses);
             host.Out.WriteLine(token.Format());
+            if (lacking.Count > 0)
+            {
+                host.Error.WriteLine($"Without an intermediate certificate until root.key is in {caDir} once more: {string.Join(", ", lacking)}.");
+            }
+
             host.Error.WriteLine($"Good once, until {token.Expires:u}, for {who}"
                 + (addresses.Count > 0 ? $" via {string.Join(", ", addresses)}."
                     : "; it holds no address: redeem it on this host."));

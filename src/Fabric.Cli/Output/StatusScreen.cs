@@ -68,9 +68,12 @@ internal static class StatusScreen
 
         if (s.Capacity is { } capacity)
         {
-            var turnedAway = capacity.Refusals.Where(r => r.Count > 0).Select(r => $"{r.Count} {r.Kind.Replace('_', ' ')}").ToList();
             console.MarkupLine($"buffers {Units.Bytes(capacity.MemoryUsed)} of {Units.Bytes(capacity.MemoryLimit)}"
-                + (turnedAway.Count > 0 ? $", turned away: {Text(string.Join(", ", turnedAway))}" : ""));
+                + (Counts(capacity.Refusals) is { Length: > 0 } turnedAway ? $", turned away: {turnedAway}" : ""));
+            if (Counts(capacity.Certificates) is { Length: > 0 } refused)
+            {
+                console.MarkupLine($"certificates refused: {refused}");
+            }
         }
 
         if (s.TopologyError.Length > 0)
@@ -78,6 +81,10 @@ internal static class StatusScreen
             console.MarkupLine($"[red]the newest topology was refused:[/] {Text(s.TopologyError)}");
         }
     }
+
+    /// <summary>Empty when all are 0.</summary>
+    private static string Counts(IEnumerable<RefusalStatus> refusals) =>
+        Text(string.Join(", ", refusals.Where(r => r.Count > 0).Select(r => $"{r.Count} {r.Kind.Replace('_', ' ')}")));
 
     /// <summary>Empty when no datagram ever came.</summary>
     private static string Datagrams(DatagramsStatus d)

@@ -94,6 +94,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Kind = JsonNamingPolicy.SnakeCaseLower.ConvertName(r.Kind.ToString()),
             Count = (ulong)r.Count,
         }));
+        status.Certificates.Add(usage.Certificates.Select(r => new RefusalStatus { Kind = r.Code, Count = (ulong)r.Count }));
         status.Driver = usage.DriverName;
         if (usage.Driver is { } driver)
         {

@@ -58,6 +58,8 @@ internal sealed class MetricsPage
         page.Single("fabric_handshakes", "gauge", "Handshakes under way.", capacity.Handshakes);
         page.Each("fabric_turned_away_total", "counter", "Connections, lanes and streams turned away at a limit or for abuse, by kind.",
             capacity.Refusals, r => r.Count, r => [("kind", r.Kind)]);
+        page.Each("fabric_certificates_refused_total", "counter", "Certificates of peers that were refused, by the code of the reason.",
+            capacity.Certificates, r => r.Count, r => [("code", r.Kind)]);
 
         page.Single("fabric_tls_sessions", "gauge", "TLS connections of the Linux driver.", capacity.TlsSessions);
         page.Single("fabric_tls_buffer_bytes", "gauge", "Bytes of their buffers.", capacity.TlsBytes);

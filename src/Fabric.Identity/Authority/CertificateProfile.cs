@@ -8,7 +8,7 @@ namespace Fabric.Identity.Authority;
 internal static class CertificateProfile
 {
     public static readonly TimeSpan RootLife = TimeSpan.FromDays(3650);
-    public static readonly TimeSpan IssuingLife = TimeSpan.FromDays(365);
+    public static readonly TimeSpan IntermediateLife = TimeSpan.FromDays(365);
     public static readonly TimeSpan LeafLife = TimeSpan.FromHours(24);
 
     /// <summary>Certificates begin this much in the past, for clocks that run behind.</summary>
@@ -19,24 +19,31 @@ internal static class CertificateProfile
 
     public static X509Certificate2 Root(ECDsa key, string trustDomain, DateTimeOffset now)
     {
-        var request = Authority($"CN=Fabric root of {trustDomain}", key, trustDomain, pathLength: 1);
+        var request = Authority(new X500DistinguishedName($"CN=Fabric root of {trustDomain}"), key, trustDomain, pathLength: 1);
         return request.CreateSelfSigned(now - Backdate, now + RootLife);
     }
 
-    public static X509Certificate2 Issuing(ECDsa key, string trustDomain, X509Certificate2 root, DateTimeOffset now)
+    /// <summary>
+    /// What signs the gateways of one site. Verifiers hold it to that site by its subject (<see cref="IssuerNames"/>), and any
+    /// implementation of X.509 to the trust domain, by name constraints: those see only the host of a URI (RFC 5280 §4.2.1.10).
+    /// </summary>
+    public static X509Certificate2 Intermediate(ECDsa key, string trustDomain, string site, X509Certificate2 root, DateTimeOffset now)
     {
         var serial = Serial();
-        var request = Authority($"CN=Fabric issuing {Convert.ToHexStringLower(serial.AsSpan(0, 4))} of {trustDomain}",
-            key, trustDomain, pathLength: 0);
+        var subject = new X500DistinguishedNameBuilder();
+        subject.AddOrganizationalUnitName(IssuerNames.UnitOf(site));
+        subject.AddCommonName($"Fabric intermediate {Convert.ToHexStringLower(serial.AsSpan(0, 4))} of {trustDomain}");
+        var request = Authority(subject.Build(), key, trustDomain, pathLength: 0);
+        request.CertificateExtensions.Add(UriNames.Constrain(host: trustDomain, domain: $"{site}.{trustDomain}"));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(root, true, false));
-        return request.Create(root, now - Backdate, Earlier(now + IssuingLife, root.NotAfter), serial);
+        return request.Create(root, now - Backdate, Earlier(now + IntermediateLife, root.NotAfter), serial);
     }
 
     /// <summary>
     /// A leaf for <paramref name="id"/> over the request's public key. Every name in the request is ignored. Throws
     /// <see cref="JoinException"/> with <see cref="JoinFailure.BadRequest"/> when the request is not one over P-256.
     /// </summary>
-    public static X509Certificate2 Leaf(GatewayId id, byte[] csr, X509Certificate2 issuing, DateTimeOffset now)
+    public static X509Certificate2 Leaf(GatewayId id, byte[] csr, X509Certificate2 issuer, DateTimeOffset now)
     {
         var asked = Parse(csr);
         var request = new CertificateRequest(new X500DistinguishedName(""), asked.PublicKey, HashAlgorithmName.SHA256);
@@ -44,10 +51,13 @@ internal static class CertificateProfile
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(
             [new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
-        request.CertificateExtensions.Add(UriNames.Write(id.ToString(), critical: true));
+
+        // The DNS name is for tools that know no SPIFFE IDs (curl, openssl); nothing here looks at it.
+        request.CertificateExtensions.Add(
+            UriNames.Write(id.ToString(), critical: true, dns: $"{id.Gateway}.{id.Site}.{id.TrustDomain}"));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(asked.PublicKey, critical: false));
-        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuing, true, false));
-        return request.Create(issuing, now - Backdate, Earlier(now + LeafLife, issuing.NotAfter), Serial());
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
+        return request.Create(issuer, now - Backdate, Earlier(now + LeafLife, issuer.NotAfter), Serial());
     }
 
     /// <summary>A request that proves possession of <paramref name="key"/>; its name is only for people who look at it.</summary>
@@ -76,7 +86,7 @@ internal static class CertificateProfile
         }
     }
 
-    private static CertificateRequest Authority(string subject, ECDsa key, string trustDomain, int pathLength)
+    private static CertificateRequest Authority(X500DistinguishedName subject, ECDsa key, string trustDomain, int pathLength)
     {
         var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, pathLength, critical: true));

@@ -7,11 +7,16 @@ using Fabric.Identity.Svid;
 namespace Fabric.Identity.Authority;
 
 /// <summary>
-/// The mesh's own certificate authority, in one folder: <c>root.crt</c> and <c>root.key</c> (10 years), <c>issuing.crt</c> and
-/// <c>issuing.key</c> (1 year), <c>tokens/</c>. The folder is 0700, its files 0600. Issuing needs only the issuing key: the
-/// root's may be taken away, and is needed again once a year to replace the issuing certificate, which happens by itself at
-/// half its life when the root's key is there. The folder is the state: several processes may use it at once.
+/// The mesh's own certificate authority, in one folder: <c>root.crt</c> and <c>root.key</c> (10 years), <c>sites/SITE.crt</c> and
+/// <c>sites/SITE.key</c> (the site's intermediate, 1 year), <c>tokens/</c>. Folders are 0700, files 0600. An intermediate is made
+/// on first use or by <see cref="Prepare"/>, and replaced at half its life: both need the root's key, and nothing else does, so it
+/// may be taken away. The folder is the state: several processes may use it at once.
 /// </summary>
+/// <remarks>
+/// A folder from before sites had intermediates of their own holds <c>issuing.crt</c> and <c>issuing.key</c>, which sign for any
+/// site. They serve sites that have none, until they expire: so such a mesh goes on without the root's key, and changes over by
+/// itself where the key is there. They are not renewed, and may be deleted once <see cref="Prepare"/> has made all intermediates.
+/// </remarks>
 public sealed class MeshCa
 {
     private readonly string _dir;
@@ -58,10 +63,13 @@ public sealed class MeshCa
             }
 
             SafeFile.MakeFolder(Path.Combine(dir, "tokens"));
+
+            // Intermediates of a root that was never finished would outlive it.
+            SafeFile.MakeFolder(SitesPath(dir));
+            Directory.Delete(SitesPath(dir), recursive: true);
             using var rootKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
             using var root = CertificateProfile.Root(rootKey, trustDomain, time.GetUtcNow());
             SafeFile.Write(Path.Combine(dir, "root.key"), rootKey.ExportPkcs8PrivateKeyPem() + "\n");
-            WriteIssuing(dir, trustDomain, root, time.GetUtcNow());
             SafeFile.Write(RootPath(dir), root.ExportCertificatePem() + "\n");
         }
 
@@ -108,12 +116,24 @@ public sealed class MeshCa
     }
 
     /// <summary>
+    /// Makes the intermediates of these sites that are missing or past half their life, if the root's key is there. Returns the
+    /// sites for which nothing can be issued now: they have none that is valid, and the key is away.
+    /// </summary>
+    public IReadOnlyList<string> Prepare(IEnumerable<string> sites) => [.. sites.Where(site =>
+    {
+        using var issuer = Find(site, _time.GetUtcNow(), out _);
+        return issuer is null;
+    })];
+
+    /// <summary>
     /// Uses up a token and issues its gateway's certificate: the one way in, by network (<see cref="JoinServer"/>) and locally.
-    /// A malformed request does not use up the token. Throws <see cref="JoinException"/>.
+    /// A malformed request does not use up the token, nor does a site for which nothing can be issued now. Throws
+    /// <see cref="JoinException"/>.
     /// </summary>
     internal Grant Redeem(ReadOnlySpan<byte> tokenId, ReadOnlySpan<byte> secret, byte[] csr, out GatewayId id)
     {
         CertificateProfile.Parse(csr);
+        Issuer(Tokens.Find(tokenId, secret).Site, _time.GetUtcNow()).Dispose();
         id = Tokens.Redeem(tokenId, secret);
         return Issue(id, csr);
     }
@@ -131,7 +151,8 @@ public sealed class MeshCa
     }
 
     /// <summary>
-    /// Issues a leaf of 24 h for <paramref name="id"/>. The caller has established that the asker is that gateway.
+    /// Issues a leaf of 24 h for <paramref name="id"/>. The caller has established that the asker is that gateway. Throws
+    /// <see cref="JoinException"/>: Authority, when its site has no valid intermediate and the root's key is away.
     /// </summary>
     public Grant Issue(GatewayId id, byte[] csr)
     {
@@ -142,61 +163,72 @@ public sealed class MeshCa
 
         Check(id);
         var now = _time.GetUtcNow();
-        using var issuing = Issuing(now);
-        using var leaf = CertificateProfile.Leaf(id, csr, issuing, now);
-        return new Grant([leaf.RawData, issuing.RawData], [_root.RawData, issuing.RawData], []);
+        using var issuer = Issuer(id.Site, now);
+        using var leaf = CertificateProfile.Leaf(id, csr, issuer, now);
+        return new Grant([leaf.RawData, issuer.RawData], [_root.RawData, issuer.RawData], []);
     }
 
     /// <summary>
-    /// Replaces the issuing certificate and key. Leaves that the old one signed stay valid. Throws
+    /// Replaces a site's intermediate and its key. Leaves that the old one signed stay valid. Throws
     /// <see cref="FileNotFoundException"/> when the root's key has been taken away.
     /// </summary>
-    public void RotateIssuing()
+    public void Rotate(string site)
     {
         using (FolderLock.Take(_dir))
         {
-            RotateIssuing_NeedsLock(_time.GetUtcNow());
+            Make_NeedsLock(site, _time.GetUtcNow());
         }
     }
 
-    private void RotateIssuing_NeedsLock(DateTimeOffset now)
-    {
-        using var key = ECDsa.Create();
-        key.ImportFromPem(SafeFile.ReadText(RootKeyPath));
-        using var root = _root.CopyWithPrivateKey(key);
-        WriteIssuing(_dir, TrustDomain, root, now);
-    }
+    private X509Certificate2 Issuer(string site, DateTimeOffset now) => Find(site, now, out var why) ?? throw new JoinException(
+        JoinFailure.Authority, $"{why}, and root.key, which makes a new one, is not in {_dir}; put it there, try again, and take it away");
 
-    /// <summary>The issuing certificate with its key, read anew each time: another process may have replaced it.</summary>
-    private X509Certificate2 Issuing(DateTimeOffset now)
+    /// <summary>What signs for the site, with its key, read anew each time: another process may have replaced it.</summary>
+    private X509Certificate2? Find(string site, DateTimeOffset now, out string why)
     {
+        Check(new GatewayId(TrustDomain, site, "any"));
+        why = "";
         using (FolderLock.Take(_dir))
         {
-            var issuing = KeyPairFiles.Load(_dir, "issuing").Leaf;
-            if (now >= RenewalLoop.RenewAt(issuing.NotBefore, issuing.NotAfter, 0) && File.Exists(RootKeyPath))
+            var own = Load(SitesPath(_dir), site);
+            if ((own is null || now >= RenewalLoop.RenewAt(own.NotBefore, own.NotAfter, 0)) && File.Exists(RootKeyPath))
             {
-                issuing.Dispose();
-                RotateIssuing_NeedsLock(now);
-                issuing = KeyPairFiles.Load(_dir, "issuing").Leaf;
+                own?.Dispose();
+                Make_NeedsLock(site, now);
+                own = Load(SitesPath(_dir), site);
             }
 
-            if (now < issuing.NotAfter)
+            why = own is null ? $"site {site} has no intermediate certificate"
+                : $"the intermediate certificate of site {site} expired at {own.NotAfter.ToUniversalTime():u}";
+            return own is not null && (!IssuerNames.TrySite(own, out var named, out _) || named != site)
+                ? throw new InvalidDataException($"{KeyPairFiles.CertificatePath(SitesPath(_dir), site)} is not that of site {site}")
+                : Valid(own) ?? Valid(Load(_dir, "issuing"));
+        }
+
+        X509Certificate2? Valid(X509Certificate2? issuer)
+        {
+            if (issuer is null || now < issuer.NotAfter)
             {
-                return issuing;
+                return issuer;
             }
 
-            var expired = issuing.NotAfter.ToUniversalTime();
-            issuing.Dispose();
-            throw new JoinException(JoinFailure.Authority,
-                $"the issuing certificate expired at {expired:u}; put root.key back into {_dir} and try again");
+            issuer.Dispose();
+            return null;
         }
     }
 
-    private static void WriteIssuing(string dir, string trustDomain, X509Certificate2 root, DateTimeOffset now)
+    private static X509Certificate2? Load(string dir, string name) =>
+        File.Exists(KeyPairFiles.CertificatePath(dir, name)) ? KeyPairFiles.Load(dir, name).Leaf : null;
+
+    private void Make_NeedsLock(string site, DateTimeOffset now)
     {
+        using var rootKey = ECDsa.Create();
+        rootKey.ImportFromPem(SafeFile.ReadText(RootKeyPath));
+        using var root = _root.CopyWithPrivateKey(rootKey);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = CertificateProfile.Issuing(key, trustDomain, root, now);
-        KeyPairFiles.Save(dir, "issuing", key, [certificate]);
+        using var certificate = CertificateProfile.Intermediate(key, TrustDomain, site, root, now);
+        SafeFile.MakeFolder(SitesPath(_dir));
+        KeyPairFiles.Save(SitesPath(_dir), site, key, [certificate]);
     }
 
     private static void Check(GatewayId id)
@@ -209,6 +241,8 @@ public sealed class MeshCa
     }
 
     private string RootKeyPath => Path.Combine(_dir, "root.key");
+
+    private static string SitesPath(string dir) => Path.Combine(dir, "sites");
 
     private static string RootPath(string dir) => Path.Combine(dir, "root.crt");
 }

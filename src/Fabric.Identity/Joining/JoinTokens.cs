@@ -59,30 +59,19 @@ public sealed class JoinTokens
     }
 
     /// <summary>
-    /// Uses up the token and says whom it is for. Throws <see cref="JoinException"/>: TokenUnknown (also for a wrong secret,
-    /// compared in constant time), TokenUsed, TokenExpired.
+    /// Says whom the token is for, and does not use it up. Throws <see cref="JoinException"/>: TokenUnknown (also for a wrong
+    /// secret, compared in constant time), TokenUsed, TokenExpired.
     /// </summary>
+    internal GatewayId Find(ReadOnlySpan<byte> id, ReadOnlySpan<byte> secret)
+    {
+        var entry = Check(id, secret);
+        return new GatewayId(entry.TrustDomain, entry.Site, entry.Gateway);
+    }
+
+    /// <summary>Uses up the token and says whom it is for. Throws as <see cref="Find"/> does.</summary>
     internal GatewayId Redeem(ReadOnlySpan<byte> id, ReadOnlySpan<byte> secret)
     {
-        var entry = id.Length == 8 ? Read(EntryPath(id)) : null;
-        var expected = entry is null ? new byte[32] : Convert.FromHexString(entry.SecretSha256);
-        if (!CryptographicOperations.FixedTimeEquals(SHA256.HashData(secret), expected) || entry is null)
-        {
-            throw new JoinException(JoinFailure.TokenUnknown, "this authority knows no such token");
-        }
-
-        var expires = DateTimeOffset.FromUnixTimeSeconds(entry.Expires);
-        if (File.Exists(UsedPath(id)))
-        {
-            throw Used(entry);
-        }
-
-        if (_time.GetUtcNow() >= expires)
-        {
-            throw new JoinException(JoinFailure.TokenExpired,
-                $"the token for {entry.Site}/{entry.Gateway} expired at {expires:u}; make a new one with `fabric token create`");
-        }
-
+        var entry = Check(id, secret);
         try
         {
             SafeFile.CreateNew(UsedPath(id), Encoding.UTF8.GetBytes($"{_time.GetUtcNow():u}\n"));
@@ -94,6 +83,25 @@ public sealed class JoinTokens
         }
 
         return new GatewayId(entry.TrustDomain, entry.Site, entry.Gateway);
+    }
+
+    private Entry Check(ReadOnlySpan<byte> id, ReadOnlySpan<byte> secret)
+    {
+        var entry = id.Length == 8 ? Read(EntryPath(id)) : null;
+        var expected = entry is null ? new byte[32] : Convert.FromHexString(entry.SecretSha256);
+        if (!CryptographicOperations.FixedTimeEquals(SHA256.HashData(secret), expected) || entry is null)
+        {
+            throw new JoinException(JoinFailure.TokenUnknown, "this authority knows no such token");
+        }
+
+        if (File.Exists(UsedPath(id)))
+        {
+            throw Used(entry);
+        }
+
+        var expires = DateTimeOffset.FromUnixTimeSeconds(entry.Expires);
+        return _time.GetUtcNow() < expires ? entry : throw new JoinException(JoinFailure.TokenExpired,
+            $"the token for {entry.Site}/{entry.Gateway} expired at {expires:u}; make a new one with `fabric token create`");
     }
 
     /// <summary>Removes what expired more than a week ago, and refuses when too many are left.</summary>

@@ -4,31 +4,6 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Fabric.Identity.Svid;
 
-/// <summary>Why a certificate is not the X.509-SVID of a gateway of this mesh. Closed: every refusal is one of these.</summary>
-public enum SvidRejection
-{
-    None,
-    Malformed,
-    NoUriName,
-    ManyUriNames,
-    NotASpiffeId,
-    ForeignTrustDomain,
-    NotAGateway,
-    SubjectNameNotCritical,
-    IsAuthority,
-    KeyUsage,
-    ExtendedKeyUsage,
-    KeyType,
-    NotYetValid,
-    Expired,
-    UntrustedChain,
-}
-
-/// <param name="Id">The gateway, or null when rejected.</param>
-/// <param name="Reason">One sentence with the value and the rule; empty when accepted.</param>
-/// <param name="Via">Intermediates of the chain that was built, leaf's issuer first; empty when rejected.</param>
-public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string Reason, IReadOnlyList<X509Certificate2> Via);
-
 /// <summary>
 /// The rules of X.509-SVID (SPIFFE standards, X509-SVID §2 to §5) and of this mesh: P-256 keys, gateways only, one trust
 /// domain. Nothing is fetched from the network. The order is: what the certificate says of itself, then its dates, then its
@@ -48,13 +23,21 @@ public static class SvidVerifier
     {
         try
         {
-            return Name(leaf, trustDomain, out var id) ?? Use(leaf) ?? Dates(leaf, now)
-                ?? Chain(leaf, sent, bundle, known, now, id);
+            return Form(leaf) ?? Name(leaf, trustDomain, out var id) ?? Use(leaf) ?? Dates(leaf, now)
+                ?? new SvidChain(id, leaf, bundle, [.. sent.Take(MaxSent), .. bundle.Intermediates, .. known], now).Verify();
         }
-        catch (Exception e) when (e is AsnContentException or CryptographicException)
+        catch (Exception e) when (e is AsnContentException or CryptographicException or ArgumentException or InvalidOperationException)
         {
+            // The platform parses what strangers wrote, and says by any of these that it could not.
             return Reject(SvidRejection.Malformed, $"the certificate is malformed: {e.Message}");
         }
+    }
+
+    /// <summary>Each extension once (RFC 5280 §4.2): of two, one reader may take the first and another the last.</summary>
+    private static SvidVerdict? Form(X509Certificate2 leaf)
+    {
+        var twice = leaf.Extensions.GroupBy(e => e.Oid?.Value).FirstOrDefault(g => g.Count() > 1)?.Key;
+        return twice is null ? null : Reject(SvidRejection.Malformed, $"the certificate is malformed: it has extension {SpiffeId.Shown(twice)} twice");
     }
 
     private static SvidVerdict? Name(X509Certificate2 leaf, string trustDomain, out GatewayId gateway)
@@ -123,39 +106,8 @@ public static class SvidVerifier
             : null;
     }
 
-    private static SvidVerdict Chain(X509Certificate2 leaf, X509Certificate2Collection sent, TrustBundle bundle,
-        IReadOnlyList<X509Certificate2> known, DateTimeOffset now, GatewayId id)
-    {
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.VerificationTime = now.UtcDateTime;
-        chain.ChainPolicy.CustomTrustStore.AddRange(bundle.Roots.ToArray());
-        chain.ChainPolicy.ExtraStore.AddRange(bundle.Intermediates.Concat(known).Concat(sent.Take(MaxSent)).ToArray());
-        try
-        {
-            if (!chain.Build(leaf))
-            {
-                var why = string.Join("; ", chain.ChainStatus.Select(s => $"{s.Status}: {s.StatusInformation.Trim()}"));
-                return Reject(SvidRejection.UntrustedChain, $"{id} does not chain to a root of the bundle ({why})");
-            }
-
-            var via = chain.ChainElements.Skip(1).SkipLast(1)
-                .Select(e => X509CertificateLoader.LoadCertificate(e.Certificate.RawData)).ToList();
-            return new SvidVerdict(id, SvidRejection.None, "", via);
-        }
-        finally
-        {
-            foreach (var element in chain.ChainElements)
-            {
-                element.Certificate.Dispose();
-            }
-        }
-    }
-
     internal static bool IsP256(ECDsa? key) =>
-        key is not null && key.ExportParameters(false).Curve.Oid.Value == ECCurve.NamedCurves.nistP256.Oid.Value;
+        key is not null && key.ExportParameters(false).Curve.Oid?.Value == ECCurve.NamedCurves.nistP256.Oid.Value;
 
-    private static SvidVerdict Reject(SvidRejection rejection, string reason) => new(null, rejection, reason, []);
+    private static SvidVerdict Reject(SvidRejection rejection, string reason) => SvidVerdict.Reject(rejection, reason);
 }

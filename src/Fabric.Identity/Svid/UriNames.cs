@@ -10,17 +10,46 @@ namespace Fabric.Identity.Svid;
 internal static class UriNames
 {
     private const string SubjectAltName = "2.5.29.17";
+    private const string NameConstraints = "2.5.29.30";
+    private static readonly Asn1Tag Dns = new(TagClass.ContextSpecific, 2);
     private static readonly Asn1Tag Uri = new(TagClass.ContextSpecific, 6);
 
-    public static X509Extension Write(string uri, bool critical)
+    /// <param name="dns">A DNS name beside it, or null.</param>
+    public static X509Extension Write(string uri, bool critical, string? dns = null)
     {
         var writer = new AsnWriter(AsnEncodingRules.DER);
         using (writer.PushSequence())
         {
+            if (dns is not null)
+            {
+                writer.WriteCharacterString(UniversalTagNumber.IA5String, dns, Dns);
+            }
+
             writer.WriteCharacterString(UniversalTagNumber.IA5String, uri, Uri);
         }
 
         return new X509Extension(SubjectAltName, writer.Encode(), critical);
+    }
+
+    /// <summary>
+    /// Name constraints that permit URIs of one host, and DNS names below one domain (RFC 5280 §4.2.1.10); critical, as they must be.
+    /// </summary>
+    public static X509Extension Constrain(string host, string domain)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence())
+        using (writer.PushSequence(new Asn1Tag(TagClass.ContextSpecific, 0)))
+        {
+            foreach (var (tag, name) in new[] { (Dns, domain), (Uri, host) })
+            {
+                using (writer.PushSequence())
+                {
+                    writer.WriteCharacterString(UniversalTagNumber.IA5String, name, tag);
+                }
+            }
+        }
+
+        return new X509Extension(NameConstraints, writer.Encode(), critical: true);
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using System.Security.Authentication;
 using Fabric.Identity;
+using Fabric.Identity.Svid;
 using Fabric.Protocol.Tunnel;
 using Fabric.Tunnel.Portable;
 
@@ -84,7 +85,8 @@ internal sealed class GatewayPort(GatewayTunnel tunnel)
             isSealed = true;
             if (relay is { } through && peer?.Gateway != through.Origin)
             {
-                throw new AuthenticationException($"the certificate is that of {peer?.Gateway ?? "nobody"}");
+                throw new CertificateRefusedException(peer is null ? SvidRejection.NoCertificate : SvidRejection.WrongGateway,
+                    $"the certificate is that of {peer?.Gateway ?? "nobody"}");
             }
 
             var lane = relay is not null || protocol == MutualTls.LaneProtocol
@@ -102,6 +104,7 @@ internal sealed class GatewayPort(GatewayTunnel tunnel)
             if (error is not LaneRefusedException)
             {
                 tunnel.Refusals.Add(Refusal.HandshakeFailed);
+                tunnel.Refusals.AddCertificate(error);
             }
 
             throw new IOException($"{remote} closed: {error.Message}", error);
@@ -113,7 +116,7 @@ internal sealed class GatewayPort(GatewayTunnel tunnel)
     {
         if (peer is not { } id)
         {
-            throw new AuthenticationException("a lane needs a client certificate, and none was sent");
+            throw new CertificateRefusedException(SvidRejection.NoCertificate, "a lane needs a client certificate, and none was sent");
         }
 
         var lane = connection.ToLane();

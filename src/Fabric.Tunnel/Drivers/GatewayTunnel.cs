@@ -237,8 +237,18 @@ public sealed partial class GatewayTunnel : ITunnel
     /// Connects to the gateway port of a peer for a protocol other than lanes, as this gateway. Throws
     /// <see cref="System.Security.Authentication.AuthenticationException"/> with the reason when a certificate is refused.
     /// </summary>
-    public async Task<Stream> DialAsync(IPEndPoint remote, string protocol, string? expectedGateway, CancellationToken cancellationToken) =>
-        (await MutualTls.DialAsync(remote, Options.Identity, protocol, expectedGateway, cancellationToken).ConfigureAwait(false)).Stream;
+    public async Task<Stream> DialAsync(IPEndPoint remote, string protocol, string? expectedGateway, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await MutualTls.DialAsync(remote, Options.Identity, protocol, expectedGateway, cancellationToken).ConfigureAwait(false)).Stream;
+        }
+        catch (CertificateRefusedException error)
+        {
+            Refusals.AddCertificate(error);
+            throw;
+        }
+    }
 
     // ---- what is told
 
@@ -314,6 +324,7 @@ public sealed partial class GatewayTunnel : ITunnel
             _ => 0,
         }))
     {
+        Certificates = Refusals.Certificates,
         DriverName = Driver.Name,
         Driver = Driver.Usage,
     };

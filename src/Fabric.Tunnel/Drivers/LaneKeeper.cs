@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using Fabric.Identity;
+using Fabric.Identity.Svid;
 using Fabric.Protocol.Tunnel;
 using Fabric.Tunnel.Core;
 using Fabric.Tunnel.Portable;
@@ -20,6 +21,7 @@ internal sealed class LaneKeeper
     private volatile LaneState _state;
     private volatile string? _error;
     private bool _accepted;
+    private SvidRejection _told;
 
     public LaneKeeper(GatewayTunnel tunnel, PeerSession session, LanePlan plan, int channel)
     {
@@ -74,6 +76,14 @@ internal sealed class LaneKeeper
             }
             catch (Exception error)
             {
+                _tunnel.Refusals.AddCertificate(error);
+                if (error is CertificateRefusedException refused && Channel == 0 && refused.Rejection != _told)
+                {
+                    // Once, and not with each dial: it stays so until somebody mends it.
+                    _told = refused.Rejection;
+                    _tunnel.Log.Write($"lane to {Plan.Peer} over {Plan.Link}: {error.Message}");
+                }
+
                 _error = error is OperationCanceledException
                     ? $"no lane within {limits.HandshakeTimeout.TotalSeconds:0.#} s of dialling" : error.Message;
                 _state = LaneState.Down;
@@ -172,7 +182,7 @@ internal sealed class LaneKeeper
             }
         }
 
-        _error = null;
+        (_error, _told) = (null, SvidRejection.None);
         _state = LaneState.Up;
         await lane.RunAsync(_session).ConfigureAwait(false);
         _error = lane.EndReason;

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Fabric.Identity.Svid;
 
 namespace Fabric.Tunnel.Drivers;
 
@@ -6,8 +7,22 @@ namespace Fabric.Tunnel.Drivers;
 internal sealed class RefusalCounts
 {
     private readonly long[] _counts = new long[Enum.GetValues<Refusal>().Length];
+    private readonly long[] _certificates = new long[Enum.GetValues<SvidRejection>().Length];
 
     public void Add(Refusal kind) => Interlocked.Increment(ref _counts[(int)kind]);
+
+    /// <summary>Counts it when it is that a certificate was refused, whichever side dialled.</summary>
+    public void AddCertificate(Exception error)
+    {
+        if (error is CertificateRefusedException refused)
+        {
+            Interlocked.Increment(ref _certificates[(int)refused.Rejection]);
+        }
+    }
+
+    /// <summary>Refused certificates by their code; every code is there.</summary>
+    public ImmutableArray<CertificateRefusalCount> Certificates => [.. Enum.GetValues<SvidRejection>().Where(r => r != SvidRejection.None)
+        .Select(r => new CertificateRefusalCount(r, Volatile.Read(ref _certificates[(int)r])))];
 
     public long this[Refusal kind] => Volatile.Read(ref _counts[(int)kind]);
 

@@ -88,6 +88,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// <summary>Why it failed, in one line: why a certificate was refused, which alert the peer sent. Null until then.</summary>
     public string? Error => _endReason ?? _sendError;
 
+    /// <summary>Set when that is why: the peer's certificate was refused here.</summary>
+    public CertificateRefusedException? Refusal => _check.Refusal;
+
     /// <summary>
     /// Begins the handshake or goes on with it. Flush after each call, also after the last, and after a failure: it leaves an alert.
     /// When it is done, read before waiting: the peer's first data may have come along.
@@ -203,7 +206,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private TlsStatus End(TlsStatus status)
     {
         var library = _ssl == 0 ? null : TlsLibrary.TakeError();
-        _endReason ??= _fault ?? _check.Refusal
+        _endReason ??= _fault ?? _check.Refusal?.Message
             ?? (_alertReceived is { } received ? $"the peer ended TLS with the alert {received}" : null)
             ?? _receiveError
             ?? (!_atEnd ? null : $"the peer closed the connection {(_established ? "without close_notify" : "during the TLS handshake")}")

@@ -35,7 +35,7 @@ internal sealed class TlsStream(LoopSocket socket, TlsSession tls) : AsyncStream
                 case TlsStatus.Done when sent == TlsStatus.Done:
                     return;
                 case TlsStatus.Failed or TlsStatus.Truncated or TlsStatus.Closed:
-                    throw new AuthenticationException(tls.Error);
+                    throw tls.Refusal ?? new AuthenticationException(tls.Error);
                 case TlsStatus.WantRead when sent == TlsStatus.Done:
                     await socket.ReadableAsync().ConfigureAwait(false);
                     break;

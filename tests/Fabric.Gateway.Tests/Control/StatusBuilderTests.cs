@@ -4,6 +4,7 @@ using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Snapshot;
+using Fabric.Identity.Svid;
 using Fabric.Protocol.Proto;
 using Fabric.Routing.Health;
 using Fabric.Routing.Paths;
@@ -35,6 +36,7 @@ public sealed class StatusBuilderTests
 
         Assert.Equal((1000UL, 100UL, 20UL, 30UL, 4u), (status.Capacity.MemoryLimit, status.Capacity.MemoryUsed, status.Capacity.Retained,
             status.Capacity.Promised, status.Capacity.Handshakes));
+        Assert.Equal(("issuer_of_another_site", 2UL), Assert.Single(status.Capacity.Certificates) is var c ? (c.Kind, c.Count) : default);
         Assert.Equal(("handshake_address_limit", 9UL), Assert.Single(status.Capacity.Refusals) is var r ? (r.Kind, r.Count) : default);
 
         var link = Assert.Single(status.Links);
@@ -228,7 +230,10 @@ public sealed class StatusBuilderTests
             Certificate = () => (_time.GetUtcNow() + _certificate - _life, _time.GetUtcNow() + _certificate),
             StreamsTotal = () => 5,
             StreamsRefused = () => 6,
-            Usage = () => new TunnelUsage(1000, 100, 20, 30, 4, [new RefusalCount(Refusal.HandshakeAddressLimit, 9)]),
+            Usage = () => new TunnelUsage(1000, 100, 20, 30, 4, [new RefusalCount(Refusal.HandshakeAddressLimit, 9)])
+            {
+                Certificates = [new CertificateRefusalCount(SvidRejection.IssuerOfAnotherSite, 2)],
+            },
             OtherProblems = () => _other,
         },
         _time).Build(now);

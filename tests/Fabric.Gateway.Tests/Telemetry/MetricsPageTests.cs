@@ -26,6 +26,7 @@ public sealed class MetricsPageTests
             Promised = 30,
             Handshakes = 2,
             Refusals = { new RefusalStatus { Kind = "flood", Count = 8 }, new RefusalStatus { Kind = "memory" } },
+            Certificates = { new RefusalStatus { Kind = "expired", Count = 3 } },
         },
         Links =
         {
@@ -79,6 +80,7 @@ public sealed class MetricsPageTests
             [1000, 100, 20, 30], new[] { "limit", "used", "retained", "promised" }.Select(n => page[$"fabric_memory_{n}_bytes{{}}"]));
         Assert.Equal(
             (2, 8, 0), (page["fabric_handshakes{}"], page["fabric_turned_away_total{kind=flood}"], page["fabric_turned_away_total{kind=memory}"]));
+        Assert.Equal(3, page["fabric_certificates_refused_total{code=expired}"]);
         Assert.Equal((5, 6), (page["fabric_peer_relayed_lanes{peer=virginia-1,peer_site=virginia}"],
             page["fabric_peer_relayed_bytes_total{peer=virginia-1,peer_site=virginia}"]));
         Assert.Equal((1, 0.03), (page["fabric_relay_active{peer=virginia-1,relay=oslo-1}"], page["fabric_relay_rtt_seconds{peer=virginia-1,relay=oslo-1}"]));

@@ -12,6 +12,7 @@ public sealed class SvidVerifierTests : IDisposable
 
     private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private readonly X509Certificate2 _root = Root();
+    private readonly List<X509Certificate2> _sent = [];
 
     public void Dispose()
     {
@@ -42,6 +43,12 @@ public sealed class SvidVerifierTests : IDisposable
     [InlineData(SvidRejection.Expired, "expired at")]
     [InlineData(SvidRejection.UntrustedChain, "does not chain")]
     [InlineData(SvidRejection.Malformed, "malformed")]
+    [InlineData(SvidRejection.IssuerUnknown, "the peer must send it along")]
+    [InlineData(SvidRejection.IssuerNotAuthority, "its issuer \"CN=x\"")]
+    [InlineData(SvidRejection.PathLength, "intermediates below it")]
+    [InlineData(SvidRejection.IssuerExpired, "is valid from")]
+    [InlineData(SvidRejection.IssuerName, "issuer")]
+    [InlineData(SvidRejection.IssuerOfAnotherSite, "which signs for that site alone")]
     public void Rejects(SvidRejection rejection, string because)
     {
         foreach (var leaf in Bad(rejection))
@@ -53,14 +60,43 @@ public sealed class SvidVerifierTests : IDisposable
         }
     }
 
-    /// <summary>Every code has a certificate that earns it, so the theory above covers the closed set.</summary>
+    [Theory]
+    [InlineData("OU=site:paris, CN=x")]
+    [InlineData("CN=x, OU=site:paris, O=acme")]
+    [InlineData("CN=Fabric issuing 01234567 of acme.example")]
+    [InlineData("O=Acme, OU=Paris, L=Paris, CN=website:x")]
+    public void Accepts_an_intermediate_of_the_site_or_of_none(string subject)
+    {
+        var verdict = Verify(Leaf(_ => { }, issuer: Issuer(subject)));
+        Assert.Equal(("", "a"), (verdict.Reason, verdict.Id?.Gateway));
+        Assert.Equal(subject, Assert.Single(verdict.Via).Subject);
+    }
+
+    [Fact]
+    public void A_good_certificate_of_another_gateway_is_not_the_expected_one()
+    {
+        var good = Verify(Leaf(_ => { }));
+        Assert.Same(good, good.Expecting("a"));
+        Assert.Same(good, good.Expecting(null));
+        Assert.Equal(SvidRejection.WrongGateway, good.Expecting("b").Rejection);
+        Assert.Null(good.Expecting("b").Id);
+        var bad = SvidVerdict.Reject(SvidRejection.Expired, "x");
+        Assert.Same(bad, bad.Expecting("b"));
+    }
+
+    /// <summary>
+    /// Every code has a certificate that earns it, so the theory above covers the closed set. Two are about whose it is, or whether
+    /// there is one.
+    /// </summary>
     [Fact]
     public void Every_code_is_reachable()
     {
         var tested =
             typeof(SvidVerifierTests).GetMethod(nameof(Rejects))!.GetCustomAttributes(false).OfType<InlineDataAttribute>()
             .Select(d => (SvidRejection)d.GetData(null!).Single()[0]);
-        Assert.Equal(Enum.GetValues<SvidRejection>().Where(r => r != SvidRejection.None).Order(), tested.Order());
+        Assert.Equal(
+            Enum.GetValues<SvidRejection>().Except([SvidRejection.None, SvidRejection.WrongGateway, SvidRejection.NoCertificate]).Order(),
+            tested.Order());
     }
 
     /// <summary>Random bytes changed anywhere in a good certificate: no exception, and never another name than its own.</summary>
@@ -121,14 +157,45 @@ public sealed class SvidVerifierTests : IDisposable
         SvidRejection.KeyType => [Leaf(_ => { }, over: ECDsa.Create(ECCurve.NamedCurves.nistP384))],
         SvidRejection.NotYetValid => [Leaf(_ => { }, from: Now.AddMinutes(1))],
         SvidRejection.Expired => [Leaf(_ => { }, from: Now.AddHours(-25), until: Now.AddSeconds(-1))],
-        SvidRejection.UntrustedChain => [Leaf(_ => { }, issuer: Root()), Leaf(_ => { }, issuer: UntrustedIssuing())],
+        SvidRejection.UntrustedChain => [Leaf(_ => { }, issuer: Root())],
+        SvidRejection.IssuerUnknown => [Leaf(_ => { }, issuer: Issuer("CN=x", isSent: false))],
+        SvidRejection.IssuerNotAuthority =>
+        [
+            Leaf(_ => { }, issuer: Issuer("CN=x", e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.19"))))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", Replace("2.5.29.19", new X509BasicConstraintsExtension(false, false, 0, true)))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", e => e.RemoveAt(e.IndexOf(Find(e, "2.5.29.15"))))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", Replace("2.5.29.15", new X509KeyUsageExtension(X509KeyUsageFlags.CrlSign, true)))),
+        ],
+        SvidRejection.PathLength => [Leaf(_ => { }, issuer: Issuer("CN=below", by: Issuer("CN=x")))],
+        SvidRejection.IssuerExpired =>
+        [
+            Leaf(_ => { }, issuer: Issuer("CN=x", until: Now.AddSeconds(-1))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", from: Now.AddSeconds(1))),
+        ],
+        SvidRejection.IssuerName =>
+        [
+            Leaf(_ => { }, issuer: Issuer("CN=x", Replace("2.5.29.17", UriNames.Write("spiffe://evil.example", false)))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", Replace("2.5.29.17", UriNames.Write("spiffe://acme.example/site/paris", false)))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", Replace("2.5.29.17", TwoNames()))),
+            Leaf(_ => { }, issuer: Issuer("CN=x", e => e.Add(UriNames.Constrain("evil.example", "paris.evil.example")))),
+            Leaf(_ => { }, issuer: Issuer("OU=site:paris, OU=site:virginia")),
+            Leaf(_ => { }, issuer: Issuer("OU=SITE:paris")),
+            Leaf(_ => { }, issuer: Issuer("OU=site:par/is")),
+            Leaf(_ => { }, issuer: Issuer("OU=site:paris+CN=x")),
+        ],
+        SvidRejection.IssuerOfAnotherSite =>
+        [
+            Leaf(_ => { }, issuer: Issuer("OU=site:virginia")),
+            Leaf(_ => { }, issuer: Issuer("OU=site:Paris")),
+            Leaf(_ => { }, issuer: Issuer("OU=site:paris1, CN=site:paris")),
+        ],
         SvidRejection.Malformed => [Leaf(Replace("2.5.29.17",
             new X509Extension("2.5.29.17", [0x30, 0x05, 0x86, 0x10, 1], true)))],
         _ => throw new ArgumentOutOfRangeException(nameof(rejection)),
     };
 
     private SvidVerdict Verify(X509Certificate2 leaf) =>
-        SvidVerifier.Verify(leaf, [], "acme.example", TrustBundle.Of([_root]), [], Now);
+        SvidVerifier.Verify(leaf, [], "acme.example", TrustBundle.Of([_root]), _sent, Now);
 
     private X509Certificate2 Named(string uri) => Leaf(Replace("2.5.29.17", UriNames.Write(uri, true)));
 
@@ -146,6 +213,7 @@ public sealed class SvidVerifierTests : IDisposable
         request.CertificateExtensions.Add(UriNames.Write(Good, true));
         change(request.CertificateExtensions);
         var by = issuer ?? _root;
+        NameKey(request, by);
         using var signer = by.GetECDsaPrivateKey()!;
         return request.Create(by.SubjectName, X509SignatureGenerator.CreateForECDsa(signer), from ?? Now.AddMinutes(-5),
             until ?? Now.AddHours(24), [1, 2, 3, 4]);
@@ -159,12 +227,36 @@ public sealed class SvidVerifierTests : IDisposable
         return request.CreateSelfSigned(Now.AddYears(-1), Now.AddYears(9));
     }
 
-    /// <summary>An issuer without cA=true: a leaf that signs leaves.</summary>
-    private X509Certificate2 UntrustedIssuing()
+    /// <summary>A good intermediate, but for the change.</summary>
+    private X509Certificate2 Issuer(string subject, Action<System.Collections.ObjectModel.Collection<X509Extension>>? change = null,
+        X509Certificate2? by = null, DateTimeOffset? from = null, DateTimeOffset? until = null, bool isSent = true)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest("CN=leaf that signs", key, HashAlgorithmName.SHA256);
-        return request.Create(_root, Now.AddDays(-1), Now.AddDays(2), [9]).CopyWithPrivateKey(key);
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, true, 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+        request.CertificateExtensions.Add(UriNames.Write("spiffe://acme.example", critical: false));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
+        change?.Invoke(request.CertificateExtensions);
+        using var signer = (by ?? _root).GetECDsaPrivateKey()!;
+        NameKey(request, by ?? _root);
+        var issuer = request.Create((by ?? _root).SubjectName, X509SignatureGenerator.CreateForECDsa(signer), from ?? Now.AddDays(-1),
+            until ?? Now.AddDays(2), RandomNumberGenerator.GetBytes(8)).CopyWithPrivateKey(key);
+        if (isSent)
+        {
+            _sent.Add(issuer);
+        }
+
+        return issuer;
+    }
+
+    /// <summary>Says which key of its issuer signed it: several issuers here have one name.</summary>
+    private static void NameKey(CertificateRequest request, X509Certificate2 issuer)
+    {
+        if (issuer.Extensions.OfType<X509SubjectKeyIdentifierExtension>().Any())
+        {
+            request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
+        }
     }
 
     private static X509Extension Dns()

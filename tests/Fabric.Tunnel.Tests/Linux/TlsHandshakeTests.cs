@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
+using Fabric.Identity.Svid;
 using Fabric.Testing;
 using Fabric.Tunnel.Linux;
 using Fabric.Tunnel.Portable;
@@ -110,7 +111,7 @@ public sealed class TlsHandshakeTests : TlsTests
     {
         var pair = Pair(Context("alpha"), Context(Own(_other.Gateway("beta"))));
         Assert.Equal((TlsStatus.Failed, TlsStatus.Failed), pair.Shake());
-        Assert.Equal("certificate refused: not issued by the CA of test.example", pair.Client.Error);
+        Assert.Equal("certificate refused: not issued by the CA of test.example [untrusted_chain]", pair.Client.Error);
         Assert.Equal("the peer ended TLS with the alert bad certificate", pair.Server.Error);
         Assert.Null(pair.Client.Peer);
     }
@@ -121,7 +122,7 @@ public sealed class TlsHandshakeTests : TlsTests
         var pair = Pair(Context("alpha"), Context("beta"), expected: "gamma");
         Assert.Equal((TlsStatus.Failed, TlsStatus.Failed), pair.Shake());
         const string Reason = "the certificate is that of spiffe://test.example/site/beta/gateway/beta: gateway gamma was expected there";
-        Assert.Equal($"certificate refused: {Reason}", pair.Client.Error);
+        Assert.Equal($"certificate refused: {Reason} [wrong_gateway]", pair.Client.Error);
         Assert.Contains("bad certificate", pair.Server.Error);
     }
 
@@ -132,7 +133,7 @@ public sealed class TlsHandshakeTests : TlsTests
         var stranger = new Gullible(Own(_other.Gateway("alpha")));
         var pair = Pair(Context(stranger), Context("beta"));
         Assert.Equal((TlsStatus.Done, TlsStatus.Failed), pair.Shake());
-        Assert.Equal("certificate refused: not issued by the CA of test.example", pair.Server.Error);
+        Assert.Equal("certificate refused: not issued by the CA of test.example [untrusted_chain]", pair.Server.Error);
         Assert.Null(pair.Server.Peer);
         Assert.Equal(0, pair.Client.Read(new byte[100], out var status));
         Assert.Equal((TlsStatus.Failed, "the peer ended TLS with the alert bad certificate"), (status, pair.Client.Error));
@@ -153,7 +154,7 @@ public sealed class TlsHandshakeTests : TlsTests
         if (portableRefuses)
         {
             var error = await Assert.ThrowsAsync<AuthenticationException>(() => PortableAsync(client, theirs, false, null));
-            Assert.Equal("certificate refused: not issued by the CA of test.example", error.Message);
+            Assert.Equal("certificate refused: not issued by the CA of test.example [untrusted_chain]", error.Message);
             // That client judges when its own part is done: the first read tells.
             Assert.Equal(TlsStatus.Done, await shaking);
             Assert.True((await end.ReadAsync(new byte[1])).Status is TlsStatus.Failed or TlsStatus.Truncated, end.Session.Error);
@@ -164,7 +165,7 @@ public sealed class TlsHandshakeTests : TlsTests
         await using (stream)
         {
             Assert.Equal(TlsStatus.Failed, await shaking);
-            Assert.Equal("certificate refused: not issued by the CA of test.example", end.Session.Error);
+            Assert.Equal("certificate refused: not issued by the CA of test.example [untrusted_chain]", end.Session.Error);
             await Assert.ThrowsAnyAsync<IOException>(async () => Assert.NotEqual(0, await stream.ReadAsync(new byte[1])));
         }
     }
@@ -209,7 +210,7 @@ public sealed class TlsHandshakeTests : TlsTests
             var ca = MeshCa.Create(Path.Combine(folder, "ca"), "mesh.example", TimeProvider.System);
             var beta = Join(ca, folder, "beta");
             // Beta has never seen the certificate that signs alpha's: it has to come with it.
-            ca.RotateIssuing();
+            ca.Rotate("paris");
             var alpha = Join(ca, folder, "alpha");
             var (client, server) = (Context(alpha), Context(beta));
             var old = Pair(client, server);
@@ -319,12 +320,7 @@ public sealed class TlsHandshakeTests : TlsTests
 
         public SslStreamCertificateContext Certificate => self.Certificate;
 
-        public GatewayId? Verify(X509Certificate2 leaf,
-            X509Certificate2Collection sent, out string reason)
-        {
-            reason = "";
-            return self.Id;
-        }
+        public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent) => SvidVerdict.Accept(self.Id, []);
     }
 
     private sealed class Broken(TestIdentity self) : IGatewayIdentity
@@ -333,7 +329,6 @@ public sealed class TlsHandshakeTests : TlsTests
 
         public SslStreamCertificateContext Certificate => self.Certificate;
 
-        public GatewayId? Verify(X509Certificate2 leaf,
-            X509Certificate2Collection sent, out string reason) => throw new IOException("the disk is gone");
+        public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent) => throw new IOException("the disk is gone");
     }
 }

@@ -1,0 +1,79 @@
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+
+namespace Fabric.Identity.Svid;
+
+/// <summary>
+/// Why a certificate is not the X.509-SVID of a gateway of this mesh, or not of the one that is expected. Closed: every refusal is
+/// one of these, and is counted by it.
+/// </summary>
+public enum SvidRejection
+{
+    None,
+
+    /// <summary>The certificate cannot be read, or in more than one way.</summary>
+    Malformed,
+    NoUriName,
+    ManyUriNames,
+    NotASpiffeId,
+    ForeignTrustDomain,
+
+    /// <summary>A SPIFFE ID of the mesh whose path is not <c>/site/S/gateway/G</c>.</summary>
+    NotAGateway,
+    SubjectNameNotCritical,
+
+    /// <summary>A CA certificate in a gateway's place.</summary>
+    IsAuthority,
+    KeyUsage,
+    ExtendedKeyUsage,
+    KeyType,
+    NotYetValid,
+    Expired,
+
+    /// <summary>It chains to no root of the bundle, or a signature on the way is wrong.</summary>
+    UntrustedChain,
+
+    /// <summary>Its issuer's certificate was not sent, and is not known from before.</summary>
+    IssuerUnknown,
+
+    /// <summary>Its issuer is no CA, or one that may not sign certificates: such as another gateway.</summary>
+    IssuerNotAuthority,
+
+    /// <summary>More intermediates than a CA of the path allows below it (pathLenConstraint).</summary>
+    PathLength,
+
+    /// <summary>A CA of the path is not valid now.</summary>
+    IssuerExpired,
+
+    /// <summary>A CA of the path is of another trust domain, or its names or name constraints do not cover the leaf.</summary>
+    IssuerName,
+
+    /// <summary>The intermediate of one site signed for another one.</summary>
+    IssuerOfAnotherSite,
+
+    /// <summary>A good certificate of another gateway than the one that is expected there.</summary>
+    WrongGateway,
+
+    /// <summary>None was shown where one is needed.</summary>
+    NoCertificate,
+}
+
+/// <summary>The verdict on a certificate.</summary>
+/// <param name="Id">The gateway, or null when rejected.</param>
+/// <param name="Rejection">Why; <see cref="SvidRejection.None"/> when accepted.</param>
+/// <param name="Reason">One sentence with the value and the rule; empty when accepted.</param>
+/// <param name="Via">Intermediates of the chain that was built, leaf's issuer first; empty when rejected.</param>
+public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string Reason, IReadOnlyList<X509Certificate2> Via)
+{
+    public static SvidVerdict Accept(GatewayId id, IReadOnlyList<X509Certificate2> via) => new(id, SvidRejection.None, "", via);
+
+    public static SvidVerdict Reject(SvidRejection rejection, string reason) => new(null, rejection, reason, []);
+
+    /// <summary>The code as logs, status and metrics show it, such as <c>issuer_of_another_site</c>.</summary>
+    public static string CodeOf(SvidRejection rejection) => JsonNamingPolicy.SnakeCaseLower.ConvertName(rejection.ToString());
+
+    /// <summary>The same verdict, or WrongGateway when it is good for another gateway.</summary>
+    /// <param name="gateway">The name that the certificate must have; null takes any.</param>
+    public SvidVerdict Expecting(string? gateway) => Id is not { } id || gateway is null || id.Gateway == gateway ? this
+        : Reject(SvidRejection.WrongGateway, $"the certificate is that of {id}: gateway {gateway} was expected there");
+}
