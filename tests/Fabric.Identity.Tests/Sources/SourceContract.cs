@@ -126,7 +126,7 @@ public abstract class SourceContract : IAsyncLifetime
         await UntilAsync(() => Judge() is null, "a peer of the other root is not known any more");
         Assert.Equal(Subject.Id, await SeenByPeerAsync());
 
-        GatewayId? Judge() => _self.Verify(stranger.Leaf, [.. stranger.Certificate.IntermediateCertificates], out _);
+        GatewayId? Judge() => _self.Verify(stranger.Leaf, [.. stranger.Certificate.IntermediateCertificates]).Id;
     }
 
     /// <summary>The clock goes on, half a second at a time, as long as nothing is under way.</summary>
