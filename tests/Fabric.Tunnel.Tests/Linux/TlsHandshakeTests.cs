@@ -153,7 +153,7 @@ public sealed class TlsHandshakeTests : TlsTests
         var shaking = end.HandshakeAsync();
         if (portableRefuses)
         {
-            var error = await Assert.ThrowsAsync<AuthenticationException>(() => PortableAsync(client, theirs, false, null));
+            var error = await Assert.ThrowsAnyAsync<AuthenticationException>(() => PortableAsync(client, theirs, false, null));
             Assert.Equal("certificate refused: not issued by the CA of test.example [untrusted_chain]", error.Message);
             // That client judges when its own part is done: the first read tells.
             Assert.Equal(TlsStatus.Done, await shaking);
