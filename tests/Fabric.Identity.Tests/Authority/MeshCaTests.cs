@@ -312,7 +312,7 @@ public class MeshCaTests
         request.CertificateExtensions.Add(UriNames.Write("spiffe://acme.example", critical: false));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(root, true, false));
-        using var old = request.Create(root, mesh.Time.GetUtcNow(), mesh.Time.GetUtcNow().AddDays(30), [7]);
+        using var old = request.Create(root, root.NotBefore, mesh.Time.GetUtcNow().AddDays(30), [7]);
         KeyPairFiles.Save(mesh.Folder["ca"], "issuing", key, [old]);
     }
 }

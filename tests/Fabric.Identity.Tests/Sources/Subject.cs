@@ -35,7 +35,8 @@ internal abstract class Subject : IAsyncDisposable
 
     protected Subject()
     {
-        // So that there is a time before now, when what has expired was issued.
+        // So that there is a time before now, when what has expired was issued, by what is there already.
+        Mesh.Ca.Prepare([Id.Site]);
         Mesh.Time.Advance(TimeSpan.FromDays(3));
         _other = MeshCa.Create(Mesh.Folder["other"], Mesh.Domain, Mesh.Time);
     }
