@@ -159,26 +159,7 @@ internal sealed class EgressDecider(
         return refusal;
     }
 
-    private static string? SiteOf(FabricSnapshot now, string? peer)
-    {
-        if (peer is null)
-        {
-            return now.Self.Site;
-        }
-
-        foreach (var site in now.Topology.Sites)
-        {
-            foreach (var gateway in site.Gateways)
-            {
-                if (gateway.Name == peer)
-                {
-                    return site.Name;
-                }
-            }
-        }
-
-        return null;
-    }
+    private static string? SiteOf(FabricSnapshot now, string? peer) => peer is null ? now.Self.Site : now.Topology.FindGateway(peer)?.Site;
 
     private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
     {

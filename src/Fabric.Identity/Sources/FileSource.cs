@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Storage;
 using Fabric.Identity.Svid;
 
@@ -70,20 +69,8 @@ public sealed class FileSource(string certificate, string key, string bundle, Ti
         }
     }
 
-    private static List<byte[]> Certificates(string path, string pem)
-    {
-        var all = new X509Certificate2Collection();
-        try
-        {
-            all.ImportFromPem(pem);
-        }
-        catch (CryptographicException e)
-        {
-            throw new JoinException(JoinFailure.Protocol, $"{path} holds no certificates as PEM: {e.Message}", e);
-        }
-
-        return [.. all.Take(TrustBundle.MaxCertificates + 1).Select(c => c.RawData)];
-    }
+    private static List<byte[]> Certificates(string path, string pem) =>
+        [.. Pem.Certificates(path, pem).Take(TrustBundle.MaxCertificates + 1).Select(c => c.RawData)];
 
     private sealed record FileSet(string Certificate, string Key, string Bundle)
     {

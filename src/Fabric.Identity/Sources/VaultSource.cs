@@ -91,7 +91,7 @@ public sealed class VaultSource(
         if (settings.CaFile is { } path)
         {
             var policy = MeshTls.Policy();
-            policy.CustomTrustStore.AddRange(Pem(path, SafeFile.ReadForeign(path, secret: false)));
+            policy.CustomTrustStore.AddRange(Certificates(path, SafeFile.ReadForeign(path, secret: false)));
             handler.SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = policy };
         }
 
@@ -150,9 +150,9 @@ public sealed class VaultSource(
             throw new JoinException(JoinFailure.Protocol, $"Vault's answer is not that of pki/sign: {e.Message}", e);
         }
 
-        var leaf = Pem("certificate", certificate ?? "");
-        var authorities = Pem("ca_chain", string.Join('\n', chain));
-        var bundle = settings.BundleFile is { } path ? Pem(path, SafeFile.ReadForeign(path, secret: false)) : authorities;
+        var leaf = Certificates("certificate", certificate ?? "");
+        var authorities = Certificates("ca_chain", string.Join('\n', chain));
+        var bundle = settings.BundleFile is { } path ? Certificates(path, SafeFile.ReadForeign(path, secret: false)) : authorities;
         return bundle.Any(TrustBundle.IsSelfIssued)
             ? new Grant([.. leaf.Concat(authorities.Where(a => !TrustBundle.IsSelfIssued(a))).Select(c => c.RawData)],
                 [.. bundle.Select(c => c.RawData)], [])
@@ -160,18 +160,9 @@ public sealed class VaultSource(
                 + "mount's issuer, or name a file with it by bundleFile");
     }
 
-    private static X509Certificate2Collection Pem(string what, string text)
+    private static X509Certificate2Collection Certificates(string what, string text)
     {
-        var all = new X509Certificate2Collection();
-        try
-        {
-            all.ImportFromPem(text);
-        }
-        catch (CryptographicException e)
-        {
-            throw new JoinException(JoinFailure.Protocol, $"{what} holds no certificates as PEM: {e.Message}", e);
-        }
-
+        var all = Pem.Certificates(what, text);
         return all.Count is > 0 and <= TrustBundle.MaxCertificates ? all : throw new JoinException(JoinFailure.Protocol,
             $"{what} holds {all.Count} certificates as PEM; 1 to {TrustBundle.MaxCertificates} were expected");
     }

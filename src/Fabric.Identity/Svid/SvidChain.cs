@@ -93,7 +93,7 @@ internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle
         var child = leaf;
         for (var depth = 0; depth < MaxDepth; depth++)
         {
-            if (IsNamed(child, child.IssuerName))
+            if (TrustBundle.IsSelfIssued(child))
             {
                 return SvidVerdict.Reject(SvidRejection.UntrustedChain, depth == 0
                     ? $"{id} is self-signed: a root of the bundle must vouch for it"

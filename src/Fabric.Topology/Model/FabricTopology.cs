@@ -32,7 +32,22 @@ public sealed record FabricTopology
     public required string Revision { get; init; }
 
     /// <summary>The gateway of that name, in whatever site; null when there is none.</summary>
-    public SiteGateway? FindGateway(string name) => Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == name);
+    public SiteGateway? FindGateway(string name)
+    {
+        // Asked for each stream: it allocates nothing.
+        foreach (Site site in Sites)
+        {
+            foreach (SiteGateway gateway in site.Gateways)
+            {
+                if (gateway.Name == name)
+                {
+                    return gateway;
+                }
+            }
+        }
+
+        return null;
+    }
 }
 
 /// <summary>One environment: a cluster, a VPC, a data centre, an edge.</summary>

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Sources;
@@ -144,31 +142,6 @@ internal static class Mode
         if (!OperatingSystem.IsWindows())
         {
             File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32(octal, 8));
-        }
-    }
-}
-
-/// <summary>Real connections.</summary>
-internal static class Dial
-{
-    public static Task<Stream> TcpAsync(int port, CancellationToken ct) =>
-        ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), ProtocolType.Tcp, ct);
-
-    public static Task<Stream> UnixAsync(string path, CancellationToken ct) =>
-        ConnectAsync(new UnixDomainSocketEndPoint(path), ProtocolType.Unspecified, ct);
-
-    private static async Task<Stream> ConnectAsync(EndPoint to, ProtocolType protocol, CancellationToken ct)
-    {
-        var socket = new Socket(to.AddressFamily, SocketType.Stream, protocol);
-        try
-        {
-            await socket.ConnectAsync(to, ct);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
         }
     }
 }

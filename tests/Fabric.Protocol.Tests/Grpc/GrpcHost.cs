@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using Fabric.Protocol.Grpc;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -72,24 +71,7 @@ internal sealed class GrpcHost : IAsyncDisposable
 /// <summary>HTTP/2 connections of the tests.</summary>
 internal static class Dial
 {
-    public static HttpMessageInvoker Tcp(int port) => GrpcHandler.OverStreams(
-        cancellationToken => ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), ProtocolType.Tcp, cancellationToken));
+    public static HttpMessageInvoker Tcp(int port) => GrpcHandler.OverStreams(cancellationToken => Testing.Dial.TcpAsync(port, cancellationToken));
 
-    public static HttpMessageInvoker Unix(string path) => GrpcHandler.OverStreams(
-        cancellationToken => ConnectAsync(new UnixDomainSocketEndPoint(path), ProtocolType.Unspecified, cancellationToken));
-
-    private static async Task<Stream> ConnectAsync(EndPoint endPoint, ProtocolType protocol, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, protocol);
-        try
-        {
-            await socket.ConnectAsync(endPoint, cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
+    public static HttpMessageInvoker Unix(string path) => GrpcHandler.OverStreams(cancellationToken => Testing.Dial.UnixAsync(path, cancellationToken));
 }
