@@ -106,6 +106,13 @@ internal interface ISessionDriver
     void PeerWishes()
     {
     }
+
+    /// <summary>The session is over, and its lanes and streams with it.</summary>
+    /// <param name="reason">One sentence without a full stop.</param>
+    /// <param name="streams">Of services, which were reset by that.</param>
+    void SessionEnded(string reason, int streams)
+    {
+    }
 }
 
 /// <summary>Mistakes that a test plants, to show that the simulation finds them.</summary>

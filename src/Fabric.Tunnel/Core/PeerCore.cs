@@ -257,7 +257,9 @@ internal sealed class PeerCore(
             return;
         }
 
+        var streams = session.ServiceStreams;
         session.Abort(code, reason, now);
+        driver.SessionEnded(reason, streams);
         _before += session.Counters;
         _opensRefused += session.OpensRefused;
         _lastEpoch = Math.Max(_lastEpoch, session.LastEpoch);

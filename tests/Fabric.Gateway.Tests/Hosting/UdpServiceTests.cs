@@ -64,6 +64,8 @@ public sealed class UdpServiceTests
         using var dnsmasq = StartDnsmasq();
         try
         {
+            // A question that it was not there for would count as dropped.
+            await Wait.UntilAsync(() => Dial.IsOpen(EndpointPort), () => "dnsmasq listens");
             await UseAsync(fabric, Resolver(EndpointPort));
             var address = Service(await fabric.Admin(Paris).StatusAsync()).ServiceAddress;
             string[] ask = [$"@{address}", "-p", $"{ServicePort}", "+short", "+retry=5", "answer.example"];

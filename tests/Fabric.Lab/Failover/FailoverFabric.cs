@@ -241,7 +241,8 @@ public sealed class FailoverFabric : IAsyncDisposable
         _daemons.Clear();
     }
 
-    private string Tails() => Paris.Tail() + Virginia.Tail();
+    /// <summary>The end of both gateways' logs.</summary>
+    public string Tails() => Paris.Tail() + Virginia.Tail();
 
     /// <summary>Removes the namespaces of a benchmark that was killed.</summary>
     public static Task Remove() => Namespaces.Remove(ParisNamespace, VirginiaNamespace);

@@ -35,7 +35,7 @@ public static class SoakProgram
         return await Report.Of(async () =>
         {
             await FailoverFabric.On(SoakRun.Wires, "", mirrored: false, run.Run);
-            foreach (var line in run.Growths.SelectMany(g => g.Lines()))
+            foreach (var line in run.Losses.Concat(run.Growths.SelectMany(g => g.Lines())))
             {
                 Console.WriteLine(line);
             }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 
 using Fabric.Lab.Failover;
@@ -19,6 +20,9 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
     /// <summary>Descriptors that come and go with the moment: connections of the load, of probes, of health checks.</summary>
     private const int Passing = 8;
 
+    /// <summary>Losses that are told one by one.</summary>
+    private const int Told = 20;
+
     private static readonly TimeSpan _sampleEvery = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan _faultEvery = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan _faultLasts = TimeSpan.FromSeconds(6);
@@ -33,6 +37,7 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
     private int _wrong;
     private int _connections;
     private int _faults;
+    private readonly ConcurrentQueue<string> _losses = new();
 
     public static IReadOnlyList<Wire> Wires => [new(20), new(22)];
 
@@ -47,6 +52,9 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
         new("requests_failed", _failed, "", 0, $"messages without their echo and connections that ended, of those that stay and of {_connections:N0} that came and went"),
     ];
 
+    /// <summary>What was lost, when, and what the gateways had to say when it was first seen; empty when nothing was. The first 20.</summary>
+    public IEnumerable<string> Losses => _losses;
+
     private bool GoesOn => _since.Elapsed < length;
 
     public async Task Run(FailoverFabric fabric)
@@ -59,7 +67,7 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
         _since.Start();
         using var requests = await fabric.OpenEcho();
         await Task.WhenAll([Sample(fabric), Faults(fabric), Connections(fabric), .. Enumerable.Range(0, BulkStreams).Select(_ => Bulk(fabric))]);
-        Count(await requests.Finish(_lastAnswers));
+        Count(fabric, "connections that stay", await requests.Finish(_lastAnswers));
     }
 
     private async Task Sample(FailoverFabric fabric)
@@ -94,6 +102,7 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
             Interlocked.Increment(ref _streams);
             Interlocked.Add(ref _bytes, stream.Bytes);
             Interlocked.Add(ref _wrong, dropped > 0 || lost > 0 ? 1 : 0);
+            Tell(fabric, "a bulk stream", (dropped, lost));
         }
     }
 
@@ -105,10 +114,23 @@ public sealed class SoakRun(TimeSpan length, Progress progress)
         {
             using var load = await fabric.OpenEcho(connections: AtOnce, perSecond: 10 * AtOnce);
             await Task.Delay(TimeSpan.FromSeconds(1), Interruption.Token);
-            Count(await load.Finish(_lastAnswers));
+            Count(fabric, "connections that come and go", await load.Finish(_lastAnswers));
             _connections += AtOnce;
         }
     }
 
-    private void Count((int Dropped, long BytesLost) losses) => Interlocked.Add(ref _failed, losses.Dropped + losses.BytesLost / EchoLoad.Message);
+    private void Count(FailoverFabric fabric, string whose, (int Dropped, long BytesLost) losses)
+    {
+        Interlocked.Add(ref _failed, losses.Dropped + losses.BytesLost / EchoLoad.Message);
+        Tell(fabric, whose, losses);
+    }
+
+    private void Tell(FailoverFabric fabric, string whose, (int Dropped, long BytesLost) losses)
+    {
+        if (losses is not (0, 0) && _losses.Count < Told)
+        {
+            _losses.Enqueue($"{_since.Elapsed:h\\:mm\\:ss} ({DateTime.UtcNow:HH:mm:ss}) {whose}: {losses.Dropped} ended early, {losses.BytesLost} bytes missing or wrong"
+                + (_losses.IsEmpty ? "\n" + fabric.Tails() : ""));
+        }
+    }
 }
