@@ -33,6 +33,9 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
+
+    /// <summary>For new connections: every link silent at once is over within the 2 s that a link is held down, where it is over soon at all.</summary>
+    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _introductionLimit = TimeSpan.FromSeconds(5);
 
     private readonly DaemonOptions _options;
@@ -57,6 +60,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private Prober _prober = null!;
     private AuditLog _audit = null!;
     private EgressDecider _egress = null!;
+    private IngressRouter _ingress = null!;
     private OverlayLinks? _overlay;
     private string _overlayDriver = "off";
     private string _rangeProblem = "";
@@ -190,9 +194,12 @@ internal sealed class GatewayProcess : IAsyncDisposable
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         var health = Own(new EndpointHealth(_time, Signal));
         CatalogWatcher catalogs = null!;
-        var ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
+        var ingress = _ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
+            Patience = _patience,
+            Now = () => _loop.Now,
+            Time = _time,
         };
         var egress = _egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
@@ -243,7 +250,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
                 Accepted = review.Signal,
-                Turned = () => Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp()),
+                Turned = () =>
+                {
+                    Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp());
+                    ingress.Changed();
+                },
             },
             _time, _log);
         Own(new AsyncDisposal(_loop));
@@ -383,8 +394,10 @@ internal sealed class GatewayProcess : IAsyncDisposable
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart() }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
     };
+
+    private static string Waiting(int held) => held == 0 ? "" : $"{held} new connections wait for a site that serves them";
 
     /// <summary>What a reload asked for and only a restart brings: sockets of the process itself, and how links are probed.</summary>
     private string AtRestart()
@@ -409,7 +422,11 @@ internal sealed class GatewayProcess : IAsyncDisposable
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters) { Shadow = _egress.Shadow.Counts },
+        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters)
+        {
+            Shadow = _egress.Shadow.Counts,
+            Held = _ingress.Held,
+        },
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,

@@ -2,14 +2,21 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Runtime.CompilerServices;
 using Fabric.Gateway.Snapshot;
+using Fabric.Routing.Sites;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Ingress;
 
 /// <summary>
 /// Step two of a byte's journey: which site and gateway a new connection or flow on a service address goes to. Consults one snapshot,
-/// and waits for nobody.
+/// and waits for nobody while there is a site; while there has just been one, for the next, up to <see cref="Patience"/> after the loss.
 /// </summary>
+/// <remarks>
+/// Where no site is left at all, it is most often for a moment: every link was judged down at once, or all endpoints restart. A connection
+/// that is held then is served a little late; one that is reset is an error of somebody's. What lasts longer is refused at once, as a
+/// closed port would be. Those that are held are connections as others, and bounded with them.
+/// </remarks>
+/// <param name="snapshot">The newest.</param>
 /// <param name="random">Seed of the choice between gateways that are equally good.</param>
 internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random random) : IIngress
 {
@@ -19,6 +26,20 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     private readonly ConcurrentDictionary<string, StrongBox<int>> _load = new(StringComparer.Ordinal);
     private long _refused;
     private long _accepted;
+    private int _held;
+    private TaskCompletionSource _changed = NewChange();
+
+    /// <summary>How long after the loss of a service's last site new connections wait for one. Zero, the default: they are refused at once.</summary>
+    public TimeSpan Patience { get; init; }
+
+    /// <summary>The instant, as the snapshot counts.</summary>
+    public Func<TimeSpan> Now { get; init; } = () => TimeSpan.Zero;
+
+    /// <summary>Counts <see cref="Patience"/>.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Connections and flows that wait for a site now.</summary>
+    public int Held => Volatile.Read(ref _held);
 
     /// <summary>Streams that a gateway carries for others than this one, as it says itself.</summary>
     public Func<string, int> LoadElsewhere { get; init; } = _ => 0;
@@ -41,11 +62,68 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             return new(new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared"));
         }
 
-        if (choice.Chosen is null)
+        if (choice.Chosen is not null)
         {
-            return new(new IngressPlan([], choice.Reason));
+            return new(Plan(now, choice, listener, client));
         }
 
+        return Left(choice) > TimeSpan.Zero ? new(HoldAsync(listener, client, cancellationToken)) : new(new IngressPlan([], choice.Reason));
+    }
+
+    /// <summary>There is another snapshot: those that wait look again.</summary>
+    public void Changed()
+    {
+        if (Held > 0)
+        {
+            Interlocked.Exchange(ref _changed, NewChange()).SetResult();
+        }
+    }
+
+    private static TaskCompletionSource NewChange() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>How long a connection may wait for the service to have a site again.</summary>
+    private TimeSpan Left(SiteChoice choice) => choice.LostAt is { } lost ? lost + Patience - Now() : TimeSpan.Zero;
+
+    private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken)
+    {
+        Interlocked.Increment(ref _held);
+        try
+        {
+            while (true)
+            {
+                // Before the look: a change that comes after it is not missed.
+                var changed = Volatile.Read(ref _changed).Task;
+                if (snapshot() is not { } now || !now.Choices.TryGetValue((listener.Service, listener.Port), out var choice))
+                {
+                    return new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared");
+                }
+
+                if (choice.Chosen is not null)
+                {
+                    return Plan(now, choice, listener, client);
+                }
+
+                var left = Left(choice);
+                if (left <= TimeSpan.Zero)
+                {
+                    return new IngressPlan([], $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost");
+                }
+
+                await changed.WaitAsync(left, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                if (cancellationToken.IsCancellationRequested)
+                {
+                    return new IngressPlan([], "the gateway is stopping");
+                }
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _held);
+        }
+    }
+
+    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, IPEndPoint client)
+    {
         var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address))
         {
             Mirrored = now.Mirrored.Contains(listener.Service),
@@ -58,7 +136,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         }
 
         Count(plan, 1);
-        return new(plan);
+        return plan;
     }
 
     public void Ended(IngressPlan plan, StreamSummary summary)

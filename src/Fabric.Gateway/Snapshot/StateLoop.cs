@@ -344,6 +344,8 @@ internal sealed class StateLoop : IDisposable
                     Exports = exports,
                     Local = local.IsEmpty ? null : new PortHealth(local.Length, local.Count(e => e.Healthy)),
                     Gateways = [.. peers.Where(g => exports.Contains(g.Site)).Select(g => View(g, service.FullName, port.Port, paths))],
+                    Before = Current?.Choices.GetValueOrDefault((service.FullName, port.Port)),
+                    Now = Now,
                 });
             }
         }

@@ -28,7 +28,7 @@ internal sealed record StateParts
     /// <summary>An accepted topology is in the snapshot: Egress decides by it from now on, and what it decided before is to be looked at again.</summary>
     public Action Accepted { get; init; } = () => { };
 
-    /// <summary>A turn is done: the loop lives.</summary>
+    /// <summary>A turn is done, and readers see what it made: the loop lives.</summary>
     public required Action Turned { get; init; }
 
     /// <summary>Makes the range of service addresses local to this machine.</summary>

@@ -30,6 +30,7 @@ internal sealed class MetricsPage
         page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);
         page.Single("fabric_streams_total", "counter", "Streams carried since the start.", status.StreamsTotal);
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
+        page.Single("fabric_streams_held", "gauge", "New connections and flows that wait for a site to serve them, each at most 5 s.", counters.Held);
         page.Each("fabric_policy_shadow_total", "counter", "Decisions that the shadow policy would have made the opposite, were it in force.",
             counters.Shadow ?? [], s => s.Count, s => [("policy", s.Policy)]);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
@@ -164,4 +165,7 @@ internal readonly record struct DaemonCounters(long AuditDropped, long DnsQuerie
 {
     /// <summary>By shadow policy: at most 101 (<see cref="Egress.ShadowTally"/>). Null: none.</summary>
     public IReadOnlyList<(string Policy, long Count)>? Shadow { get; init; }
+
+    /// <summary>New connections that wait for a site.</summary>
+    public int Held { get; init; }
 }

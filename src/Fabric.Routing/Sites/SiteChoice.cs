@@ -25,8 +25,11 @@ public sealed class SiteChoice
     /// <summary>Why that one; or why none.</summary>
     public string Reason { get; }
 
-    private SiteChoice(ImmutableArray<SiteCandidate> candidates, string? chosen, string reason) =>
-        (Candidates, Chosen, Reason) = (candidates, chosen, reason);
+    /// <summary>Since when none can, after one could; null while one can, and when none ever could.</summary>
+    public TimeSpan? LostAt { get; }
+
+    private SiteChoice(ImmutableArray<SiteCandidate> candidates, string? chosen, string reason, TimeSpan? lostAt) =>
+        (Candidates, Chosen, Reason, LostAt) = (candidates, chosen, reason, lostAt);
 
     /// <summary>Ranks the sites that export the service.</summary>
     public static SiteChoice Rank(SiteQuestion question)
@@ -39,7 +42,8 @@ public sealed class SiteChoice
         var reason = first is not null ? string.Join("; ", unusable.Select(s => s.Reason).Prepend(first.Reason))
             : sites.Length == 0 ? $"no site exports {question.Service}"
             : string.Join("; ", unusable.Select(s => s.Reason));
-        return new SiteChoice([.. usable, .. unusable], first?.Site, reason);
+        var lostAt = first is not null ? null : question.Before?.Chosen is not null ? question.Now : question.Before?.LostAt;
+        return new SiteChoice([.. usable, .. unusable], first?.Site, reason, lostAt);
     }
 
     /// <summary>Routes in the order in which to try them, at most one for each gateway.</summary>

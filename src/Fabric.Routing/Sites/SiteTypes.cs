@@ -40,6 +40,12 @@ public sealed record SiteQuestion(string Service, int Port, string LocalSite)
 
     /// <summary>A catalog older than that is not believed. Default 5 s: five heartbeats.</summary>
     public TimeSpan StaleAfter { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>What was answered before; null at first.</summary>
+    public SiteChoice? Before { get; init; }
+
+    /// <summary>The instant.</summary>
+    public TimeSpan Now { get; init; }
 }
 
 /// <summary>One site that exports the service: whether and why it is used.</summary>

@@ -3,6 +3,7 @@ using System.Net;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Snapshot;
 using Fabric.Routing.Sites;
+using Fabric.Testing;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Tests.Ingress;
@@ -12,7 +13,9 @@ public sealed class IngressRouterTests
     private static readonly ServiceListener Listener = new("web.shop", 80, new IPEndPoint(IPAddress.Parse("127.65.0.7"), 80));
     private static readonly IPEndPoint Client = new(IPAddress.Loopback, 50000);
 
+    private readonly ManualTime _time = new();
     private readonly IngressRouter _router;
+    private TimeSpan _now;
     private readonly Dictionary<string, int> _elsewhere = [];
 
     /// <summary>How often each gateway was the first choice.</summary>
@@ -22,6 +25,9 @@ public sealed class IngressRouterTests
     public IngressRouterTests() => _router = new IngressRouter(() => _snapshot, new Random(1))
     {
         LoadElsewhere = gateway => _elsewhere.GetValueOrDefault(gateway),
+        Patience = TimeSpan.FromSeconds(5),
+        Now = () => _now,
+        Time = _time,
     };
 
     [Fact]
@@ -97,6 +103,56 @@ public sealed class IngressRouterTests
         await RefusedAsync("the gateway is starting");
     }
 
+    [Fact]
+    public async Task Service_without_a_site_is_waited_for_while_that_is_young()
+    {
+        Serve(View("virginia-1"));
+        Lose();
+        _now = TimeSpan.FromSeconds(3);
+        var waiting = PlanAsync(Client);
+        _router.Changed();
+        Assert.Equal(1, _router.Held);
+
+        Serve(View("virginia-1"));
+        _router.Changed();
+        Assert.Equal("virginia-1", (await waiting.WaitAsync(Wait.Limit)).Routes.Single().Peer);
+        Assert.Equal(0, _router.Held);
+    }
+
+    [Fact]
+    public async Task Waiting_for_a_site_ends()
+    {
+        Serve(View("virginia-1"));
+        Lose();
+        _now = TimeSpan.FromSeconds(3);
+        var waiting = PlanAsync(Client);
+        await Wait.UntilAsync(() => _router.Held == 1, () => "it waits");
+        _time.Advance(TimeSpan.FromSeconds(1.9));
+        Assert.False(waiting.IsCompleted);
+
+        // By the clock alone, without a new snapshot.
+        _now = TimeSpan.FromSeconds(5);
+        _time.Advance(TimeSpan.FromSeconds(0.2));
+        Assert.Equal("virginia: virginia-1 cannot be reached; waited for 5 s from when it was lost", (await waiting.WaitAsync(Wait.Limit)).Refusal);
+
+        // Whoever comes later is told at once.
+        await RefusedAsync("virginia: virginia-1 cannot be reached");
+        Assert.Equal(0, _router.Held);
+    }
+
+    [Fact]
+    public async Task Waiting_for_a_site_ends_with_the_gateway()
+    {
+        Serve(View("virginia-1"));
+        Lose();
+        using var stopping = new CancellationTokenSource();
+        var waiting = _router.PlanAsync(Listener, Client, stopping.Token);
+        await stopping.CancelAsync();
+        Assert.Equal("the gateway is stopping", (await waiting.AsTask().WaitAsync(Wait.Limit)).Refusal);
+    }
+
+    private void Lose() => Serve(View("virginia-1") with { Reachable = false });
+
     [Theory]
     [InlineData(StreamCode.Ok, 1, 0)]
     [InlineData(StreamCode.ApplicationReset, 1, 0)]
@@ -124,6 +180,8 @@ public sealed class IngressRouterTests
             Exports = local is null ? ["virginia"] : ["virginia", "paris"],
             Local = local,
             Gateways = more is null ? [gateway] : [gateway, more],
+            Before = _snapshot.Choices.GetValueOrDefault(("web.shop", 80)),
+            Now = _now,
         })),
     };
 

@@ -57,11 +57,12 @@ public sealed class MetricsPageTests
         var page = PrometheusText.Parse(MetricsPage.Render(Full, new DaemonCounters(6, 7, new ProberCounters { Sent = 9, Answered = 8 })
         {
             Shadow = [("no-shops", 3), ("(others)", 4)],
+            Held = 11,
         }));
 
         Assert.Equal(1, page["fabric_info{gateway=paris-1,revision=abc,site=paris,version=1.2.3}"]);
         Assert.Equal((12.5, -3, 4), (page["fabric_uptime_seconds{}"], page["fabric_certificate_expires_seconds{}"], page["fabric_streams{}"]));
-        Assert.Equal((1e12, 5), (page["fabric_streams_total{}"], page["fabric_streams_refused_total{}"]));
+        Assert.Equal((1e12, 5, 11), (page["fabric_streams_total{}"], page["fabric_streams_refused_total{}"], page["fabric_streams_held{}"]));
         Assert.Equal((2, 3), (page["fabric_flows{}"], page["fabric_flows_total{}"]));
         Assert.Equal((4, 6), (page["fabric_datagrams_total{direction=to-endpoint}"], page["fabric_datagrams_total{direction=to-client}"]));
         Assert.Equal((500, 700), (page["fabric_datagram_bytes_total{direction=to-endpoint}"], page["fabric_datagram_bytes_total{direction=to-client}"]));

@@ -71,6 +71,31 @@ public class SiteChoiceTests
     }
 
     [Fact]
+    public void A_service_is_lost_when_its_last_site_is()
+    {
+        SiteChoice? choice = null;
+        TimeSpan? LostAt(double seconds, bool reachable)
+        {
+            choice = SiteChoice.Rank(new SiteQuestion("web.shop", 80, "paris")
+            {
+                Exports = ["virginia"],
+                Gateways = [Gateway("gw-v", "virginia", 20) with { Reachable = reachable }],
+                Before = choice,
+                Now = TimeSpan.FromSeconds(seconds),
+            });
+            return choice.LostAt;
+        }
+
+        // What never had a site has lost none.
+        Assert.Null(LostAt(1, false));
+        Assert.Null(LostAt(2, true));
+        Assert.Equal(TimeSpan.FromSeconds(3), LostAt(3, false));
+        Assert.Equal(TimeSpan.FromSeconds(3), LostAt(4, false));
+        Assert.Null(LostAt(5, true));
+        Assert.Equal(TimeSpan.FromSeconds(6), LostAt(6, false));
+    }
+
+    [Fact]
     public void A_service_that_nobody_exports_says_so() =>
         Assert.Equal("no site exports web.shop", SiteChoice.Rank(new SiteQuestion("web.shop", 80, "paris")).Reason);
 
