@@ -43,4 +43,10 @@ public sealed record DaemonOptions
 
     /// <summary>How long streams may go on after SIGTERM. Default 10 s.</summary>
     public TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// How long after the loss of a service's last site new connections wait for one. Default 5 s: every link silent at once is over
+    /// within the 2 s that a link is held down, where it is over soon at all.
+    /// </summary>
+    internal TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
 }

@@ -33,9 +33,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
 
     private static readonly TimeSpan _loopLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _startLimit = TimeSpan.FromSeconds(20);
-
-    /// <summary>For new connections: every link silent at once is over within the 2 s that a link is held down, where it is over soon at all.</summary>
-    private static readonly TimeSpan _patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _introductionLimit = TimeSpan.FromSeconds(5);
 
     private readonly DaemonOptions _options;
@@ -197,7 +194,7 @@ internal sealed class GatewayProcess : IAsyncDisposable
         var ingress = _ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
-            Patience = _patience,
+            Patience = _options.Patience,
             Now = () => _loop.Now,
             Time = _time,
         };
@@ -397,7 +394,8 @@ internal sealed class GatewayProcess : IAsyncDisposable
             .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
     };
 
-    private static string Waiting(int held) => held == 0 ? "" : $"{held} new connections wait for a site that serves them";
+    private static string Waiting(int held) => held == 0 ? ""
+        : $"{(held == 1 ? "1 new connection waits" : $"{held} new connections wait")} for a site that serves them";
 
     /// <summary>What a reload asked for and only a restart brings: sockets of the process itself, and how links are probed.</summary>
     private string AtRestart()

@@ -207,6 +207,22 @@ public sealed class GatewayProcessTests
     }
 
     [Fact]
+    public async Task New_connection_waits_while_no_link_is_left_and_is_served_when_one_is_back()
+    {
+        await using var fabric = await LoopbackFabric.StartAsync();
+        await fabric.Admin(Paris).SetFaultAsync("dx", "cut");
+        await fabric.Admin(Paris).SetFaultAsync("internet", "cut");
+        await fabric.Admin(Paris).UntilAsync(s => s.Services.Single().ChosenSite.Length == 0);
+
+        using var call = await fabric.CallAsync();
+        await fabric.Admin(Paris).UntilAsync(s => s.Problems.Contains("1 new connection waits for a site that serves them"));
+
+        await fabric.Admin(Paris).SetFaultAsync("internet", "");
+        Assert.Contains(await call.ReadLineAsync(), (string?[])["virginia", "factory"]);
+        await fabric.Admin(Paris).UntilAsync(s => s.Problems.All(p => !p.Contains("for a site that serves", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task Draining_gateway_serves_its_streams_and_new_ones_go_elsewhere()
     {
         await using var fabric = await LoopbackFabric.StartAsync();

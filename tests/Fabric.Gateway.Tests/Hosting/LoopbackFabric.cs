@@ -140,11 +140,14 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         Socket = _folder[gateway + ".sock"],
         WireGuard = "off",
         AllowFaults = true,
+        // No test has to be quick to meet a connection that waits.
+        Patience = Wait.Limit,
     };
 
     public string State(string gateway, params string[] names) => _folder[[gateway, .. names]];
 
-    public void Write(string topology) => _folder.Write("topology.yaml", topology);
+    /// <summary>Whole at once: gateways look at it by themselves.</summary>
+    public void Write(string topology) => File.Move(_folder.Write("topology.next", topology), TopologyPath, overwrite: true);
 
     /// <summary>The topology, with more services when wanted.</summary>
     public string Topology(string moreServices = "") => $$"""
