@@ -26,7 +26,7 @@ namespace Fabric.Gateway.Hosting;
 /// One gateway, put together: the only place that knows all the rooms. Made by <see cref="StartAsync"/>; disposed in the
 /// reverse order of its making.
 /// </summary>
-internal sealed class GatewayProcess : IAsyncDisposable
+internal sealed partial class GatewayProcess : IAsyncDisposable
 {
     /// <summary>Reserved service name of the control stream between gateways.</summary>
     public const string ControlService = "fabric.control";
@@ -375,85 +375,6 @@ internal sealed class GatewayProcess : IAsyncDisposable
         catch (OverlayException e)
         {
             _rangeProblem = $"service addresses {range} are not local: {e.Message}";
-        }
-    }
-
-    private StatusSources Sources(IngressRouter ingress, EgressDecider egress, CatalogWatcher catalogs) => new()
-    {
-        Version = Version,
-        OverlayDriver = _overlayDriver,
-        Catalogs = catalogs,
-        Faults = _faults,
-        Uptime = () => _time.GetElapsedTime(_started),
-        IdentitySource = _renewal.Source,
-        Certificate = () => Identity.Validity,
-        StreamsTotal = () => egress.Accepted + ingress.Accepted,
-        StreamsRefused = () => egress.Refused + ingress.Refused,
-        Usage = () => _tunnel.Usage,
-        OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
-    };
-
-    private static string Waiting(int held) => held == 0 ? ""
-        : $"{(held == 1 ? "1 new connection waits" : $"{held} new connections wait")} for a site that serves them";
-
-    /// <summary>What a reload asked for and only a restart brings: sockets of the process itself, and how links are probed.</summary>
-    private string AtRestart()
-    {
-        var now = _loop.Current!;
-        var changed = new (string What, bool Differs)[]
-        {
-            ("dns", !now.Self.Dns.Equals(_startedAs.Dns)),
-            ("metrics", !now.Self.Metrics.Equals(_startedAs.Metrics)),
-            ("dashboard", !Equals(now.Self.Dashboard, _startedAs.Dashboard)),
-            ("probes", now.Topology.Probes != _startedWith),
-        };
-        var names = string.Join(", ", changed.Where(c => c.Differs).Select(c => c.What));
-        return names.Length == 0 ? "" : $"the topology changed {names}, which takes effect when this gateway is restarted";
-    }
-
-    private int LoadWithout(string peer) => _loop.Current?.Tunnel is { } tunnel
-        ? tunnel.OpenStreams - (tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Streams ?? 0) : 0;
-
-    private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
-
-    private ControlServices Services(CatalogPublisher publisher) => new()
-    {
-        Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters)
-        {
-            Shadow = _egress.Shadow.Counts,
-            Held = _ingress.Held,
-        },
-        Catalog = publisher.WatchAsync,
-        Reload = () => Reload(force: true),
-        SetFault = _options.AllowFaults ? SetFault : null,
-        Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
-        Ready = () => _loop.Current is { Draining: false },
-        Alive = () => Alive,
-    };
-
-    private Protocol.Proto.Status? Status() => _loop.Current is { } now ? _status.Build(now) : null;
-
-    private int SetFault(string peer, string link, LinkFault fault)
-    {
-        var touched = (_loop.Current?.Links ?? []).Where(l => l.Link == link && (peer.Length == 0 || l.Peer == peer)).ToList();
-        foreach (var one in touched)
-        {
-            Log.FaultSet(_log, fault.ToString(), one.Link, one.Peer);
-            _faults.Set(one.Peer, one.Link, fault);
-        }
-
-        Signal();
-        return touched.Count;
-    }
-
-    private sealed class AsyncDisposal(IDisposable part) : IAsyncDisposable
-    {
-        public ValueTask DisposeAsync()
-        {
-            part.Dispose();
-            return ValueTask.CompletedTask;
         }
     }
 }

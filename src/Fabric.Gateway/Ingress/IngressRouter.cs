@@ -82,7 +82,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     private static TaskCompletionSource NewChange() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>How long a connection may wait for the service to have a site again.</summary>
-    private TimeSpan Left(SiteChoice choice) => choice.LostAt is { } lost ? lost + Patience - Now() : TimeSpan.Zero;
+    private TimeSpan Left(SiteChoice choice) => choice.LostAt is { } lost && Patience > TimeSpan.Zero ? lost + Patience - Now() : TimeSpan.Zero;
 
     private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken)
     {
