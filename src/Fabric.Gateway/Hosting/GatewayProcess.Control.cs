@@ -80,13 +80,4 @@ internal sealed partial class GatewayProcess
         Signal();
         return touched.Count;
     }
-
-    private sealed class AsyncDisposal(IDisposable part) : IAsyncDisposable
-    {
-        public ValueTask DisposeAsync()
-        {
-            part.Dispose();
-            return ValueTask.CompletedTask;
-        }
-    }
 }

@@ -377,4 +377,13 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             _rangeProblem = $"service addresses {range} are not local: {e.Message}";
         }
     }
+
+    private sealed class AsyncDisposal(IDisposable part) : IAsyncDisposable
+    {
+        public ValueTask DisposeAsync()
+        {
+            part.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
 }

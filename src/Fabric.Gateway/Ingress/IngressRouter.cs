@@ -50,25 +50,8 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     /// <summary>Connections that no site could serve, or that the serving site refused.</summary>
     public long Refused => Interlocked.Read(ref _refused);
 
-    public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken)
-    {
-        if (snapshot() is not { } now)
-        {
-            return new(new IngressPlan([], "the gateway is starting"));
-        }
-
-        if (!now.Choices.TryGetValue((listener.Service, listener.Port), out var choice))
-        {
-            return new(new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared"));
-        }
-
-        if (choice.Chosen is not null)
-        {
-            return new(Plan(now, choice, listener, client));
-        }
-
-        return Left(choice) > TimeSpan.Zero ? new(HoldAsync(listener, client, cancellationToken)) : new(new IngressPlan([], choice.Reason));
-    }
+    public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken) =>
+        Look(listener, client, out _) is { } plan ? new(plan) : new(HoldAsync(listener, client, cancellationToken));
 
     /// <summary>There is another snapshot: those that wait look again.</summary>
     public void Changed()
@@ -93,20 +76,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             {
                 // Before the look: a change that comes after it is not missed.
                 var changed = Volatile.Read(ref _changed).Task;
-                if (snapshot() is not { } now || !now.Choices.TryGetValue((listener.Service, listener.Port), out var choice))
+                if (Look(listener, client, out var left, held: true) is { } plan)
                 {
-                    return new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared");
-                }
-
-                if (choice.Chosen is not null)
-                {
-                    return Plan(now, choice, listener, client);
-                }
-
-                var left = Left(choice);
-                if (left <= TimeSpan.Zero)
-                {
-                    return new IngressPlan([], $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost");
+                    return plan;
                 }
 
                 await changed.WaitAsync(left, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -120,6 +92,30 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         {
             Interlocked.Decrement(ref _held);
         }
+    }
+
+    /// <summary>What the newest snapshot says; null: no site is left, and one may be back within <paramref name="left"/>.</summary>
+    private IngressPlan? Look(ServiceListener listener, IPEndPoint client, out TimeSpan left, bool held = false)
+    {
+        left = TimeSpan.Zero;
+        if (snapshot() is not { } now)
+        {
+            return new IngressPlan([], "the gateway is starting");
+        }
+
+        if (!now.Choices.TryGetValue((listener.Service, listener.Port), out var choice))
+        {
+            return new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared");
+        }
+
+        if (choice.Chosen is not null)
+        {
+            return Plan(now, choice, listener, client);
+        }
+
+        left = Left(choice);
+        return left > TimeSpan.Zero ? null
+            : new IngressPlan([], held ? $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost" : choice.Reason);
     }
 
     private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, IPEndPoint client)
