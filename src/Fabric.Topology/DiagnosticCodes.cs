@@ -57,6 +57,7 @@ public static class DiagnosticCodes
     public const string UndeclaredWorkload = "FAB0150";
     public const string NobodyMayCall = "FAB0151";
     public const string SiteWithoutLink = "FAB0152";
+    public const string MetadataAddress = "FAB0153";
 
     /// <summary>Code and rule, in order of the codes.</summary>
     public static ImmutableArray<(string Code, string Rule)> All { get; } =
@@ -102,5 +103,6 @@ public static class DiagnosticCodes
         (UndeclaredWorkload, "Warning: a policy names a workload that is not declared in its site."),
         (NobodyMayCall, "Warning: no policy allows anyone to call this service."),
         (SiteWithoutLink, "Warning: of several sites, this one has no link."),
+        (MetadataAddress, "Warning: an endpoint or a link end is where a cloud gives out a host's credentials."),
     ];
 }
