@@ -21,6 +21,12 @@ var drain = new Option<double>("--drain-seconds")
     Description = "How long streams may go on after SIGTERM",
     DefaultValueFactory = _ => double.TryParse(Environment.GetEnvironmentVariable("FABRIC_DRAIN_SECONDS"), out var s) ? s : 10,
 };
+var auditShare = new Option<double>("--audit-share")
+{
+    Description = "Share of the allowed streams that the audit log tells of, 0 to 1; of denials it tells always [FABRIC_AUDIT_SHARE]",
+    DefaultValueFactory = _ => double.TryParse(
+        Environment.GetEnvironmentVariable("FABRIC_AUDIT_SHARE"), System.Globalization.CultureInfo.InvariantCulture, out var s) ? s : 1,
+};
 var allowFaults = new Option<bool>("--allow-faults")
 {
     Description = "Let drills cut links inside this gateway",
@@ -30,7 +36,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, socketGroup, ca, identity, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, socketGroup, ca, identity, wireguard, tunnelDriver, prefix, drain, auditShare, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -46,6 +52,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,
         AllowFaults = parsed.GetValue(allowFaults),
+        AuditShare = Math.Clamp(parsed.GetValue(auditShare), 0, 1),
         DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),
     };
     if (parsed.GetValue(check))

@@ -105,6 +105,12 @@ public sealed record TunnelPlan
     /// <summary>Gateways through which a peer may dial a lane to this one, by peer. What comes through another is refused.</summary>
     public ImmutableDictionary<string, ImmutableHashSet<string>> Relays { get; init; } =
         ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
+
+    /// <summary>
+    /// The site of each gateway. A certificate that gives one of them another site is refused, whoever dials and whatever for. Gateways
+    /// that are not here are believed what their certificates say; they have no lane, but may speak the other protocols of the port.
+    /// </summary>
+    public ImmutableDictionary<string, string> Sites { get; init; } = ImmutableDictionary<string, string>.Empty;
 }
 
 /// <summary>

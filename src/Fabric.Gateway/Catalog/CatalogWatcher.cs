@@ -32,6 +32,9 @@ internal sealed class CatalogWatcher(
     /// <summary>Five heartbeats: a dead watch, even where the connection under it seems alive.</summary>
     public static readonly TimeSpan Silence = CatalogPublisher.Heartbeat * 5;
 
+    /// <summary>A peer's catalog broke a rule, and the watch of it begins again: its name, and the rule.</summary>
+    public Action<string, string> Refused { get; init; } = (_, _) => { };
+
     private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
 
     /// <summary>What the peer said last; null when nothing was heard since it was planned.</summary>
@@ -111,6 +114,10 @@ internal sealed class CatalogWatcher(
                 if (!stop.IsCancellationRequested)
                 {
                     Log.CatalogLost(log, peer, e.Message);
+                    if (e is InvalidDataException)
+                    {
+                        Refused(peer, e.Message);
+                    }
                 }
             }
 

@@ -35,6 +35,10 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Datagrams = Datagrams(now.Tunnel.Datagrams),
             Capacity = Capacity(sources.Usage()),
         };
+        var (written, dropped, sampledOut) = sources.Audit();
+        status.Audit = new AuditStatus { Written = (ulong)written, Dropped = (ulong)dropped, SampledOut = (ulong)sampledOut };
+        status.Capacity.Refusals.Add(sources.OtherRefusals().Select(r => new RefusalStatus { Kind = r.Kind, Count = (ulong)r.Count }));
+        status.Claims.Add(sources.Claims().Select(c => new ClaimStatus { Peer = c.Peer, Claim = c.Kind, Count = (ulong)c.Count, Last = c.Last }));
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
         status.Relays.Add(now.Relays.Select(r => Relay(now, r)));
@@ -309,6 +313,15 @@ internal sealed record StatusSources
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
     public required Func<TunnelUsage> Usage { get; init; }
+
+    /// <summary>Turned away by others than the tunnel, by kind.</summary>
+    public Func<IEnumerable<(string Kind, long Count)>> OtherRefusals { get; init; } = () => [];
+
+    /// <summary>What peers claimed and nobody believed.</summary>
+    public Func<IEnumerable<RefusedClaims>> Claims { get; init; } = () => [];
+
+    /// <summary>Entries of the audit log: written, lost, left out by the share that is asked for.</summary>
+    public Func<(long Written, long Dropped, long SampledOut)> Audit { get; init; } = () => default;
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
+using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
 using Fabric.Tunnel;
@@ -31,6 +32,11 @@ internal sealed class EgressDecider(
     public long Refused => Interlocked.Read(ref _refused);
     public long Accepted => Interlocked.Read(ref _accepted);
 
+    private readonly LineLimit _lines = new(time);
+
+    /// <summary>Hears of callers that a peer may not vouch for.</summary>
+    public PeerClaims? Claims { get; init; }
+
     /// <summary>What shadow policies would have changed.</summary>
     public ShadowTally Shadow { get; } = new(time);
 
@@ -50,7 +56,7 @@ internal sealed class EgressDecider(
         {
             return new(peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
-                : new EgressVerdict.Refuse(StreamCode.NoService, $"{open.Service} is not served here"));
+                : Refuse(peer, open, StreamCode.NoService, null, $"{Printable.Of(open.Service)} is not served here"));
         }
 
         return new(Decide(now, peer, open));
@@ -78,6 +84,7 @@ internal sealed class EgressDecider(
             && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
         audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
+            IsDenial = summary.Code == StreamCode.PolicyDenied,
             Endpoint = summary.Endpoint?.ToString(),
             BytesToEndpoint = summary.BytesToEndpoint,
             BytesToClient = summary.BytesToClient,
@@ -101,7 +108,7 @@ internal sealed class EgressDecider(
     {
         if (Denied(now, peer, open, out var rule) is { } denied)
         {
-            return Counted(open, denied);
+            return Counted(peer, open, denied);
         }
 
         var endpoints = health.Of(open.Service, open.Port);
@@ -154,6 +161,11 @@ internal sealed class EgressDecider(
             return null;
         }
 
+        if (peer is not null && verdict.IsObjection)
+        {
+            Claims?.Refuse(peer, PeerClaim.Caller, verdict.Reason);
+        }
+
         var refusal = new EgressVerdict.Refuse(StreamCode.PolicyDenied, verdict.Reason);
         audit(Entry(peer, open, "deny", rule, refusal.Reason) with { Shadow = verdict.Shadow });
         return refusal;
@@ -164,13 +176,17 @@ internal sealed class EgressDecider(
     private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
     {
         audit(Entry(peer, open, "deny", rule, reason));
-        return Counted(open, new EgressVerdict.Refuse(code, reason));
+        return Counted(peer, open, new EgressVerdict.Refuse(code, reason));
     }
 
-    private EgressVerdict.Refuse Counted(StreamOpen open, EgressVerdict.Refuse refusal)
+    private EgressVerdict.Refuse Counted(string? peer, StreamOpen open, EgressVerdict.Refuse refusal)
     {
         Interlocked.Increment(ref _refused);
-        Log.StreamRefused(log, open.Caller, Target(open), refusal.Code.ToString(), refusal.Reason);
+        if (_lines.Of(peer ?? "", refusal.Reason) is { } line)
+        {
+            Log.StreamRefused(log, Printable.Of(open.Caller), Printable.Of(Target(open)), refusal.Code.ToString(), line);
+        }
+
         return refusal;
     }
 
@@ -180,8 +196,11 @@ internal sealed class EgressDecider(
     {
         Time = time.GetUtcNow(),
         Verdict = verdict,
+        IsDenial = verdict == "deny",
+        Draw = AuditSieve.DrawOf(open),
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
+        Established = peer is null ? "address" : "gateway",
         Service = Target(open),
         Rule = rule,
         Reason = reason,

@@ -41,6 +41,11 @@ public sealed record DaemonOptions
     /// <summary>Whether <c>SetFault</c> is allowed. Default false.</summary>
     public bool AllowFaults { get; init; }
 
+    /// <summary>
+    /// Share of the streams that were allowed whose lines the audit log gets, from 0 to 1; denials are always written. Default 1.
+    /// </summary>
+    public double AuditShare { get; init; } = 1;
+
     /// <summary>How long streams may go on after SIGTERM. Default 10 s.</summary>
     public TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(10);
 

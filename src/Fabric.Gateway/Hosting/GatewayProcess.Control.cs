@@ -23,8 +23,12 @@ internal sealed partial class GatewayProcess
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
+        Claims = () => _claims.Counts,
+        OtherRefusals = () => _admission.Refused,
+        Audit = () => (_audit.Written, AuditDropped, _sieve.SampledOut),
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0))
+            .Concat(_claims.Problems).Concat(_review.Problems),
     };
 
     private static string Waiting(int held) => held == 0 ? ""
@@ -53,12 +57,14 @@ internal sealed partial class GatewayProcess
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters)
+        Counters = () => new DaemonCounters(AuditDropped, Queries(_dns.Statistics), _prober.Counters)
         {
             Shadow = _egress.Shadow.Counts,
             Held = _ingress.Held,
         },
         Catalog = publisher.WatchAsync,
+        WrongName = peer => _claims.Refuse(peer, PeerClaim.Name, $"{peer} asked for the catalog under another gateway's name"),
+        AdmitAdmin = _admission.AdminCall,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,

@@ -189,6 +189,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
         _audit = Own(new AuditLog(_state.Of("audit.log")));
+        Guard();
         var health = Own(new EndpointHealth(_time, Signal));
         CatalogWatcher catalogs = null!;
         var ingress = _ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
@@ -198,7 +199,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Now = () => _loop.Now,
             Time = _time,
         };
-        var egress = _egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
+        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log) { Claims = _claims };
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
@@ -231,7 +232,11 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         Own(new AsyncDisposal(prober));
         _prober = prober;
         var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout };
-        catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
+        catalogs = Own(new CatalogWatcher(self.Name, OverSession, CatalogChanged, _time, _log)
+        {
+            Refused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Catalog, reason),
+        });
+        _review = new CatalogReview(() => _loop?.Current?.Topology, catalogs, _claims, _time);
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
 
         _loop = new StateLoop(
@@ -246,7 +251,12 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
-                Accepted = review.Signal,
+                Accepted = () =>
+                {
+                    review.Signal();
+                    // Not here: the loop judges links, and there may be thousands of services.
+                    _ = Task.Run(_review.LookAtAll);
+                },
                 Turned = () =>
                 {
                     Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp());
@@ -296,6 +306,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
 
     private void Signal() => _loop?.Signal();
 
+
     private T Own<T>(T part)
         where T : IAsyncDisposable
     {
@@ -329,11 +340,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         {
             var authority = new JoinServer(MeshCa.Open(folder, _time), TopologyFiles, _time,
                 id => _topology.Sites.Any(s => s.Name == id.Site && s.Gateways.Any(g => g.Name == id.Gateway)));
-            protocols[JoinServer.Protocol] = async connection =>
-            {
-                var outcome = await authority.ServeAsync(connection.Stream, connection.Peer, _stop.Token);
-                Log.Joined(_log, outcome.Gateway?.ToString() ?? "somebody", outcome.Failure == JoinFailure.None ? "granted" : outcome.Message);
-            };
+            protocols[JoinServer.Protocol] = connection => JoinAsync(authority, connection);
         }
 
         return protocols;
@@ -355,6 +362,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         return Own(new OverlayLinks(self.Name, _state, driver, options, _time, _log)
         {
             Dial = (remote, peer, cancellationToken) => tunnel.DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
+            KeyRefused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Key, reason),
             IsUp = (peer, link) => _loop.Current?.Links.Any(l => l.Peer == peer && l.Link == link
                 && l.State is Routing.Health.LinkState.Up or Routing.Health.LinkState.Suspect) == true,
         });

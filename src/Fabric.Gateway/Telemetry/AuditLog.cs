@@ -15,8 +15,14 @@ internal sealed record AuditEntry
 
     public required string Caller { get; init; }
 
-    /// <summary>Gateway whose word it is that this is the caller.</summary>
+    /// <summary>Gateway whose word it is that this is the caller; <c>self</c>: this one's.</summary>
     public required string AssertedBy { get; init; }
+
+    /// <summary>
+    /// How it is known who calls: <c>address</c>, by the workloads that the topology gives the client's address to; <c>gateway</c>, by the word of the
+    /// gateway that the client is at.
+    /// </summary>
+    public required string Established { get; init; }
 
     /// <summary><c>name.namespace:port</c></summary>
     public required string Service { get; init; }
@@ -32,6 +38,14 @@ internal sealed record AuditEntry
     public long? BytesToClient { get; init; }
     public double? DurationMs { get; init; }
     public string? Trace { get; init; }
+
+    /// <summary>What an endpoint was connected for and a policy ended, and what was refused from the start.</summary>
+    [JsonIgnore]
+    public bool IsDenial { get; init; }
+
+    /// <inheritdoc cref="AuditSieve.DrawOf"/>
+    [JsonIgnore]
+    public double Draw { get; init; }
 }
 
 [JsonSerializable(typeof(AuditEntry))]

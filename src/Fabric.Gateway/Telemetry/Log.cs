@@ -65,6 +65,9 @@ internal static partial class Log
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 
+    [LoggerMessage(406, LogLevel.Warning, "Gateway {Peer} was not believed ({Claim}): {Reason}")]
+    public static partial void NotBelieved(ILogger log, string peer, string claim, string reason);
+
     [LoggerMessage(405, LogLevel.Warning, "Topology {Revision} does not allow {Count} live streams any more: they were reset")]
     public static partial void StreamsRevoked(ILogger log, string revision, int count);
 

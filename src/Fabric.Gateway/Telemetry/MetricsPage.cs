@@ -34,6 +34,11 @@ internal sealed class MetricsPage
         page.Each("fabric_policy_shadow_total", "counter", "Decisions that the shadow policy would have made the opposite, were it in force.",
             counters.Shadow ?? [], s => s.Count, s => [("policy", s.Policy)]);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
+        page.Single("fabric_audit_written_total", "counter", "Audit entries written.", status.Audit?.Written ?? 0);
+        page.Single("fabric_audit_sampled_out_total", "counter", "Audit entries of allowed streams left out by the share that is asked for.",
+            status.Audit?.SampledOut ?? 0);
+        page.Each("fabric_peer_claims_refused_total", "counter", "What a gateway claimed of things that are not its own, and nobody believed.",
+            status.Claims, c => c.Count, c => [("peer", c.Peer), ("claim", c.Claim)]);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
         page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
         page.Single("fabric_probes_answered_total", "counter", "Link probes whose answer came.", counters.Probes.Answered);

@@ -51,7 +51,7 @@ public enum SvidRejection
     /// <summary>The intermediate of one site signed for another one.</summary>
     IssuerOfAnotherSite,
 
-    /// <summary>A good certificate of another gateway than the one that is expected there.</summary>
+    /// <summary>A good certificate of another gateway than the one that is expected there, or one that gives a gateway another site than it has.</summary>
     WrongGateway,
 
     /// <summary>None was shown where one is needed.</summary>
@@ -76,4 +76,12 @@ public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string 
     /// <param name="gateway">The name that the certificate must have; null takes any.</param>
     public SvidVerdict Expecting(string? gateway) => Id is not { } id || gateway is null || id.Gateway == gateway ? this
         : Reject(SvidRejection.WrongGateway, $"the certificate is that of {id}: gateway {gateway} was expected there");
+
+    /// <summary>
+    /// The same verdict, or WrongGateway when the certificate gives the gateway another site than it has: names of gateways are unique in a mesh, and
+    /// whoever may sign for one site must not make a gateway of another one by taking its name.
+    /// </summary>
+    /// <param name="site">The site of the gateway of that name; null where that is not known.</param>
+    public SvidVerdict Of(string? site) => Id is not { } id || site is null || id.Site == site ? this
+        : Reject(SvidRejection.WrongGateway, $"the certificate is that of {id}: gateway {id.Gateway} is of site {site}");
 }

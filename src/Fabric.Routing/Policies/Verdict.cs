@@ -26,6 +26,9 @@ public readonly record struct Verdict
     /// <summary>The policy that decided; null when none did (default deny).</summary>
     public string? RuleName { get; }
 
+    /// <summary>What was asked is no call that a policy could allow: not well-formed, or with a caller that the gateway may not vouch for.</summary>
+    public bool IsObjection => _objection is not null;
+
     /// <summary>
     /// The shadow policy for which the verdict would be the opposite, were all shadow policies in force; null when it would be the same.
     /// </summary>

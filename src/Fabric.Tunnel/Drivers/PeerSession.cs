@@ -80,6 +80,11 @@ internal sealed class PeerSession : ISessionDriver
         {
             // Asked in the lock: a plan that drops the link ends its lanes in it after that, and a lane that joined later would stay.
             reason = _tunnel.IsPlanned(Peer, remote.Link) ? _penalty.Refusal(Now) : $"no lane over {remote.Link} is planned any more";
+            if (reason.Length == 0 && _tunnel.SiteOf(Peer) is { } site && site != peer.Site)
+            {
+                reason = $"{Peer} is of site {site} now, and its certificate says {peer.Site}";
+            }
+
             if (reason.Length > 0)
             {
                 return null;
@@ -112,12 +117,12 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
-    /// <summary>Ends the lanes over links that are no longer planned.</summary>
-    public void EndUnplanned(Func<string, bool> isPlanned)
+    /// <inheritdoc cref="PeerCore.EndUnplanned"/>
+    public void EndUnplanned(Func<string, bool> isPlanned, string? site)
     {
         lock (Gate)
         {
-            _core.EndUnplanned(isPlanned, Now);
+            _core.EndUnplanned(isPlanned, site, Now);
             Rearm();
         }
     }

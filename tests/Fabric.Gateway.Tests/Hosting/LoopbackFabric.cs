@@ -8,6 +8,7 @@ using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Fabric.Gateway.Tests.Hosting;
@@ -44,6 +45,17 @@ internal sealed class LoopbackFabric : IAsyncDisposable
 
     private string[] Names => _two ? [Paris, Virginia, Virginia2, Factory] : [Paris, Virginia, Factory];
 
+    /// <summary>The gateway's port.</summary>
+    public IPEndPoint PortOf(string gateway) => new(IPAddress.Loopback, _ports[gateway switch { Paris => 0, Virginia => 3, Virginia2 => 10, _ => 6 }]);
+
+    /// <summary>Where its metrics are.</summary>
+    public IPEndPoint MetricsOf(string gateway) => new(IPAddress.Loopback, _ports[gateway switch { Paris => 2, Virginia => 5, Virginia2 => 12, _ => 8 }]);
+
+    /// <summary>The mesh's authority.</summary>
+    public string CaFolder => _folder["ca"];
+
+    public int ServicePort => _ports[9];
+
     public NamedEndpoint InVirginia { get; } = new("virginia");
     public NamedEndpoint InFactory { get; } = new("factory");
 
@@ -75,12 +87,16 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     }
 
     /// <summary>Nobody started yet; all have an identity.</summary>
-    public static LoopbackFabric Joined()
+    /// <param name="time">When they got it; default: now.</param>
+    public static LoopbackFabric Joined(TimeProvider? time = null)
     {
         var fabric = new LoopbackFabric(false);
-        fabric.Join();
+        fabric.Join(time);
         return fabric;
     }
+
+    /// <summary>Every folder of a gateway's state.</summary>
+    public IEnumerable<string> States => Directory.EnumerateDirectories(_folder.Root).Where(d => d != CaFolder);
 
     public AdminClient Admin(string gateway) => _admins[gateway];
 
@@ -120,9 +136,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         await stopped!.DisposeAsync();
     }
 
-    public async Task StartAsync(string gateway)
+    public async Task StartAsync(string gateway, ILoggerFactory? logs = null)
     {
-        var started = await LaunchAsync(gateway);
+        var started = await LaunchAsync(gateway, logs);
         lock (_gateways)
         {
             _gateways[gateway] = started;
@@ -130,8 +146,8 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         }
     }
 
-    public Task<GatewayProcess> LaunchAsync(string gateway) =>
-        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, NullLoggerFactory.Instance, default);
+    public Task<GatewayProcess> LaunchAsync(string gateway, ILoggerFactory? logs = null) =>
+        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, logs ?? NullLoggerFactory.Instance, default);
 
     public DaemonOptions Options(string gateway) => new()
     {
@@ -243,12 +259,13 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         _folder.Dispose();
     }
 
-    private void Join()
+    private void Join(TimeProvider? time = null)
     {
-        var ca = MeshCa.Create(_folder["ca"], "acme.example", TimeProvider.System);
+        time ??= TimeProvider.System;
+        var ca = MeshCa.Create(_folder["ca"], "acme.example", time);
         foreach (var gateway in Names)
         {
-            JoinClient.JoinLocally(ca.CreateToken(gateway.Split('-')[0], gateway), ca, new GatewayKeyStore(State(gateway, "identity")), TimeProvider.System);
+            JoinClient.JoinLocally(ca.CreateToken(gateway.Split('-')[0], gateway), ca, new GatewayKeyStore(State(gateway, "identity")), time);
         }
     }
 
