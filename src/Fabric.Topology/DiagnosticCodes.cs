@@ -37,6 +37,10 @@ public static class DiagnosticCodes
     public const string BadWireGuardKey = "FAB0122";
     public const string BadHttpPath = "FAB0123";
     public const string BadCount = "FAB0124";
+    public const string BadHttpMethod = "FAB0127";
+    public const string BadRequestPath = "FAB0128";
+    public const string BadUnixUser = "FAB0129";
+    public const string BadCgroup = "FAB0145";
 
     // Values together.
     public const string DuplicateName = "FAB0130";
@@ -85,6 +89,9 @@ public static class DiagnosticCodes
         (BadWireGuardKey, "A WireGuard public key is 32 bytes in base64."),
         (BadHttpPath, "The path of a health check begins with `/` and has neither spaces nor control characters."),
         (BadCount, "A list has as many entries as it needs, and not more than it may have."),
+        (BadHttpMethod, "A method of HTTP is in capitals."),
+        (BadRequestPath, "A path of requests begins with `/`, has one reading, and `*` only in `/*` at its end."),
+        (BadUnixUser, "A user is a name or a number."),
         (DuplicateName, "Names are unique in their kind."),
         (UnknownReference, "Sites, gateways and services that are referred to exist."),
         (DurationOrder, "A health timeout does not exceed its interval; idle probes are not faster than active ones."),
@@ -99,6 +106,7 @@ public static class DiagnosticCodes
         (OverlayCollision, "Overlay addresses, derived from link and gateway names, differ."),
         (UnknownServicePort, "A port that an endpoint or a policy names is a port of its service."),
         (RangeExhausted, "A site's service range has an address for each service."),
+        (BadCgroup, "A cgroup is a path from the root of cgroups, below it."),
         (UndeclaredWorkload, "Warning: a policy names a workload that is not declared in its site."),
         (NobodyMayCall, "Warning: no policy allows anyone to call this service."),
         (SiteWithoutLink, "Warning: of several sites, this one has no link."),

@@ -96,14 +96,15 @@ public static class TopologyDiff
 
         foreach (Workload workload in topology.Workloads)
         {
-            all[(5, "workload", $"{workload.Site}/{workload.Name}")] = new(("addresses", Join(workload.Addresses)));
+            all[(5, "workload", $"{workload.Site}/{workload.Name}")] = new(
+                ("addresses", Join(workload.Addresses)), ("unixUser", workload.UnixUser ?? "any"), ("cgroup", workload.Cgroup ?? "any"));
         }
 
         foreach (Policy policy in topology.Policies)
         {
             all[(6, "policy", policy.Name)] = new(
                 ("action", Lower(policy.Action)), ("mode", Lower(policy.Mode)), ("from", Join(policy.From)), ("to", Join(policy.To)),
-                ("ports", policy.Ports.IsEmpty ? "all" : Join(policy.Ports)));
+                ("ports", policy.Ports.IsEmpty ? "all" : Join(policy.Ports)), ("http", policy.Http is { } http ? Print(http) : "any"));
         }
 
         return all;
@@ -111,6 +112,9 @@ public static class TopologyDiff
 
     private static string End(Link link, LinkEnd end) => (end.Address?.ToString() ?? "dials out")
         + (link.Kind == LinkKind.Vpn ? $" wireguard {end.WireGuardPort}" : "");
+
+    private static string Print(HttpRequests http) =>
+        $"{(http.Methods.IsEmpty ? "all methods" : Join(http.Methods))} of {(http.Paths.IsEmpty ? "all paths" : Join(http.Paths))}";
 
     private static string Print(TimeSpan duration) => Scalars.Print(duration);
 

@@ -217,6 +217,9 @@ public abstract record EgressVerdict
     {
         /// <summary>A flow that carried nothing for this long is over. Default 60 s.</summary>
         public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+
+        /// <summary>Carries the bytes in the driver's place, because it has to read them; null, as nearly always: the driver does.</summary>
+        public StreamCarrier? Carrier { get; init; }
     }
 
     /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>

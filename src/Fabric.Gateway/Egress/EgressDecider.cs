@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
+using System.Runtime.CompilerServices;
+using Fabric.Gateway.Egress.Http;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
 using Fabric.Tunnel;
@@ -25,6 +27,9 @@ internal sealed class EgressDecider(
 
     /// <summary>One for each exported port that was ever called: those of a service are not taken by another.</summary>
     private readonly ConcurrentDictionary<(string Service, int Port), uint> _turns = new();
+
+    /// <summary>What was decided on a connection, as long as it lives: whether its requests are, too. Who is not here is not decided yet.</summary>
+    private readonly ConditionalWeakTable<StreamOpen, Connection> _connections = new();
     private long _refused;
     private long _accepted;
 
@@ -36,29 +41,57 @@ internal sealed class EgressDecider(
 
     public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken)
     {
-        if (snapshot() is not { } now)
+        while (true)
         {
-            return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
+            if (snapshot() is not { } now)
+            {
+                return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
+            }
+
+            // A review that came before it was noted how its bytes are carried has passed it over.
+            var verdict = DecideBy(now, peer, open);
+            if (verdict is not EgressVerdict.Dial { Carrier: null } || ReferenceEquals(now.Policies, snapshot()?.Policies))
+            {
+                return new(verdict);
+            }
         }
+    }
+
+    private EgressVerdict DecideBy(FabricSnapshot now, string? peer, StreamOpen open)
+    {
 
         if (peer is not null && RelayNames.TargetOf(open) is { } target)
         {
-            return new(Carry(now, peer, open, target));
+            return Carry(now, peer, open, target);
         }
 
         if (open.IsReserved)
         {
-            return new(peer is not null && reserved(open.Service) is { } handler
+            return peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
-                : new EgressVerdict.Refuse(StreamCode.NoService, $"{open.Service} is not served here"));
+                : new EgressVerdict.Refuse(StreamCode.NoService, $"{open.Service} is not served here");
         }
 
-        return new(Decide(now, peer, open));
+        return Decide(now, peer, open);
     }
 
     /// <summary>By the snapshot of this moment and no other; what it refuses is audited as what is refused at its beginning.</summary>
     public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) =>
-        open.IsReserved || snapshot() is not { } now ? null : Denied(now, peer, open, out _);
+        open.IsReserved || snapshot() is not { } now ? null
+        : Denied(now, peer, open, out _) ?? (_connections.TryGetValue(open, out var connection) ? Review(now, peer, open, connection.Gate) : null);
+
+    /// <summary>Also what is in it: requests that are not allowed any more, and bytes that nobody reads where requests are decided on now.</summary>
+    private EgressVerdict.Refuse? Review(FabricSnapshot now, string? peer, StreamOpen open, RequestGate? gate)
+    {
+        if (gate is null && !open.Datagrams && now.Policies.DecidesRequests(open.Service, open.Port))
+        {
+            const string unread = "policies decide on its requests now, and this connection is not read";
+            audit(Entry(peer, open, "deny", null, unread));
+            return new EgressVerdict.Refuse(StreamCode.PolicyDenied, unread);
+        }
+
+        return gate?.Review(now) == true ? new EgressVerdict.Refuse(StreamCode.PolicyDenied, "a request is not allowed any more") : null;
+    }
 
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) =>
         health.DialFailed(open.Service, endpoint, reason, open.Datagrams);
@@ -76,9 +109,12 @@ internal sealed class EgressDecider(
         // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
         var rule = !open.IsReserved && snapshot() is { } now && SiteOf(now, peer) is { } site
             && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
+        var gate = _connections.TryGetValue(open, out var connection) ? connection.Gate : null;
         audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             Endpoint = summary.Endpoint?.ToString(),
+            Requests = gate?.Allowed,
+            RequestsDenied = gate?.Denied,
             BytesToEndpoint = summary.BytesToEndpoint,
             BytesToClient = summary.BytesToClient,
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
@@ -126,8 +162,18 @@ internal sealed class EgressDecider(
 
         Interlocked.Increment(ref _accepted);
         var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
-        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout) { FlowIdle = service.FlowIdle };
+        var gate = now.Policies.DecidesRequests(open.Service, open.Port) ? Gate(peer, open) : null;
+        _connections.AddOrUpdate(open, gate is null ? Connection.Unread : new Connection(gate));
+        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout)
+        {
+            FlowIdle = service.FlowIdle,
+            Carrier = gate is null ? null : (caller, endpoint, stopping) => HttpCarrier.RunAsync(caller, endpoint, gate, time, stopping),
+        };
     }
+
+    private RequestGate Gate(string? peer, StreamOpen open) => new(
+        snapshot, now => SiteOf(now, peer), open, (verdict, rule, reason) => Entry(peer, open, verdict, rule, reason), audit,
+        (name, now) => Shadow.Count(name, now.Topology));
 
     /// <summary>Null when the policies of that snapshot allow it; else the refusal, which is written.</summary>
     /// <param name="rule">The policy that decided; null when none did.</param>
@@ -187,4 +233,9 @@ internal sealed class EgressDecider(
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,
     };
+
+    private sealed record Connection(RequestGate? Gate)
+    {
+        public static Connection Unread { get; } = new((RequestGate?)null);
+    }
 }

@@ -197,6 +197,16 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Patience = _options.Patience,
             Now = () => _loop.Now,
             Time = _time,
+            Locals = OperatingSystem.IsLinux() ? Own(new LocalCallers(_time)) : null,
+            Unidentified = (client, listener, reason) => _audit.Add(new AuditEntry
+            {
+                Time = _time.GetUtcNow(),
+                Verdict = "deny",
+                Caller = client.ToString(),
+                AssertedBy = "nobody",
+                Service = $"{listener.Service}:{listener.Port}",
+                Reason = reason,
+            }),
         };
         var egress = _egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };

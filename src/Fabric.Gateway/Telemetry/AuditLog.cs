@@ -27,6 +27,16 @@ internal sealed record AuditEntry
     /// <summary>Name of a shadow policy with which the verdict would have been the opposite; null when there is none.</summary>
     public string? Shadow { get; init; }
     public required string Reason { get; init; }
+
+    /// <summary>Of the HTTP request that it is about; null when it is about a connection.</summary>
+    public string? Method { get; init; }
+
+    /// <summary>Its path as policies compare it, without the query; at most 256 characters.</summary>
+    public string? Path { get; init; }
+
+    /// <summary>Requests of the connection that went through, and that did not; null where requests are not decided on.</summary>
+    public long? Requests { get; init; }
+    public long? RequestsDenied { get; init; }
     public string? Endpoint { get; init; }
     public long? BytesToEndpoint { get; init; }
     public long? BytesToClient { get; init; }

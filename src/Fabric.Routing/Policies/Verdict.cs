@@ -31,9 +31,16 @@ public readonly record struct Verdict
     /// </summary>
     public string? Shadow { get; }
 
+    /// <summary>Of the request that was asked about; null when it was a connection.</summary>
+    internal string? Method { get; init; }
+
+    internal string? Path { get; init; }
+
     /// <summary>One sentence without a full stop, for the audit log.</summary>
-    public string Reason => _objection ?? (RuleName is null ? $"no policy allows {_caller} to call {_service}:{_port}"
-        : $"policy {RuleName} {(Allowed ? "allows" : "denies")} {_caller} to call {_service}:{_port}");
+    public string Reason => _objection ?? (RuleName is null ? $"no policy allows {_caller} to {What}"
+        : $"policy {RuleName} {(Allowed ? "allows" : "denies")} {_caller} to {What}");
+
+    private string What => Method is null ? $"call {_service}:{_port}" : $"{Method} {(Path?.Length > 200 ? Path[..200] + "…" : Path)} of {_service}:{_port}";
 
     /// <summary>What is asked is no call that a policy could allow.</summary>
     internal static Verdict Objection(string reason) => new(reason);

@@ -121,11 +121,23 @@ internal static class AskedShapes
             "Sites that offer it, in order of preference when all else is equal.", required: true);
 
     private static MapShape<AskedWorkload> Workload { get; } = new MapShape<AskedWorkload>(
-        "workload", "Who calls, by source address within one site.")
+        "workload", "Who calls within one site: by source address, or a process on a gateway's own machine by its user and cgroup.")
         .With("name", Scalars.Label, (w, v) => w.Name = v, "RFC 1123 label, unique in its site.", required: true)
         .With("site", Scalars.Label, (w, v) => w.Site = v, "Name of a site.", required: true)
-        .With("addresses", new ListShape<IPNetwork>(Scalars.Range, 1, MaxPerObject), (w, v) => w.Addresses = v.Value,
-            "Ranges that it calls from.", required: true);
+        .With("addresses", new ListShape<IPNetwork>(Scalars.Range, 1, MaxPerObject), (w, v) => (w.Addresses, w.HasAddresses) = (v.Value, true),
+            "Ranges that it calls from. Required without `unixUser` and `cgroup`.")
+        .With("unixUser", Scalars.UnixUser, (w, v) => w.UnixUser = v,
+            "User, by name or number, whose processes on a gateway's machine it is.")
+        .With("cgroup", Scalars.Cgroup, (w, v) => w.Cgroup = v,
+            "Path of a cgroup (version 2), such as `/system.slice/shop.service`: processes in it and below. With `unixUser`, both hold.");
+
+    private static MapShape<AskedRequests> Requests { get; } = new MapShape<AskedRequests>(
+        "http", "Requests by method and path; at least one of the two. Only on ports with `protocol: http`.")
+        .With("methods", new ListShape<string>(Scalars.HttpMethod, 1, 20), (h, v) => h.Methods = v.Value,
+            "In capitals, such as `GET`; gRPC uses `POST`.", @default: "all")
+        .With("paths", new ListShape<string>(Scalars.RequestPath, 1, MaxPerObject), (h, v) => h.Paths = v.Value,
+            "Exact (`/healthz`), or with `/*` at the end for a path and all below it (`/api/*`); of gRPC `/package.Service/Method`.",
+            @default: "all");
 
     private static MapShape<AskedPolicy> Policy { get; } = new MapShape<AskedPolicy>(
         "policy", "Who may call what. Nothing is allowed that no policy allows; deny wins.")
@@ -139,7 +151,9 @@ internal static class AskedShapes
         .With("to", new ListShape<string>(Scalars.PolicyService, 1, MaxPerObject), (p, v) => p.To = v.Value,
             "`name.namespace` or `*.namespace`.", required: true)
         .With("ports", new ListShape<int>(Scalars.Port, 0, 100), (p, v) => p.Ports = v.Value,
-            "Service ports that it covers.", @default: "all");
+            "Service ports that it covers.", @default: "all")
+        .With("http", Requests, (p, v) => p.Http = v, "HTTP requests that it covers, each of which is decided on its own.",
+            @default: "whole connections");
 
     /// <summary>One file.</summary>
     public static MapShape<AskedFile> File { get; } = new MapShape<AskedFile>("topology", "What a fabric should be.")

@@ -123,6 +123,11 @@ internal sealed class AskedWorkload
     public Located<string>? Name { get; set; }
     public Located<string>? Site { get; set; }
     public ImmutableArray<Located<IPNetwork>> Addresses { get; set; } = [];
+    public Located<string>? UnixUser { get; set; }
+    public Located<string>? Cgroup { get; set; }
+
+    /// <summary>Whether they were given, also when none of them is one.</summary>
+    public bool HasAddresses { get; set; }
 }
 
 internal sealed class AskedPolicy
@@ -133,4 +138,11 @@ internal sealed class AskedPolicy
     public ImmutableArray<Located<string>> From { get; set; } = [];
     public ImmutableArray<Located<string>> To { get; set; } = [];
     public ImmutableArray<Located<int>> Ports { get; set; } = [];
+    public Located<AskedRequests>? Http { get; set; }
+}
+
+internal sealed class AskedRequests
+{
+    public ImmutableArray<Located<string>> Methods { get; set; } = [];
+    public ImmutableArray<Located<string>> Paths { get; set; } = [];
 }

@@ -18,12 +18,17 @@ internal static class Acceptance
         Links = [.. mesh.Links.SelectMany(l => Accept(l.Value))],
         Services = [.. mesh.Services.Select(s => Accept(s.Value))],
         Workloads = [.. mesh.Workloads.Select(w => new Workload(
-            w.Value.Name!.Value.Value, w.Value.Site!.Value.Value, Values(w.Value.Addresses)))],
+            w.Value.Name!.Value.Value, w.Value.Site!.Value.Value, Values(w.Value.Addresses))
+        {
+            UnixUser = w.Value.UnixUser?.Value,
+            Cgroup = w.Value.Cgroup?.Value,
+        })],
         Policies = [.. mesh.Policies.Select(p => new Policy(
             p.Value.Name!.Value.Value, p.Value.Action!.Value.Value, Values(p.Value.From), Values(p.Value.To))
         {
             Ports = Values(p.Value.Ports),
             Mode = p.Value.Mode?.Value ?? PolicyMode.Enforce,
+            Http = p.Value.Http is { } http ? new HttpRequests(Values(http.Value.Methods), Values(http.Value.Paths)) : null,
         })],
     };
 

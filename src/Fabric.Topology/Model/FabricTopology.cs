@@ -241,9 +241,20 @@ public sealed record HealthCheck
 }
 
 /// <summary>
-/// Who calls, by source address, within one site: <c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/workload/&lt;name&gt;</c>.
+/// Who calls, within one site: <c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/workload/&lt;name&gt;</c>. By source address, or, for processes on a
+/// gateway's own machine, by what the kernel says of them.
 /// </summary>
-public sealed record Workload(string Name, string Site, ImmutableArray<IPNetwork> Addresses);
+public sealed record Workload(string Name, string Site, ImmutableArray<IPNetwork> Addresses)
+{
+    /// <summary>Name or number of the user whose processes it is; null: any.</summary>
+    public string? UnixUser { get; init; }
+
+    /// <summary>Path of the cgroup (version 2) whose processes it is, and of those below; null: any.</summary>
+    public string? Cgroup { get; init; }
+
+    /// <summary>Whether it is processes of a gateway's own machine. It has no addresses then.</summary>
+    public bool IsLocal => UnixUser is not null || Cgroup is not null;
+}
 
 public enum PolicyAction
 {
@@ -272,7 +283,16 @@ public sealed record Policy(string Name, PolicyAction Action, ImmutableArray<str
 
     /// <summary>Whether it is in force. Default: it is.</summary>
     public PolicyMode Mode { get; init; }
+
+    /// <summary>Requests that it covers, on ports that speak HTTP; null: connections, and so all that is in them.</summary>
+    public HttpRequests? Http { get; init; }
 }
+
+/// <summary>
+/// HTTP requests by method and path; an empty list stands for all. A path is spelled as <see cref="RequestPath"/> does, and with <c>/*</c>
+/// at the end covers what stands before it as well as all segments below: <c>/api/*</c> holds <c>/api</c>, <c>/api/</c> and <c>/api/v1</c>.
+/// </summary>
+public sealed record HttpRequests(ImmutableArray<string> Methods, ImmutableArray<string> Paths);
 
 /// <summary>How links are probed. The defaults are design figures: see <c>src/Fabric.Routing/README.md</c>.</summary>
 public sealed record ProbeSettings
