@@ -65,7 +65,8 @@ public sealed class HttpPolicyTests : IAsyncLifetime
             """).Replace("services:\n", policy + "\nservices:\n", StringComparison.Ordinal).Replace("to: [ \"*.shop\" ]", "to: [ web.shop ]", StringComparison.Ordinal));
         foreach (var gateway in new[] { Paris, Virginia, Factory })
         {
-            await _fabric.Admin(gateway).ReloadAsync();
+            var revision = (await _fabric.Admin(gateway).ReloadAsync()).Revision;
+            await _fabric.Admin(gateway).UntilAsync(s => s.TopologyRevision == revision);
         }
     }
 

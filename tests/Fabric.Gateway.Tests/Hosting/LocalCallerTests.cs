@@ -26,7 +26,8 @@ public sealed class LocalCallerTests : IAsyncLifetime
             string.Join('\n', workloads.Select(w => $"  - {{ site: paris, {w} }}")), StringComparison.Ordinal));
         foreach (var gateway in new[] { Paris, Virginia, Factory })
         {
-            await _fabric.Admin(gateway).ReloadAsync();
+            var revision = (await _fabric.Admin(gateway).ReloadAsync()).Revision;
+            await _fabric.Admin(gateway).UntilAsync(s => s.TopologyRevision == revision);
         }
     }
 

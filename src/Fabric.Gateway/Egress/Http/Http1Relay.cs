@@ -42,6 +42,13 @@ internal sealed class Http1Relay(
             // What went on to the endpoint must not look whole there.
             endpoint.Reset(refused.Message);
             judge.Refused(_method, refused.Message);
+            if (_method is null && refused.Status == 502)
+            {
+                // Nobody waits for an answer.
+                await EndAsync();
+                return;
+            }
+
             if (!await EndsAsync(_answer) || _answerBegan)
             {
                 throw new IOException(refused.Message, refused);
@@ -77,6 +84,11 @@ internal sealed class Http1Relay(
     private async Task<ReadOnlyMemory<byte>> NextAsync()
     {
         (_answerBegan, _method) = (false, null);
+        if (!_responses.Buffered.IsEmpty)
+        {
+            throw Unasked();
+        }
+
         var (seen, skipped) = (0, false);
         CancellationTokenSource? limit = null;
         try
@@ -106,7 +118,7 @@ internal sealed class Http1Relay(
                 // The endpoint may end an idle connection; it has nothing to say before it is asked.
                 if (await Task.WhenAny(requests.Filling, _responses.Filling).WaitAsync(limit?.Token ?? stopping) == _responses.Filling)
                 {
-                    return await _responses.FillAsync() ? throw new HttpRefusedException(502, "the endpoint answers what nobody asked") : default;
+                    return await _responses.FillAsync() ? throw Unasked() : default;
                 }
 
                 if (!await requests.FillAsync())
@@ -124,6 +136,8 @@ internal sealed class Http1Relay(
             limit?.Dispose();
         }
     }
+
+    private static HttpRefusedException Unasked() => new(502, "the endpoint answers what nobody asked");
 
     /// <summary>False when the connection is over.</summary>
     private async Task<bool> ServeAsync(ReadOnlyMemory<byte> head)

@@ -32,6 +32,9 @@ internal sealed class Http2Relay(
     /// <summary>Of writes to the caller: whole frames, and blocks of fields in one piece.</summary>
     private readonly SemaphoreSlim _callerLock = new(1, 1);
     private readonly ArrayBufferWriter<byte> _own = new(256);
+
+    /// <summary>The endpoint's first SETTINGS went to the caller: nothing may come before them (RFC 9113 §3.4).</summary>
+    private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile int _tableLimit = 4096;
     private int _last;
     private bool _blockSent;
@@ -42,6 +45,8 @@ internal sealed class Http2Relay(
         var (up, down) = (UpAsync(), DownAsync());
         try
         {
+            // Who waits for the endpoint to begin learns of its end.
+            _ = down.ContinueWith(_ => _begun.TrySetResult(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
             await await Task.WhenAny(up, down);
             await Task.WhenAll(up, down);
         }
@@ -89,6 +94,8 @@ internal sealed class Http2Relay(
             isFirst = false;
             if (_own.WrittenCount > 0)
             {
+                // The endpoint may wait for these before it begins.
+                await flush();
                 await TellCallerAsync();
             }
 
@@ -289,6 +296,7 @@ internal sealed class Http2Relay(
 
     private async Task TellCallerAsync()
     {
+        await _begun.Task.WaitAsync(stopping);
         await _callerLock.WaitAsync(stopping);
         try
         {
@@ -307,6 +315,7 @@ internal sealed class Http2Relay(
         BinaryPrimitives.WriteUInt32BigEndian(payload.AsSpan(4), (uint)error);
         Encoding.ASCII.GetBytes(reason.AsSpan(0, payload.Length - 8), payload.AsSpan(8));
         Http2Frame.Write(_own, Http2FrameType.GoAway, 0, 0, payload);
+        await _begun.Task.WaitAsync(HttpCarrier.Linger, time, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (await _callerLock.WaitAsync(HttpCarrier.Linger, stopping))
         {
             await FlushAsync(_own, caller);
@@ -333,6 +342,8 @@ internal sealed class Http2Relay(
                 {
                     _callerLock.Release();
                 }
+
+                _begun.TrySetResult();
             }
         }
 

@@ -59,7 +59,8 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
     public async Task<string> ExchangeAsync(byte[] bytes, bool half = true)
     {
         using var client = await ConnectAsync();
-        await client.GetStream().WriteAsync(bytes);
+        var stream = client.GetStream();
+        await stream.WriteAsync(bytes);
         if (half)
         {
             client.Client.Shutdown(SocketShutdown.Send);
@@ -68,7 +69,7 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
         var answer = new MemoryStream();
         try
         {
-            await client.GetStream().CopyToAsync(answer).WaitAsync(Wait.Limit);
+            await stream.CopyToAsync(answer).WaitAsync(Wait.Limit);
         }
         catch (IOException)
         {
@@ -104,11 +105,11 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
 
     private async Task CarryAsync(Socket socket)
     {
-        using var endpoint = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        using var endpoint = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await endpoint.ConnectAsync(IPAddress.Loopback, _endpoint);
         var (caller, behind) = (new End(socket), new End(endpoint));
         try
         {
-            await endpoint.ConnectAsync(IPAddress.Loopback, _endpoint);
             socket.NoDelay = endpoint.NoDelay = true;
             await HttpCarrier.RunAsync(caller, behind, this, TimeProvider.System, _stop.Token);
             caller.CompleteWrites();

@@ -34,9 +34,10 @@ public sealed class Http2RelayTests
     private static async Task EchoAsync(HttpContext http)
     {
         long length = 0;
-        while (await http.Request.BodyReader.ReadAsync() is var read && !read.IsCompleted)
+        for (var ended = false; !ended;)
         {
-            length += read.Buffer.Length;
+            var read = await http.Request.BodyReader.ReadAsync();
+            (length, ended) = (length + read.Buffer.Length, read.IsCompleted);
             http.Request.BodyReader.AdvanceTo(read.Buffer.End);
         }
 
@@ -134,6 +135,9 @@ public sealed class Http2RelayTests
 
     private static readonly byte[] _preface = [.. "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8, 0, 0, 0, 4, 0, 0, 0, 0, 0];
 
+    /// <summary>What an endpoint begins with.</summary>
+    private static readonly string _settings = Encoding.Latin1.GetString([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
     private static byte[] Frame(Http2FrameType type, byte flags, int stream, params byte[] payload)
     {
         var to = new ArrayBufferWriter<byte>();
@@ -188,14 +192,18 @@ public sealed class Http2RelayTests
     [MemberData(nameof(Broken))]
     public async Task What_breaks_the_protocol_ends_the_connection(string what, byte[] bytes, Http2Error error)
     {
-        using var endpoint = new RecordingEndpoint("");
+        using var endpoint = new RecordingEndpoint(_settings);
         await using var bench = new CarrierBench(endpoint.Port);
 
         var answer = Encoding.Latin1.GetBytes(await bench.ExchangeAsync(bytes));
 
+        for (; answer.Length > 9 && Http2Frame.Read(answer).Type != Http2FrameType.GoAway; answer = answer[(Http2Frame.Size + Http2Frame.Read(answer).Length)..])
+        {
+            // What was answered before.
+        }
+
         Assert.True(answer.Length >= 17, what);
-        var frame = Http2Frame.Read(answer);
-        Assert.Equal((Http2FrameType.GoAway, (byte)error), (frame.Type, answer[16]));
+        Assert.Equal((byte)error, answer[16]);
         Assert.Single(bench.Problems);
     }
 
@@ -239,14 +247,18 @@ public sealed class Http2RelayTests
     [MemberData(nameof(Malformed))]
     public async Task A_request_that_is_none_is_answered_and_the_next_one_passes(string what, byte[] block)
     {
-        using var endpoint = new RecordingEndpoint("");
+        using var endpoint = new RecordingEndpoint(_settings);
         await using var bench = new CarrierBench(endpoint.Port);
         using var client = await bench.ConnectAsync();
         await client.GetStream().WriteAsync((byte[])[.. _preface, .. Headers(1, block), .. Headers(3, Get("/next"))]);
         await Wait.UntilAsync(() => endpoint.Received.Contains("/next", StringComparison.Ordinal), () => $"{what}: {endpoint.Received}");
 
         var answer = new byte[Http2Frame.Size];
-        await client.GetStream().ReadExactlyAsync(answer).AsTask().WaitAsync(Wait.Limit);
+        do
+        {
+            await client.GetStream().ReadExactlyAsync(answer).AsTask().WaitAsync(Wait.Limit);
+        }
+        while (Http2Frame.Read(answer).Type == Http2FrameType.Settings);
         Assert.Equal((Http2FrameType.Headers, 1, true), (Http2Frame.Read(answer).Type, Http2Frame.Read(answer).Stream, Http2Frame.Read(answer).Has(Http2Frame.EndStream)));
         Assert.Equal(["GET /next"], bench.Asked);
         Assert.DoesNotContain("chunked", endpoint.Received, StringComparison.Ordinal);
@@ -255,7 +267,7 @@ public sealed class Http2RelayTests
     [Fact]
     public async Task What_is_denied_leaves_no_trace_in_what_the_endpoint_decodes()
     {
-        using var endpoint = new RecordingEndpoint("");
+        using var endpoint = new RecordingEndpoint(_settings);
         await using var bench = new CarrierBench(endpoint.Port);
         using var client = await bench.ConnectAsync();
 
@@ -280,7 +292,7 @@ public sealed class Http2RelayTests
     [Fact]
     public async Task Any_frames_and_rubbish_are_answered_or_end_the_connection()
     {
-        using var endpoint = new RecordingEndpoint("");
+        using var endpoint = new RecordingEndpoint(_settings);
         await using var bench = new CarrierBench(endpoint.Port);
         var random = new Random(20_261_127);
         byte[][] pieces =
