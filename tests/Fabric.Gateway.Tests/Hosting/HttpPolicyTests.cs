@@ -137,8 +137,9 @@ public sealed class HttpPolicyTests : IAsyncLifetime
         for (var flip = 0; flip < 10; flip++)
         {
             await UseAsync(flip % 2 == 0 ? Write : Read);
-            Assert.Equal(flip % 2 == 0 ? "200" : "403", await AskAsync(client, "POST", "/api/a"));
-            Assert.Equal(flip % 2 == 0 ? "403" : "200", await AskAsync(client, "GET", "/api/a"));
+            var answers = (await AskAsync(client, "POST", "/api/a"), await AskAsync(client, "GET", "/api/a"));
+            Assert.True(answers == (flip % 2 == 0 ? ("200", "403") : ("403", "200")),
+                $"flip {flip}: {answers}; {string.Join('\n', _fabric.Audit(Virginia).Select(l => string.Join(", ", l)))}");
         }
     }
 

@@ -19,6 +19,12 @@ internal sealed class HttpInput(StreamEnd end, CancellationToken stopping) : IDi
     public void Take(int count)
     {
         _from += count;
+        if (_filling is { IsCompletedSuccessfully: true, Result: true })
+        {
+            // What it brought was seen.
+            _filling = null;
+        }
+
         if (_from == _to && _buffer is not null && _filling is null)
         {
             Release();
