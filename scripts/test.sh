@@ -41,7 +41,7 @@ done
 
 need_sdk "$root"
 packages=(
-  nginx=nginx-light redis-server=redis-server redis-cli=redis-tools curl=curl kdig=knot-dnsutils
+  nginx=nginx-light nghttp=nghttp2-client redis-server=redis-server redis-cli=redis-tools curl=curl kdig=knot-dnsutils
   ip=iproute2 nft=nftables wg=wireguard-tools wireguard-go=wireguard-go ping=iputils-ping setpriv=util-linux
   shellcheck=shellcheck python3=python3
   /usr/lib/python3/dist-packages/grpc=python3-grpcio

@@ -80,12 +80,7 @@ public static class RequestPath
                 }
 
                 i += 2;
-                problem = octet switch
-                {
-                    (byte)'/' => "has an encoded slash",
-                    (byte)'%' when TryHex(text[(i + 1)..], out _) => "is encoded twice",
-                    _ => "",
-                };
+                problem = octet == '/' ? "has an encoded slash" : "";
             }
             else
             {
@@ -128,6 +123,15 @@ public static class RequestPath
         if (octets.IndexOfAny((byte)'\\', (byte)';') is var at and >= 0)
         {
             return octets[at] == '\\' ? "has a backslash" : "has parameters (';')";
+        }
+
+        for (int i = 0; i < octets.Length && octets[i..].IndexOf((byte)'%') is var next and >= 0; i++)
+        {
+            i += next;
+            if (TryHex(octets[(i + 1)..], out _))
+            {
+                return "is encoded twice";
+            }
         }
 
         ReadOnlySpan<byte> rest = octets[1..];

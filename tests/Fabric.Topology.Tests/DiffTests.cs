@@ -31,7 +31,7 @@ public class DiffTests
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
                 "- service web.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
-                "+ workload paris/shop: addresses: 10.1.0.0/24",
+                "+ workload paris/shop: addresses: 10.1.0.0/24; unixUser: any; cgroup: any",
             ],
             TopologyDiff.Between(Before, after).Select(c => c.ToString()));
     }
@@ -75,8 +75,8 @@ public class DiffTests
     [InlineData(typeof(ServiceExport), 2)]
     [InlineData(typeof(ServiceEndpoint), 3)]
     [InlineData(typeof(HealthCheck), 7)]
-    [InlineData(typeof(Workload), 3)]
-    [InlineData(typeof(Policy), 6)]
+    [InlineData(typeof(Workload), 6)]
+    [InlineData(typeof(Policy), 7)]
     [InlineData(typeof(ProbeSettings), 4)]
     public void The_diff_was_written_for_as_many_properties_as_there_are(Type type, int known) =>
         Assert.Equal(known, type.GetProperties().Length);

@@ -124,12 +124,13 @@ internal static partial class Scalars
 
     public static ScalarShape<string> UnixUser { get; } = new(DiagnosticCodes.BadUnixUser, Pattern(UnixUserPattern), text =>
         UnixUserRegex().IsMatch(text) ? Ok(text)
-        : Bad<string>("is not a user: a name of a-z, 0-9, '.', '_' and '-', at most 32, or a number"));
+        : new Parsed<string>(true, text, "is not a user: a name of a-z, 0-9, '.', '_' and '-', at most 32, or a number"));
 
     public static ScalarShape<string> Cgroup { get; } = new(DiagnosticCodes.BadCgroup, Pattern(CgroupPattern), text =>
-        text.Length <= 1024 && CgroupRegex().IsMatch(text) && !text.Split('/').Any(s => s is "." or "..") ? Ok(text)
-        : Bad<string>("is not the path of a cgroup: it begins with '/', as the third field of /proc/PID/cgroup does, and names one below the root",
-            text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? $"did you mean {Words.Quote(text["/sys/fs/cgroup".Length..])}?" : null));
+        text.Length <= 1024 && CgroupRegex().IsMatch(text) && !text.Split('/').Any(s => s is "." or "..")
+            && !text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? Ok(text)
+        : new Parsed<string>(true, text, "is not the path of a cgroup: it begins with '/', as the third field of /proc/PID/cgroup does, "
+            + "names one below the root, and has no '.' or '..'", !text.Contains("/.", StringComparison.Ordinal) && text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? $"did you mean {Words.Quote(text["/sys/fs/cgroup".Length..])}?" : null));
 
     public static ScalarShape<string> HttpMethod { get; } = new(DiagnosticCodes.BadHttpMethod, Pattern(MethodPattern), text =>
         MethodRegex().IsMatch(text) ? Ok(text)

@@ -36,7 +36,16 @@ public sealed class HttpPolicyTests : IAsyncLifetime
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(k => k.Listen(IPAddress.Loopback, 0, l => l.Protocols = HttpProtocols.Http1));
         _server = builder.Build();
-        _server.Run(http => http.Response.WriteAsync($"{http.Request.Method} {http.Request.Path}"));
+        _server.Run(async http =>
+        {
+            await http.Response.WriteAsync($"{http.Request.Method} {http.Request.Path}");
+            if (http.Request.Path.Value!.EndsWith("/stream", StringComparison.Ordinal))
+            {
+                // As events that may come later.
+                await http.Response.Body.FlushAsync();
+                await Task.Delay(Timeout.Infinite, http.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        });
         await _server.StartAsync();
         _fabric = await LoopbackFabric.StartAsync();
         await UseAsync(Read);
@@ -141,6 +150,28 @@ public sealed class HttpPolicyTests : IAsyncLifetime
             Assert.True(answers == (flip % 2 == 0 ? ("200", "403") : ("403", "200")),
                 $"flip {flip}: {answers}; {string.Join('\n', _fabric.Audit(Virginia).Select(l => string.Join(", ", l)))}");
         }
+    }
+
+    [Theory]
+    [InlineData(Paris)]
+    [InlineData(Virginia)]
+    public async Task A_request_under_way_ends_when_it_is_not_allowed_any_more(string gateway)
+    {
+        using var client = await ConnectAsync(gateway);
+        var stream = client.GetStream();
+        await stream.WriteAsync("GET /api/stream HTTP/1.1\r\nHost: a\r\n\r\n"u8.ToArray());
+        var buffer = new byte[4096];
+        var text = "";
+        while (!text.Contains("GET /api/stream", StringComparison.Ordinal))
+        {
+            text += Encoding.ASCII.GetString(buffer, 0, await stream.ReadAsync(buffer).AsTask().WaitAsync(Wait.Limit));
+        }
+
+        await UseAsync(Read + "\n" + Write);
+        var more = stream.ReadAsync(buffer).AsTask();
+        Assert.False(more.IsCompleted);
+        await UseAsync(Write);
+        await Assert.ThrowsAsync<IOException>(() => more.WaitAsync(Wait.Limit));
     }
 
     [Theory]

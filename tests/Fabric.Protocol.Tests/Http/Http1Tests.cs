@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using Fabric.Protocol.Http;
+using Fabric.Testing;
 
 namespace Fabric.Protocol.Tests.Http;
 
@@ -52,7 +53,7 @@ public class Http1Tests
     {
         foreach (var (head, status) in Http1Samples.Refused)
         {
-            var refused = Assert.Throws<HttpRefusedException>(() => Read(head));
+            var refused = Assert.Throws<HttpRefusedException>(() => { Read(head); });
             Assert.True(status == refused.Status, $"{head}: {refused.Status} {refused.Message}");
         }
     }

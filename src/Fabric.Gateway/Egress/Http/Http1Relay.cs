@@ -214,6 +214,12 @@ internal sealed class Http1Relay(
     /// <summary>The answer, and those before it that are none yet. False when it is the last one.</summary>
     private async Task<bool> ReceiveAsync()
     {
+        if (_responses.IsFilling && !await _responses.FillAsync())
+        {
+            // Begun while nothing was asked: what it brings is of this answer, and must not be taken for one that comes after it.
+            throw new HttpRefusedException(502, "the endpoint ended before it answered");
+        }
+
         do
         {
             var seen = 0;

@@ -37,6 +37,9 @@ internal sealed class HttpInput(StreamEnd end, CancellationToken stopping) : IDi
     /// </summary>
     public Task<bool> Filling => _filling ??= ReadAsync();
 
+    /// <summary>Whether a wait was begun that <see cref="FillAsync"/> has not ended.</summary>
+    public bool IsFilling => _filling is not null;
+
     public async ValueTask<bool> FillAsync()
     {
         var filled = await Filling;

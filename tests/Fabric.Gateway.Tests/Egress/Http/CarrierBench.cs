@@ -48,6 +48,8 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
 
     public void Refused(string? method, string reason) => Problems.Enqueue(reason);
 
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
     public async Task<TcpClient> ConnectAsync()
     {
         var client = new TcpClient();
@@ -111,7 +113,7 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
         try
         {
             socket.NoDelay = endpoint.NoDelay = true;
-            await HttpCarrier.RunAsync(caller, behind, this, TimeProvider.System, _stop.Token);
+            await HttpCarrier.RunAsync(caller, behind, this, Time, _stop.Token);
             caller.CompleteWrites();
             socket.Dispose();
         }

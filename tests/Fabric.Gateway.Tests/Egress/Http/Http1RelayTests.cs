@@ -239,6 +239,29 @@ public sealed class Http1RelayTests
         listener.Dispose();
     }
 
+    [Fact]
+    public async Task A_head_that_does_not_come_is_not_waited_for()
+    {
+        using var endpoint = new RecordingEndpoint();
+        var time = new ManualTime();
+        await using var bench = new CarrierBench(endpoint.Port) { Time = time };
+        using var client = await bench.ConnectAsync();
+        var stream = client.GetStream();
+        await stream.WriteAsync("GET /a HTTP/1.1\r\nHost"u8.ToArray());
+        var buffer = new byte[12];
+        var answer = stream.ReadExactlyAsync(buffer).AsTask();
+        while (!answer.IsCompleted)
+        {
+            // Whenever it began to wait.
+            time.Advance(TimeSpan.FromSeconds(31));
+            await Task.WhenAny(answer, Task.Delay(20));
+        }
+
+        await answer;
+        Assert.Equal("HTTP/1.1 408", Encoding.ASCII.GetString(buffer));
+        Assert.Equal("", endpoint.Received);
+    }
+
     /// <summary>Whatever is sent: what the endpoint gets is a row of requests that were allowed.</summary>
     [Fact]
     public async Task Any_mixture_of_requests_and_rubbish_reaches_the_endpoint_only_as_allowed_requests()

@@ -94,9 +94,28 @@ public sealed class Http2RelayTests
         Assert.EndsWith("fabric: no policy allows this request", denied.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The client that most services use.</summary>
+    [RequiresFact("python3-grpcio")]
+    public async Task Grpc_of_another_make_is_allowed_and_denied()
+    {
+        await using var app = await ServeAsync(new GrpcServer(TimeProvider.System).Health(_ => true).InvokeAsync);
+        await using var bench = new CarrierBench(PortOf(app), (_, path) => path == "/grpc.health.v1.Health/Check");
+        var program = $"""
+            import grpc
+            with grpc.insecure_channel("127.0.0.1:{bench.Port}") as channel:
+                for method in ["Check", "Deny", "Check"]:
+                    try:
+                        print(channel.unary_unary("/grpc.health.v1.Health/" + method)(b"", timeout=15).hex())
+                    except grpc.RpcError as error:
+                        print(error.code().name, error.details())
+            """;
+        Assert.Equal("0801\nPERMISSION_DENIED fabric: no policy allows this request\n0801\n", await RunAsync("/usr/bin/python3", ["-c", program]));
+        Assert.Empty(bench.Problems);
+    }
+
     /// <summary>A client with a table of its own and the Huffman code, and a server that is not of the same make.</summary>
-    [RequiresFact("curl", "nginx")]
-    public async Task Curl_and_nginx_meet()
+    [RequiresFact("nghttp", "h2load", "nginx")]
+    public async Task Nghttp_and_nginx_meet()
     {
         using var folder = new TemporaryFolder();
         var port = FreePorts.Take(1)[0];
@@ -115,25 +134,27 @@ public sealed class Http2RelayTests
         {
             await Wait.UntilAsync(() => Dial.IsOpen(port), () => "nginx listens");
             await using var bench = new CarrierBench(port);
-            string[] urls = ["/a/index.html", "/deny/x", "/a/index.html", "/a/..%2fdeny", "/a/none", "/a/index.html"];
-            using var curl = Process.Start(new ProcessStartInfo("curl",
-                ["--http2-prior-knowledge", "--path-as-is", "-sv", "-H", "X-Long: " + new string('x', 500), "-w", "%{http_code} %{num_connects}\n", .. urls.Select(u => $"http://127.0.0.1:{bench.Port}{u}")])
-            {
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-            })!;
-            var errors = curl.StandardError.ReadToEndAsync();
-            var output = await curl.StandardOutput.ReadToEndAsync().WaitAsync(Wait.Limit);
-            var lines = output.Split('\n').Where(l => l.StartsWith("hello", StringComparison.Ordinal) || (l.Length == 5 && char.IsDigit(l[0])));
-            Assert.Empty(bench.Problems);
-            Assert.True(output.Contains("403", StringComparison.Ordinal), await errors);
-            Assert.Equal(["hello from nginx", "200 1", "403 0", "hello from nginx", "200 0", "400 0", "404 0", "hello from nginx", "200 0"], lines);
-            Assert.Equal(["GET /a/index.html", "GET /deny/x", "GET /a/index.html", "GET /a/none", "GET /a/index.html"], bench.Asked);
+            string[] paths = ["/a/index.html", "/deny/x", "/a/index.html?1", "/a/..%2fdeny", "/a/none", "/a/index.html?2"];
+            var answers = await RunAsync("nghttp", ["-s", "-H", "x-long: " + new string('x', 500), .. paths.Select(p => $"http://127.0.0.1:{bench.Port}{p}")]);
+            Assert.Equal(["200 /a/index.html", "200 /a/index.html?1", "200 /a/index.html?2", "400 /a/..%2fdeny", "403 /deny/x", "404 /a/none"],
+                answers.Split('\n').Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(l => l.Length == 6 && l[0].All(char.IsAsciiDigit))
+                    .Select(l => $"{l[3]} {l[5]}").Order(StringComparer.Ordinal));
+            Assert.Equal(5, bench.Asked.Count);
+            Assert.Single(bench.Problems);
+
+            var load = await RunAsync("h2load", ["-n", "3000", "-c", "3", "-m", "40", $"http://127.0.0.1:{bench.Port}/a/index.html", $"http://127.0.0.1:{bench.Port}/deny"]);
+            Assert.Contains("1500 2xx, 0 3xx, 1500 4xx, 0 5xx", load, StringComparison.Ordinal);
         }
         finally
         {
             nginx.Kill(entireProcessTree: true);
         }
+    }
+
+    private static async Task<string> RunAsync(string command, string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(command, arguments) { RedirectStandardOutput = true })!;
+        return await process.StandardOutput.ReadToEndAsync().WaitAsync(Wait.Limit);
     }
 
     // ---- frame by frame
