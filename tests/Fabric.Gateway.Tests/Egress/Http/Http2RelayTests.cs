@@ -137,8 +137,8 @@ public sealed class Http2RelayTests
             string[] paths = ["/a/index.html", "/deny/x", "/a/index.html?1", "/a/..%2fdeny", "/a/none", "/a/index.html?2"];
             var answers = await RunAsync("nghttp", ["-s", "-H", "x-long: " + new string('x', 500), .. paths.Select(p => $"http://127.0.0.1:{bench.Port}{p}")]);
             Assert.Equal(["200 /a/index.html", "200 /a/index.html?1", "200 /a/index.html?2", "400 /a/..%2fdeny", "403 /deny/x", "404 /a/none"],
-                answers.Split('\n').Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(l => l.Length == 6 && l[0].All(char.IsAsciiDigit))
-                    .Select(l => $"{l[3]} {l[5]}").Order(StringComparer.Ordinal));
+                answers.Split('\n').Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(l => l.Length == 7 && l[0].All(char.IsAsciiDigit))
+                    .Select(l => $"{l[4]} {l[6]}").Order(StringComparer.Ordinal));
             Assert.Equal(5, bench.Asked.Count);
             Assert.Single(bench.Problems);
 
