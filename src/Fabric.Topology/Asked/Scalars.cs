@@ -130,7 +130,7 @@ internal static partial class Scalars
         text.Length <= 1024 && CgroupRegex().IsMatch(text) && !text.Split('/').Any(s => s is "." or "..")
             && !text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? Ok(text)
         : new Parsed<string>(true, text, "is not the path of a cgroup: it begins with '/', as the third field of /proc/PID/cgroup does, "
-            + "names one below the root, and has no '.' or '..'", !text.Contains("/.", StringComparison.Ordinal) && text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? $"did you mean {Words.Quote(text["/sys/fs/cgroup".Length..])}?" : null));
+            + "names one below the root, and has no '.' or '..'", CgroupHint(text)));
 
     public static ScalarShape<string> HttpMethod { get; } = new(DiagnosticCodes.BadHttpMethod, Pattern(MethodPattern), text =>
         MethodRegex().IsMatch(text) ? Ok(text)
@@ -313,6 +313,13 @@ internal static partial class Scalars
         }
 
         return below && read.EndsWith('/') ? Bad<string>(Rule + "has two slashes in a row") : Ok(below ? read + "/*" : read);
+    }
+
+    private static string? CgroupHint(string text)
+    {
+        const string Mount = "/sys/fs/cgroup";
+        return text.StartsWith(Mount + "/", StringComparison.Ordinal) && !text.Contains("/.", StringComparison.Ordinal)
+            ? $"did you mean {Words.Quote(text[Mount.Length..])}?" : null;
     }
 
     private static string? PathHint(string text) =>

@@ -271,7 +271,7 @@ internal sealed class Http1Relay(
             _ => ("Bad Gateway", "the service did not answer in order"),
         };
         text = $"fabric: {text}\n";
-        var body = _request.Method == "HEAD" ? "" : text;
+        var body = _method == "HEAD" ? "" : text;
         _answerBegan = true;
         await caller.WriteAsync(Encoding.ASCII.GetBytes(
             $"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain\r\nContent-Length: {text.Length}\r\n{(status == 405 ? "Allow: GET, POST\r\n" : "")}"
