@@ -40,7 +40,7 @@ public sealed partial class SocketDiagTests
         Assert.Null(kernel.FindTcp(new IPEndPoint(IPAddress.Loopback, 1), remote));
         Assert.Null(kernel.FindTcp(remote, new IPEndPoint(IPAddress.Loopback, 1)));
 
-        using var client = new TcpClient();
+        using var client = new TcpClient(AddressFamily.InterNetwork);
         client.Connect(remote);
         using var accepted = listener.AcceptSocket();
         var local = (IPEndPoint)client.Client.LocalEndPoint!;
