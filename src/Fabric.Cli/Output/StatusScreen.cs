@@ -38,7 +38,7 @@ internal static class StatusScreen
         return Whole(text);
     }
 
-    private static (IAnsiConsole Console, StringWriter Text) Console(CliHost host, bool wide)
+    internal static (IAnsiConsole Console, StringWriter Text) Console(CliHost host, bool wide)
     {
         var text = new StringWriter();
         var console = AnsiConsole.Create(new AnsiConsoleSettings
@@ -52,7 +52,7 @@ internal static class StatusScreen
         return (console, text);
     }
 
-    private static string Whole(StringWriter text) => string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
+    internal static string Whole(StringWriter text) => string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
 
     private static void Header(IAnsiConsole console, Status s)
     {
@@ -192,7 +192,7 @@ internal static class StatusScreen
     private static string Why(LinkStatus l) =>
         string.Join("; ", new[] { l.Drained.Length > 0 ? $"drained {l.Drained}" : "", l.Fault.Length > 0 ? $"fault {l.Fault}" : "", l.Reason, l.LaneError }.Where(t => t.Length > 0));
 
-    private static Table Columns(string[] always, string[] more)
+    internal static Table Columns(string[] always, string[] more)
     {
         var table = new Table().NoBorder();
         foreach (var name in always.Concat(more))
@@ -206,10 +206,10 @@ internal static class StatusScreen
         return table;
     }
 
-    private static void Row(Table table, string[] always, string[] more) =>
+    internal static void Row(Table table, string[] always, string[] more) =>
         table.AddRow(always.Concat(more).Select(c => c.Length == 0 ? "-" : c).ToArray());
 
-    private static void Show(IAnsiConsole console, Table table)
+    internal static void Show(IAnsiConsole console, Table table)
     {
         if (table.Rows.Count > 0)
         {
@@ -227,7 +227,7 @@ internal static class StatusScreen
     };
 
     /// <summary>From the daemon, and in part from its peers: no markup, no control characters.</summary>
-    private static string Text(string text) => Markup.Escape(Plain(text));
+    internal static string Text(string text) => Markup.Escape(Plain(text));
 
     public static string Plain(string text) => string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
 }

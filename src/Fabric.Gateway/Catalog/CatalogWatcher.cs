@@ -34,6 +34,9 @@ internal sealed class CatalogWatcher(
 
     private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
 
+    /// <summary>Each message of a peer, for whoever reads something else in it.</summary>
+    public Action<string, CatalogUpdate> Heard { get; init; } = (_, _) => { };
+
     /// <summary>What the peer said last; null when nothing was heard since it was planned.</summary>
     public PeerCatalog? Of(string peer) => _watches.TryGetValue(peer, out var watch) ? watch.Catalog : null;
 
@@ -98,6 +101,7 @@ internal sealed class CatalogWatcher(
                     var drained = catalog?.Draining ?? false;
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
+                    Heard(peer, update);
                     wait = Backoff;
                     if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained
                         || update.Neighbours is not null)

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Fabric.Identity.Trust;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
 using Fabric.Tunnel;
@@ -18,6 +19,7 @@ internal static class AdminService
         .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(Reload(services)))
         .Unary(AdminMethods.SetFault, (request, _) => Task.FromResult(SetFault(services, request)))
         .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
+        .Unary(AdminMethods.PublishTrust, (signed, _) => Task.FromResult(Publish(services, signed)))
         .Health(_ => services.Ready());
 
     private static Status Status(ControlServices services) =>
@@ -55,7 +57,24 @@ internal static class AdminService
             gateway.CatalogAgeSeconds = 0;
         }
 
+        foreach (var report in copy.Trust?.Gateways ?? [])
+        {
+            report.Reported = 0;
+        }
+
         return copy;
+    }
+
+    private static PublishTrustReply Publish(ControlServices services, SignedTrust signed)
+    {
+        try
+        {
+            return new PublishTrustReply { Version = services.PublishTrust(signed) };
+        }
+        catch (Exception e) when (e is TrustRefusedException or InvalidDataException)
+        {
+            throw new GrpcException(GrpcStatus.FailedPrecondition, e.Message);
+        }
     }
 
     private static ReloadReply Reload(ControlServices services)

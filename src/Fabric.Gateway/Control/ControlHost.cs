@@ -159,6 +159,9 @@ internal sealed record ControlServices
     public required Func<DrainRequest, TimeSpan, CancellationToken, Task<DrainReply>> Drain { get; init; }
     public required Func<bool> Ready { get; init; }
 
+    /// <summary>Takes a trust document: the version that holds then. Throws what <see cref="Trust.TrustKeeper.Publish"/> throws.</summary>
+    public Func<SignedTrust, ulong> PublishTrust { get; init; } = _ => throw new Identity.Trust.TrustRefusedException("no document is taken here");
+
     /// <summary>Whether the state loop still turns.</summary>
     public required Func<bool> Alive { get; init; }
 }

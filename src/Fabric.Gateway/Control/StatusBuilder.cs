@@ -35,6 +35,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Datagrams = Datagrams(now.Tunnel.Datagrams),
             Capacity = Capacity(sources.Usage()),
         };
+        status.Trust = sources.Trust();
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
         status.Relays.Add(now.Relays.Select(r => Relay(now, r)));
@@ -306,6 +307,7 @@ internal sealed record StatusSources
     /// <summary>Kind and place, without secrets.</summary>
     public required string IdentitySource { get; init; }
     public required Func<(DateTimeOffset NotBefore, DateTimeOffset NotAfter)> Certificate { get; init; }
+    public Func<TrustStatus> Trust { get; init; } = () => new TrustStatus();
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
     public required Func<TunnelUsage> Usage { get; init; }

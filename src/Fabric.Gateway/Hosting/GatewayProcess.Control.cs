@@ -19,12 +19,13 @@ internal sealed partial class GatewayProcess
         Faults = _faults,
         Uptime = () => _time.GetElapsedTime(_started),
         IdentitySource = _renewal.Source,
+        Trust = _trust.Status,
         Certificate = () => Identity.Validity,
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, _trust.Problem, OwnEviction(), AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
     };
 
     private static string Waiting(int held) => held == 0 ? ""
@@ -62,6 +63,7 @@ internal sealed partial class GatewayProcess
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
+        PublishTrust = _trust.Publish,
         Ready = () => _loop.Current is { Draining: false },
         Alive = () => Alive,
     };

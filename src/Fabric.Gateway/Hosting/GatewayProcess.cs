@@ -10,9 +10,11 @@ using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Trust;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
+using Fabric.Identity.Trust;
 using Fabric.Overlay;
 using Fabric.Topology;
 using Fabric.Topology.Model;
@@ -47,6 +49,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private readonly StateFolder _state;
     private readonly TopologySource _source;
     private CertificateRenewal _renewal = null!;
+    private TrustKeeper _trust = null!;
     private FabricTopology _topology = null!;
     private string? _fallback;
     private string _seen = "";
@@ -129,7 +132,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;
-                _loop.Accept(next);
+                Follow(next);
                 Log.TopologyAccepted(_log, next.Revision, changes.Length);
                 return (next.Revision, !changes.IsEmpty);
             }
@@ -170,6 +173,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
         _renewal = Own(await CertificateRenewal.OpenAsync(_options, _time, _log, cancellationToken));
+        _trust = new TrustKeeper(Identity, new TrustFile(_state.Of(Daemon.IdentityFolder)), _time, _log);
         (_topology, var files, _fallback) = TopologyReader.Start(_source, Identity.Id);
         _seen = _source.Fingerprint;
         if (_fallback is null)
@@ -230,8 +234,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             _time);
         Own(new AsyncDisposal(prober));
         _prober = prober;
-        var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout };
-        catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
+        var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout, Trust = _trust.NewFeed };
+        catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log) { Heard = _trust.Heard });
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
 
         _loop = new StateLoop(
@@ -255,6 +259,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             },
             _time, _log);
         Own(new AsyncDisposal(_loop));
+        FollowTrust(tunnel);
         tunnel.SessionChanged += peer =>
         {
             catalogs.Retry(peer);
@@ -275,7 +280,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             },
             Services(publisher), _time, logs));
 
-        _loop.Accept(_topology);
+        Follow(_topology);
         if (_fallback is not null)
         {
             _loop.Refuse(_fallback);

@@ -83,6 +83,15 @@ internal static partial class Log
     [LoggerMessage(502, LogLevel.Information, "{Gateway} asked to join or renew: {Outcome}")]
     public static partial void Joined(ILogger log, string gateway, string outcome);
 
+    [LoggerMessage(503, LogLevel.Information, "Trust document {Version} taken from {From}: {Roots} roots, {Evicted} evicted")]
+    public static partial void TrustTaken(ILogger log, ulong version, string from, int roots, int evicted);
+
+    [LoggerMessage(504, LogLevel.Warning, "A trust document from {From} was refused: {Reason}")]
+    public static partial void TrustRefused(ILogger log, string from, string reason);
+
+    [LoggerMessage(505, LogLevel.Warning, "{Count} lanes were closed: the mesh trusts their peers no more")]
+    public static partial void LanesClosed(ILogger log, int count);
+
     [LoggerMessage(500, LogLevel.Information, "Certificate renewed from {Source}, valid until {Until}")]
     public static partial void Renewed(ILogger log, string source, DateTimeOffset until);
 

@@ -27,6 +27,8 @@ internal sealed class MetricsPage
             g => [("generation", $"{g}")]);
         page.Single("fabric_certificate_expires_seconds", "gauge", "Time until the gateway's certificate ends.",
             status.CertificateExpiresInSeconds);
+        page.Single("fabric_trust_version", "gauge", "Version of the trust document that the gateway goes by; 0: there is none.", status.Trust?.Version ?? 0);
+        page.Single("fabric_trust_evicted", "gauge", "Sites and gateways that it evicts.", status.Trust?.Evicted.Count ?? 0);
         page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);
         page.Single("fabric_streams_total", "counter", "Streams carried since the start.", status.StreamsTotal);
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);

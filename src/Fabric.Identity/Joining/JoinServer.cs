@@ -106,6 +106,7 @@ public sealed class JoinServer(
 
         reply.Chain.AddRange(grant.Chain.Select(ByteString.CopyFrom));
         reply.Bundle.AddRange(grant.Bundle.Select(ByteString.CopyFrom));
+        reply.Trust = grant.Trust;
         return (reply, peer.Value);
     }
 

@@ -56,6 +56,12 @@ public enum SvidRejection
 
     /// <summary>None was shown where one is needed.</summary>
     NoCertificate,
+
+    /// <summary>A good certificate of a gateway that was evicted, or whose site was.</summary>
+    Evicted,
+
+    /// <summary>Its lane is over: the root that vouched for it is trusted no more.</summary>
+    RootWithdrawn,
 }
 
 /// <summary>The verdict on a certificate.</summary>
@@ -65,6 +71,9 @@ public enum SvidRejection
 /// <param name="Via">Intermediates of the chain that was built, leaf's issuer first; empty when rejected.</param>
 public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string Reason, IReadOnlyList<X509Certificate2> Via)
 {
+    /// <summary>SHA-256 (hex) of the root that vouches for it; empty when rejected, or not known.</summary>
+    public string Root { get; init; } = "";
+
     public static SvidVerdict Accept(GatewayId id, IReadOnlyList<X509Certificate2> via) => new(id, SvidRejection.None, "", via);
 
     public static SvidVerdict Reject(SvidRejection rejection, string reason) => new(null, rejection, reason, []);

@@ -243,6 +243,15 @@ internal sealed class PeerCore(
         Forget(StreamCode.SessionLost, reason, now);
     }
 
+    /// <summary>The peer may be none any more: this session with it ends now, and what waits for it is told so.</summary>
+    public void Dismiss(string reason, TimeSpan now)
+    {
+        if (Session is not null)
+        {
+            GiveUp(reason, now);
+        }
+    }
+
     /// <summary>Ends the session and every later one.</summary>
     public void Stop(TimeSpan now)
     {

@@ -47,6 +47,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     public NamedEndpoint InVirginia { get; } = new("virginia");
     public NamedEndpoint InFactory { get; } = new("factory");
 
+    /// <summary>The mesh's authority; each gateway renews there, from the folder.</summary>
+    public TrustAuthority Authority => TrustAuthority.Open(_folder["ca"], TimeProvider.System);
+
     public string TopologyPath => _folder["topology.yaml"];
 
     public GatewayProcess this[string gateway] => _gateways[gateway];
@@ -81,6 +84,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         fabric.Join();
         return fabric;
     }
+
+    /// <summary>Where the DNS of paris is answered.</summary>
+    public IPEndPoint Dns => new(IPAddress.Loopback, _ports[1]);
 
     public AdminClient Admin(string gateway) => _admins[gateway];
 
@@ -140,6 +146,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         Socket = _folder[gateway + ".sock"],
         WireGuard = "off",
         AllowFaults = true,
+        Ca = _folder["ca"],
         // No test has to be quick to meet a connection that waits.
         Patience = Wait.Limit,
     };
