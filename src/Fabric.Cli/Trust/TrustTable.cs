@@ -2,6 +2,7 @@ using Fabric.Cli.Output;
 using Fabric.Protocol.Proto;
 using Google.Protobuf;
 using Spectre.Console;
+using Status = Fabric.Protocol.Proto.Status;
 
 namespace Fabric.Cli.Trust;
 
