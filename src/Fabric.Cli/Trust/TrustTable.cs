@@ -45,9 +45,10 @@ internal static class TrustTable
         return StatusScreen.Whole(text);
     }
 
-    /// <summary>Gateways of the topology, without those that were evicted.</summary>
+    /// <summary>Gateways of the topology, without those that were evicted: a moment after the document, the sites may still have them.</summary>
     public static IEnumerable<(string Site, string Gateway)> Gateways(Status status) =>
-        status.Sites.SelectMany(s => s.Gateways.Select(g => (s.Name, g.Name)));
+        status.Sites.Where(s => status.Trust?.Evicted.Contains(s.Name) != true).SelectMany(s => s.Gateways.Select(g => (s.Name, g.Name)))
+            .Where(g => status.Trust?.Evicted.Contains($"{g.Item1}/{g.Item2}") != true);
 
     public static GatewayTrust? Of(Status status, string site, string gateway) =>
         status.Trust?.Gateways.FirstOrDefault(r => r.Site == site && r.Gateway == gateway);

@@ -23,6 +23,8 @@ public sealed class RequestLoad : IAsyncDisposable
     private readonly Task[] _workers;
     private long _answered;
 
+    /// <param name="expected">How every answer begins.</param>
+    /// <param name="perSecond">Requests a second, of all connections together.</param>
     public RequestLoad(IPEndPoint address, string expected, int perSecond) => _workers =
         [.. Enumerable.Range(0, Workers).Select(_ => Task.Run(() => Run(address, expected, TimeSpan.FromSeconds((double)Workers / perSecond))))];
 
@@ -32,9 +34,14 @@ public sealed class RequestLoad : IAsyncDisposable
 
     public IReadOnlyCollection<string> Failures => _failures;
 
+    /// <summary>Ends it, and waits for the last answers. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _enough.CancelAsync();
+        if (!_enough.IsCancellationRequested)
+        {
+            await _enough.CancelAsync();
+        }
+
         await Task.WhenAll(_workers);
         _enough.Dispose();
     }
@@ -53,7 +60,7 @@ public sealed class RequestLoad : IAsyncDisposable
                 {
                     await client.GetStream().WriteAsync(_request).AsTask().WaitAsync(_patience);
                     var body = await Read(reader).WaitAsync(_patience);
-                    if (body.Trim() != expected)
+                    if (!body.StartsWith(expected, StringComparison.Ordinal))
                     {
                         throw new IOException($"answered '{body.Trim()}'");
                     }

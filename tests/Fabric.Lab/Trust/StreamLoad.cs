@@ -48,9 +48,14 @@ public sealed class StreamLoad : IAsyncDisposable
         return new StreamLoad(clients, pause);
     }
 
+    /// <summary>Ends it, and waits for the last answers. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _enough.CancelAsync();
+        if (!_enough.IsCancellationRequested)
+        {
+            await _enough.CancelAsync();
+        }
+
         await Task.WhenAll(_streams);
         _enough.Dispose();
     }

@@ -19,6 +19,8 @@ public sealed class TrustTests(ITestOutputHelper output)
     private const int Streams = 50;
     private const int Requests = 500;
     private const int NotEverywhere = 6;
+    private const int Rounds = 22;
+    private static readonly TimeSpan _alone = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan _limit = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan _evicted = TimeSpan.FromSeconds(60);
 
@@ -40,24 +42,25 @@ public sealed class TrustTests(ITestOutputHelper output)
         var status = await AddServices(fabric);
         var before = (await Report(fabric.Virginia)).LeafRoot;
         await using var streams = await StreamLoad.Start(Address(status, "near.shop"), Streams, TimeSpan.FromMilliseconds(200));
-        await using var requests = new RequestLoad(Address(status, "web.shop"), Nginx.Greeting(fabric.Network.Virginia), Requests);
+        // From whichever site: on a machine that is busy, the nearest may seem slower for a moment.
+        await using var requests = new RequestLoad(Address(status, "web.shop"), "web.shop, answered by nginx in ", Requests);
         var since = Stopwatch.StartNew();
 
-        // Each asks all three gateways; the last ones while the root changes.
+        // Each asks all three gateways, some of them while the root changes.
         var renewals = Task.Run(async () =>
         {
-            for (var round = 0; since.Elapsed < TimeSpan.FromSeconds(55); round++)
+            for (var round = 1; round <= Rounds; round++)
             {
-                var next = TimeSpan.FromSeconds(2.5 * (round + 1));
+                var next = TimeSpan.FromSeconds(2 * round);
                 var asked = await Command.Run(fabric.FabricCommand(["trust", "renew", "--limit", "1ms", .. Authority(fabric)]));
                 Assert.True(asked.ExitCode is 0 or NotEverywhere, asked.ToString());
                 await Task.Delay(next > since.Elapsed ? next - since.Elapsed : TimeSpan.Zero);
             }
         });
-        await Task.Delay(TimeSpan.FromSeconds(20));
+        await Task.Delay(_alone);
         var rotated = await Command.Run(
             fabric.FabricCommand(["trust", "rotate", "--topology", fabric.Paris.TopologyFolder, .. Authority(fabric)]), TimeSpan.FromMinutes(2));
-        var took = since.Elapsed - TimeSpan.FromSeconds(20);
+        var took = since.Elapsed - _alone;
         output.WriteLine($"{rotated}\nrotated in {took.TotalSeconds:0.0} s");
         Assert.Equal(0, rotated.ExitCode);
         await renewals;
@@ -71,7 +74,15 @@ public sealed class TrustTests(ITestOutputHelper output)
         Assert.True(requests.PerSecond > Requests / 2.0, $"{requests.PerSecond:0} requests a second");
 
         // All are under the new root and trust no other, also after a restart.
-        await fabric.Restart();
+        await requests.DisposeAsync();
+        await streams.DisposeAsync();
+        await Task.WhenAll(fabric.Gateways.Select(g => g.Stop()));
+        foreach (var gateway in fabric.Gateways)
+        {
+            gateway.Start();
+        }
+
+        await fabric.LinksUp();
         foreach (var gateway in fabric.Gateways)
         {
             var report = await Report(gateway);
@@ -87,6 +98,11 @@ public sealed class TrustTests(ITestOutputHelper output)
         using var near = new EchoService(IPEndPoint.Parse("127.72.1.99:7001"));
         using var far = new EchoService(IPEndPoint.Parse("127.73.1.99:7002"));
         var status = await AddServices(fabric);
+
+        // Else some of the requests that are to go on might just go there.
+        await fabric.FactoryWeb.Stop();
+        await fabric.Paris.Until("web.shop to be virginia's alone", _limit,
+            s => s.Services.Single(x => x.Name == "web.shop").Sites.All(x => x.Site != "factory" || x.State == "down"));
         await using var requests = new RequestLoad(Address(status, "web.shop"), Nginx.Greeting(fabric.Network.Virginia), Requests / 2);
         await using var stay = await StreamLoad.Start(Address(status, "near.shop"), Streams / 2, TimeSpan.FromMilliseconds(50));
         await using var go = await StreamLoad.Start(Address(status, "far.shop"), Streams / 2, TimeSpan.FromMilliseconds(10));
@@ -134,7 +150,7 @@ public sealed class TrustTests(ITestOutputHelper output)
     public async Task WireGuard_forgets_an_evicted_site()
     {
         await using var fabric = await LabFabric.Start("namespaces", payloadBytes: 1 << 20);
-        Assert.True(await Peers(fabric, fabric.Network.Paris) >= 2);
+        Assert.Equal(2, await Peers(fabric, fabric.Network.Paris));
         var evicted = await Command.Run(fabric.Paris.Inside(fabric.FabricCommand(
             ["site", "evict", "factory", "--topology", fabric.Paris.TopologyFolder, .. Authority(fabric)])), TimeSpan.FromMinutes(2));
         Assert.True(evicted.ExitCode == 0, evicted.ToString());
@@ -175,6 +191,7 @@ public sealed class TrustTests(ITestOutputHelper output)
         await gateway.Until("factory to be refused", _limit, s => Count(s) > before);
     }
 
-    private static async Task<int> Peers(LabFabric fabric, LabSite site) =>
-        (await Command.Do(fabric.Network.Inside(site, "wg", "show", "all", "peers"))).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length;
+    /// <summary>Of the site's own devices: where they are processes, wg sees those of all namespaces.</summary>
+    private static async Task<int> Peers(LabFabric fabric, LabSite site) => (await Command.Do(fabric.Network.Inside(site, "wg", "show", "all", "peers")))
+        .Split('\n').Count(l => l.StartsWith(fabric.Network.InterfacePrefix(site), StringComparison.Ordinal));
 }
