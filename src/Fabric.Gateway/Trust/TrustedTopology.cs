@@ -11,7 +11,8 @@ internal static class TrustedTopology
 {
     /// <summary>
     /// Evicted gateways go, and their links; sites that were evicted, or have no gateway left, with their exports and workloads; and services that nobody
-    /// exports any more. The own gateway stays, without a link when it is the evicted one.
+    /// exports any more. The own gateway stays, and its links: when it is the evicted one, the others refuse it, and where they let it in again it
+    /// has to be there to hear of it.
     /// </summary>
     /// <param name="topology">As declared.</param>
     /// <param name="trust">Null: nobody is out.</param>
@@ -23,7 +24,6 @@ internal static class TrustedTopology
             return topology;
         }
 
-        var isOut = topology.FindGateway(self) is { } own && trust.IsEvicted(own.Site, self);
         bool Stays(SiteGateway gateway) => gateway.Name == self || !trust.IsEvicted(gateway.Site, gateway.Name);
         var sites = topology.Sites.Select(s => s with { Gateways = [.. s.Gateways.Where(Stays)] })
             .Where(s => !s.Gateways.IsEmpty).ToList();
@@ -33,7 +33,7 @@ internal static class TrustedTopology
         return topology with
         {
             Sites = [.. sites],
-            Links = isOut ? [] : [.. topology.Links.Where(l => gateways.Contains(l.A.Gateway) && gateways.Contains(l.B.Gateway))],
+            Links = [.. topology.Links.Where(l => gateways.Contains(l.A.Gateway) && gateways.Contains(l.B.Gateway))],
             Services = [.. services.Where(s => !s.Exports.IsEmpty)],
             Workloads = [.. topology.Workloads.Where(w => names.Contains(w.Site))],
         };

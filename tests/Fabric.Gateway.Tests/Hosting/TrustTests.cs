@@ -84,13 +84,20 @@ public sealed class TrustTests
     }
 
     [Fact]
-    public async Task A_gateway_that_hears_of_its_own_eviction_says_so()
+    public async Task A_gateway_that_hears_of_its_own_eviction_says_so_and_is_there_when_it_is_taken_back()
     {
         await using var fabric = await LoopbackFabric.StartAsync();
         await PublishAsync(fabric, fabric.Authority.Evict("factory"), Factory);
 
-        var status = await fabric.Admin(Factory).UntilAsync(s => s.Links.Count == 0 && s.Problems.Any(p => p.Contains("was evicted from the mesh", StringComparison.Ordinal)));
+        static bool Says(Status status) => status.Problems.Any(p => p.StartsWith("this gateway, factory/factory-1, was evicted", StringComparison.Ordinal));
+        var status = await fabric.Admin(Factory).UntilAsync(Says);
         Assert.Equal("degraded", status.State);
+        await fabric.Admin(Paris).UntilAsync(s => IsOut(s, "factory"));
+        await RefusesAsync(fabric, Paris);
+
+        await PublishAsync(fabric, fabric.Authority.Readmit("factory"));
+
+        await fabric.Admin(Factory).UntilAsync(s => !Says(s) && s.Links.All(l => l.Lane == "up"));
     }
 
     [Fact]

@@ -84,13 +84,13 @@ public sealed class TrustedTopologyTests
     }
 
     [Fact]
-    public void The_evicted_itself_is_alone()
+    public void The_evicted_itself_goes_on_and_is_refused_by_the_others()
     {
         var left = _declared.Without(Evicting("rome"), "rome-1");
 
         Assert.NotNull(left.FindGateway("rome-1"));
         Assert.Null(left.FindGateway("rome-2"));
-        Assert.Empty(left.Links);
+        Assert.Equal(["oslo-1", "paris-1"], left.Links.Where(l => l.Touches("rome-1")).Select(l => l.PeerOf("rome-1").Gateway).Order());
     }
 
     private static TrustDocument Evicting(params string[] names) => new() { TrustDomain = "acme.example", Version = 1, Evicted = [.. names] };
