@@ -48,6 +48,7 @@ internal static class EvictCommands
         using var admin = new AdminApi(host, socket);
         var followers = new Followers(host, admin);
         var status = await followers.StatusAsync(ct);
+        TrustCommand.IsNewest(authority, ca, status);
         var held = authority.Current;
         if (evict)
         {

@@ -37,6 +37,16 @@ internal static class TrustCommand
         }
     }
 
+    /// <summary>A folder that was restored, or copied, does not know what its gateway knows: what it signed next would be refused.</summary>
+    internal static void IsNewest(TrustAuthority authority, string ca, Status status)
+    {
+        if (status.Trust?.Version > (authority.Current?.Version ?? 0))
+        {
+            throw new CliException(ExitCode.Failure, $"{ca} has version {authority.Current?.Version ?? 0} of the trust document, and its gateway version {status.Trust.Version}",
+                $"put {TrustFile.Name} of the gateway's identity folder there, which is the same document");
+        }
+    }
+
     /// <summary>What needs the root's key fails with what to put where.</summary>
     internal static T Signed<T>(Func<T> change)
     {
@@ -64,7 +74,7 @@ internal static class TrustCommand
             var status = await new Followers(host, admin).StatusAsync(ct);
             var format = result.GetRequiredValue(output);
             host.Out.WriteLine(format == "table" ? TrustTable.Render(status, host)
-                : Documents.Write(Documents.Of(status.Trust ?? new TrustStatus()), format));
+                : Documents.Write(Documents.Of((Google.Protobuf.IMessage)(status.Trust ?? new TrustStatus())), format));
             return ExitCode.Ok;
         });
         return command;
@@ -79,7 +89,7 @@ internal static class TrustCommand
             var authority = Open(host, result.GetRequiredValue(ca));
             using var admin = new AdminApi(host, result.GetRequiredValue(socket));
             var followers = new Followers(host, admin);
-            await followers.StatusAsync(ct);
+            IsNewest(authority, result.GetRequiredValue(ca), await followers.StatusAsync(ct));
             var document = Signed(authority.Renew);
             await followers.PublishAsync(document, ct);
 
@@ -105,7 +115,9 @@ internal static class TrustCommand
             var authority = Open(host, result.GetRequiredValue(ca));
             var sites = TopologyFiles.Load(result.GetRequiredValue(topology)).Sites.Select(s => s.Name).ToList();
             using var admin = new AdminApi(host, result.GetRequiredValue(socket));
-            return await Rotate(host, authority, sites, new Followers(host, admin), result.GetValue(limit) ?? DefaultLimit, ct);
+            var followers = new Followers(host, admin);
+            IsNewest(authority, result.GetRequiredValue(ca), await followers.StatusAsync(ct));
+            return await Rotate(host, authority, sites, followers, result.GetValue(limit) ?? DefaultLimit, ct);
         });
         return command;
     }
@@ -116,7 +128,6 @@ internal static class TrustCommand
     private static async Task<int> Rotate(
         CliHost host, TrustAuthority authority, List<string> sites, Followers followers, TimeSpan limit, CancellationToken ct)
     {
-        await followers.StatusAsync(ct);
         var resumed = Rotation.UnderWay(authority) is not null;
         var rotation = Signed(() => Rotation.Begin(authority, sites));
         host.Error.WriteLine($"{(resumed ? $"Going on with the rotation of {rotation.Started:u}" : "A new root is made")}: {rotation.New[..12]} in {rotation.Folder} takes the place of {rotation.Old[..12]}.");

@@ -20,6 +20,7 @@ internal sealed class GatewayReports(TimeProvider time)
 
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Site, string Gateway), (GatewayTrust Report, long Number)> _reports = [];
+    private IReadOnlySet<(string Site, string Gateway)>? _known;
     private long _number;
 
     /// <summary>All, by site and gateway.</summary>
@@ -54,6 +55,11 @@ internal sealed class GatewayReports(TimeProvider time)
         var key = (report.Site, report.Gateway);
         lock (_gate)
         {
+            if (_known?.Contains(key) == false)
+            {
+                return;
+            }
+
             if (_reports.TryGetValue(key, out var known) ? known.Report.Reported < report.Reported : _reports.Count < Max)
             {
                 _reports[key] = (report, ++_number);
@@ -61,12 +67,13 @@ internal sealed class GatewayReports(TimeProvider time)
         }
     }
 
-    /// <summary>Forgets gateways that are not in the topology any more.</summary>
-    public void Keep(Func<string, string, bool> isKnown)
+    /// <summary>From now on only these: those of the topology. Others are forgotten.</summary>
+    public void Keep(IReadOnlySet<(string Site, string Gateway)> known)
     {
         lock (_gate)
         {
-            foreach (var key in _reports.Keys.Where(k => !isKnown(k.Site, k.Gateway)).ToList())
+            _known = known;
+            foreach (var key in _reports.Keys.Where(k => !known.Contains(k)).ToList())
             {
                 _reports.Remove(key);
             }

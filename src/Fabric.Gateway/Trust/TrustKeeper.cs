@@ -119,8 +119,8 @@ internal sealed class TrustKeeper
 
     public GatewayTrust? Of(string gateway) => _reports.Of(gateway);
 
-    /// <summary>Forgets what gateways said that are not in the topology any more.</summary>
-    public void Keep(Func<string, string, bool> isKnown) => _reports.Keep(isKnown);
+    /// <summary>Of whom to listen to: the gateways of the topology.</summary>
+    public void Keep(IReadOnlySet<(string Site, string Gateway)> known) => _reports.Keep(known);
 
     /// <summary>For <c>status</c>.</summary>
     public TrustStatus Status()

@@ -32,7 +32,7 @@ public sealed class TrustFile(string folder)
         catch (InvalidDataException e)
         {
             throw new InvalidDataException($"{Path} is damaged: {e.Message}; "
-                + "delete it only if this gateway reaches another one of the mesh: it learns there who was evicted", e);
+                + $"put {Name} of another gateway in its place, which is the same document: without it, nobody here would know who was evicted", e);
         }
     }
 

@@ -50,8 +50,10 @@ public sealed class GatewayReportsTests
 
         Assert.Equal(GatewayReports.Max, reports.All.Length);
         Assert.Null(reports.Of($"g{GatewayReports.Max}"));
-        reports.Keep((_, gateway) => gateway == "g7");
-        Assert.Equal(["g7"], reports.All.Select(r => r.Gateway));
+        reports.Keep(new HashSet<(string, string)> { ("site", "g7"), ("site", "new") });
+        reports.Put(Report("new", 1, 1));
+        reports.Put(Report("stranger", 1, 1));
+        Assert.Equal(["g7", "new"], reports.All.Select(r => r.Gateway));
     }
 
     private static GatewayTrust Report(string gateway, long reported, ulong version) =>

@@ -232,7 +232,7 @@ public class TrustDocumentTests
         using var mesh = new Mesh();
         mesh.Join("paris", "paris-1");
         File.WriteAllText(Path.Combine(mesh.Folder["paris-paris-1"], TrustFile.Name), "nonsense");
-        Assert.Contains("delete it only if", Assert.Throws<InvalidDataException>(() => new TrustFile(mesh.Folder["paris-paris-1"]).Load()).Message);
+        Assert.Contains("put trust.bin of another gateway in its place", Assert.Throws<InvalidDataException>(() => new TrustFile(mesh.Folder["paris-paris-1"]).Load()).Message);
     }
 
     [Fact]
