@@ -11,6 +11,8 @@ var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this g
 var identity = Option("--identity", "FABRIC_IDENTITY", "embedded",
     "Where the certificate comes from: embedded (fabric join), files:DIR, files:CERT,KEY,BUNDLE, vault:FILE, "
     + "spiffe:SOCKET, or spiffe for the socket in SPIFFE_ENDPOINT_SOCKET");
+var dnsCertificate = Option("--dns-certificate", "FABRIC_DNS_CERTIFICATE", "",
+    "Certificate of DNS over TLS: CERT,KEY, two PEM files; none: the gateway's own");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
 var tunnelDriver = Option("--tunnel-driver", "FABRIC_TUNNEL_DRIVER", "auto", "What moves the bytes: auto, linux or portable");
@@ -30,7 +32,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, socketGroup, ca, identity, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, socketGroup, ca, identity, dnsCertificate, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -42,6 +44,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         SocketGroup = parsed.GetValue(socketGroup) is { Length: > 0 } group ? group : null,
         Ca = CaFolder(parsed.GetValue(ca)!),
         Identity = Source(parsed.GetValue(identity)!),
+        DnsCertificate = parsed.GetValue(dnsCertificate) is { Length: > 0 } files ? files : null,
         WireGuard = parsed.GetValue(wireguard)!,
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,

@@ -63,7 +63,8 @@ public static class TopologyDiff
         {
             [(0, "mesh", topology.TrustDomain)] = new(
                 ("domain", topology.Domain), ("active", Print(topology.Probes.Active)), ("idle", Print(topology.Probes.Idle)),
-                ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown))),
+                ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown)),
+                ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond)),
         };
         foreach (Site site in topology.Sites)
         {
@@ -72,6 +73,7 @@ public static class TopologyDiff
             {
                 all[(2, "gateway", gateway.Name)] = new(
                     ("site", gateway.Site), ("listen", Join(gateway.Listen)), ("port", gateway.Port), ("dns", gateway.Dns),
+                    ("dnsTls", gateway.DnsTls?.ToString() ?? "off"),
                     ("metrics", gateway.Metrics), ("dashboard", gateway.Dashboard?.ToString() ?? "off"),
                     ("wireguardKey", gateway.WireGuardKey is { } key ? Convert.ToBase64String([.. key]) : "none"));
             }
@@ -89,7 +91,7 @@ public static class TopologyDiff
         {
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
-                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Idle(service, p)}".TrimStart()))),
+                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Idle(service, p)}".TrimStart()))),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
@@ -118,6 +120,8 @@ public static class TopologyDiff
         $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
 
     private static string Print(ServiceProtocol protocol) => protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Lower(protocol);
+
+    private static string Alpn(ServicePort port) => port.Alpn.IsEmpty ? "" : $" alpn {string.Join(" ", port.Alpn)}";
 
     private static string Idle(Service service, ServicePort port) => port.CarriesDatagrams ? $" idle {Print(service.FlowIdle)}" : "";
 

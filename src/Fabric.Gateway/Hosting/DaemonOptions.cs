@@ -29,6 +29,12 @@ public sealed record DaemonOptions
     /// </summary>
     public string Identity { get; init; } = "embedded";
 
+    /// <summary>
+    /// What DNS over TLS shows: <c>CERT,KEY</c>, two PEM files, read again when they change. Default null: the gateway's own certificate,
+    /// which names it by its SPIFFE ID alone.
+    /// </summary>
+    public string? DnsCertificate { get; init; }
+
     /// <summary><c>auto</c>, <c>kernel</c>, <c>userspace</c>, or <c>off</c>. Default <c>auto</c>.</summary>
     public string WireGuard { get; init; } = "auto";
 

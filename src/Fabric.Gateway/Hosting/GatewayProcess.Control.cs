@@ -4,6 +4,7 @@ using Fabric.Gateway.Dns;
 using Fabric.Gateway.Egress;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Telemetry;
+using Fabric.Topology.Model;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Hosting;
@@ -37,6 +38,7 @@ internal sealed partial class GatewayProcess
         var changed = new (string What, bool Differs)[]
         {
             ("dns", !now.Self.Dns.Equals(_startedAs.Dns)),
+            ("dnsTls", !Equals(now.Self.DnsTls, _startedAs.DnsTls)),
             ("metrics", !now.Self.Metrics.Equals(_startedAs.Metrics)),
             ("dashboard", !Equals(now.Self.Dashboard, _startedAs.Dashboard)),
             ("probes", now.Topology.Probes != _startedWith),
@@ -47,6 +49,26 @@ internal sealed partial class GatewayProcess
 
     private int LoadWithout(string peer) => _loop.Current?.Tunnel is { } tunnel
         ? tunnel.OpenStreams - (tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Streams ?? 0) : 0;
+
+    /// <summary>As long as catalogs are believed.</summary>
+    private static readonly TimeSpan _dnsStaleAfter = TimeSpan.FromSeconds(5);
+
+    private DnsServerOptions DnsOptions(SiteGateway self)
+    {
+        var file = self.DnsTls is not null && _options.DnsCertificate is { } paths ? new DnsCertificateFile(paths, _time) : null;
+        return new DnsServerOptions
+        {
+            Listen = [self.Dns],
+            ListenTls = self.DnsTls is { } tls ? [tls] : [],
+            Certificate = file is null ? () => Identity.Certificate : () => file.Current,
+            ResponsesPerSecond = _topology.Dns.ResponsesPerSecond,
+            Identifier = self.Name,
+        };
+    }
+
+    /// <summary>What DNS answers from. A state loop that stands still must not go unnoticed: what it said last is no longer so.</summary>
+    private DnsZone Zone() => _loop.Current is not { Zone: var zone } ? DnsZone.Empty
+        : _time.GetElapsedTime(Interlocked.Read(ref _lastTurn)) <= _dnsStaleAfter ? zone : zone.Stale;
 
     private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
 

@@ -266,7 +266,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Signal();
         };
 
-        _dns = Own(new DnsServer(new DnsServerOptions { Listen = [self.Dns] }, () => _loop.Current?.Zone ?? DnsZone.Empty, _time));
+        _dns = Own(new DnsServer(DnsOptions(self), Zone, _time));
         _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
         var control = Own(new ControlHost(
             new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard)

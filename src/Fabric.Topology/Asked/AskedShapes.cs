@@ -24,6 +24,15 @@ internal static class AskedShapes
         .With("holdDown", Scalars.Duration(0, 600_000), (p, v) => p.HoldDown = v,
             "How long a link that was down must answer every probe until it is used again.", @default: "2s");
 
+    private static MapShape<AskedDns> Dns { get; } = new MapShape<AskedDns>("dns", "How names are answered, in every site.")
+        .With("absent", Scalars.Choice(("nodata", AbsentAnswer.NoData), ("nxdomain", AbsentAnswer.NxDomain),
+            ("servfail", AbsentAnswer.ServFail)), (d, v) => d.Absent = v, "What the names of a service answer that no site can serve "
+                + "now: the name without data, no such name, or a failure; each with the reason as an Extended DNS Error.",
+            @default: "nodata")
+        .With("responsesPerSecond", Scalars.Number(0, 50_000), (d, v) => d.ResponsesPerSecond = v,
+            "The same answer over UDP to the same /24 or /56. Above, clients are asked to come over TCP or with a cookie; loopback is "
+                + "not limited. 0: no limit. Read at the start.", @default: "1000");
+
     private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
         "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
         .With("name", Scalars.Label, (g, v) => g.Name = v, "RFC 1123 label, unique among all gateways.", required: true)
@@ -31,6 +40,7 @@ internal static class AskedShapes
             "Addresses that lanes and probes are accepted on.", @default: "[\"::\"], which is all")
         .With("port", Scalars.Port, (g, v) => g.Port = v, "Lanes and joining over TCP, probes over UDP.", @default: "7443")
         .With("dns", Scalars.Listener, (g, v) => g.Dns = v, "Where DNS is answered, over UDP and TCP.", @default: "127.0.0.1:53")
+        .With("dnsTls", Scalars.ListenerOrOff, (g, v) => g.DnsTls = v, "Where DNS is answered over TLS, or `off`.", @default: "off")
         .With("metrics", Scalars.Listener, (g, v) => g.Metrics = v, "Where metrics and health are served.",
             @default: "127.0.0.1:9440")
         .With("dashboard", Scalars.ListenerOrOff, (g, v) => g.Dashboard = v, "Where the dashboard is served, or `off`.",
@@ -73,7 +83,9 @@ internal static class AskedShapes
         .With("port", Scalars.Port, (p, v) => p.Port = v, "1 to 65535.", required: true)
         .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http),
             ("udp", ServiceProtocol.Udp), ("tcp+udp", ServiceProtocol.TcpAndUdp)), (p, v) => p.Protocol = v,
-            "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp");
+            "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp")
+        .With("alpn", new ListShape<string>(Scalars.Choice(("http/1.1", "http/1.1"), ("h2", "h2")), 1, 2), (p, v) => p.Alpn = v,
+            "HTTP that the endpoints negotiate by TLS: DNS tells it in HTTPS records. Not with `http` or `udp`.", @default: "none");
 
     private static MapShape<AskedHealth> Health { get; } = new MapShape<AskedHealth>(
         "health", "How the exporting gateway checks each endpoint.")
@@ -149,6 +161,7 @@ internal static class AskedShapes
         .With("domain", Scalars.Domain, (f, v) => f.Domain = v, "DNS domain of services. Given in one of the files.",
             @default: "svc.clusterset.local")
         .With("probes", Probes, (f, v) => f.Probes = v, "How links are probed. Given in one of the files.")
+        .With("dns", Dns, (f, v) => f.Dns = v, "How names are answered. Given in one of the files.")
         .With("sites", new ListShape<AskedSite>(Site), (f, v) => f.Sites = v.Value, "The sites and their gateways.")
         .With("links", new ListShape<AskedLink>(Link), (f, v) => f.Links = v.Value, "The ways between gateways.")
         .With("services", new ListShape<AskedService>(Service), (f, v) => f.Services = v.Value, "What sites export.")

@@ -12,6 +12,7 @@ internal sealed class AskedFile
     public Located<string>? TrustDomain { get; set; }
     public Located<string>? Domain { get; set; }
     public Located<AskedProbes>? Probes { get; set; }
+    public Located<AskedDns>? Dns { get; set; }
     public ImmutableArray<Located<AskedSite>> Sites { get; set; } = [];
     public ImmutableArray<Located<AskedLink>> Links { get; set; } = [];
     public ImmutableArray<Located<AskedService>> Services { get; set; } = [];
@@ -25,6 +26,12 @@ internal sealed class AskedProbes
     public Located<TimeSpan>? Idle { get; set; }
     public Located<int>? Misses { get; set; }
     public Located<TimeSpan>? HoldDown { get; set; }
+}
+
+internal sealed class AskedDns
+{
+    public Located<AbsentAnswer>? Absent { get; set; }
+    public Located<int>? ResponsesPerSecond { get; set; }
 }
 
 internal sealed class AskedSite
@@ -41,6 +48,9 @@ internal sealed class AskedGateway
     public Located<ImmutableArray<Located<IPAddress>>>? Listen { get; set; }
     public Located<int>? Port { get; set; }
     public Located<IPEndPoint>? Dns { get; set; }
+
+    /// <summary>The value is null for <c>off</c>.</summary>
+    public Located<IPEndPoint?>? DnsTls { get; set; }
     public Located<IPEndPoint>? Metrics { get; set; }
 
     /// <summary>The value is null for <c>off</c>.</summary>
@@ -93,6 +103,7 @@ internal sealed class AskedPort
     public Located<string>? Name { get; set; }
     public Located<int>? Port { get; set; }
     public Located<ServiceProtocol>? Protocol { get; set; }
+    public Located<ImmutableArray<Located<string>>>? Alpn { get; set; }
 }
 
 internal sealed class AskedHealth

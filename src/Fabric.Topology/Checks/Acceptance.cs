@@ -14,6 +14,7 @@ internal static class Acceptance
         Domain = mesh.Domain?.Value ?? FabricTopology.DefaultDomain,
         Revision = revision,
         Probes = Accept(mesh.Probes?.Value ?? new AskedProbes()),
+        Dns = Accept(mesh.Dns?.Value ?? new AskedDns()),
         Sites = [.. mesh.Sites.Select(s => Accept(s.Value))],
         Links = [.. mesh.Links.SelectMany(l => Accept(l.Value))],
         Services = [.. mesh.Services.Select(s => Accept(s.Value))],
@@ -40,6 +41,16 @@ internal static class Acceptance
         };
     }
 
+    private static DnsSettings Accept(AskedDns asked)
+    {
+        var defaults = new DnsSettings();
+        return new DnsSettings
+        {
+            Absent = asked.Absent?.Value ?? defaults.Absent,
+            ResponsesPerSecond = asked.ResponsesPerSecond?.Value ?? defaults.ResponsesPerSecond,
+        };
+    }
+
     private static Site Accept(AskedSite asked)
     {
         string name = asked.Name!.Value.Value;
@@ -60,6 +71,7 @@ internal static class Acceptance
             Listen = asked.Listen is { } listen ? Values(listen.Value) : gateway.Listen,
             Port = asked.Port?.Value ?? gateway.Port,
             Dns = asked.Dns?.Value ?? gateway.Dns,
+            DnsTls = asked.DnsTls?.Value,
             Metrics = asked.Metrics?.Value ?? gateway.Metrics,
             Dashboard = asked.Dashboard is { } dashboard ? dashboard.Value : gateway.Dashboard,
             WireGuardKey = asked.WireGuardKey?.Value,
@@ -90,7 +102,10 @@ internal static class Acceptance
     private static Service Accept(AskedService asked)
     {
         ImmutableArray<ServicePort> ports = [.. asked.Ports.Select(p => new ServicePort(
-            p.Value.Name?.Value, p.Value.Port!.Value.Value, p.Value.Protocol?.Value ?? ServiceProtocol.Tcp))];
+            p.Value.Name?.Value, p.Value.Port!.Value.Value, p.Value.Protocol?.Value ?? ServiceProtocol.Tcp)
+        {
+            Alpn = p.Value.Alpn is { } alpn ? Values(alpn.Value) : [],
+        })];
         return new Service
         {
             Name = asked.Name!.Value.Value,

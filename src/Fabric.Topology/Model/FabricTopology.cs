@@ -27,6 +27,7 @@ public sealed record FabricTopology
     public ImmutableArray<Workload> Workloads { get; init; } = [];
     public ImmutableArray<Policy> Policies { get; init; } = [];
     public ProbeSettings Probes { get; init; } = new();
+    public DnsSettings Dns { get; init; } = new();
 
     /// <summary>SHA-256 (hex, first 12 digits) over the canonical text of all files: the same files, the same revision.</summary>
     public required string Revision { get; init; }
@@ -79,6 +80,9 @@ public sealed record SiteGateway
 
     /// <summary>Where the DNS server listens, UDP and TCP. Default 127.0.0.1:53.</summary>
     public IPEndPoint Dns { get; init; } = new(IPAddress.Loopback, 53);
+
+    /// <summary>Where it listens for DNS over TLS; null when it does not. Default null.</summary>
+    public IPEndPoint? DnsTls { get; init; }
 
     /// <summary>Where metrics and health are served. Default 127.0.0.1:9440.</summary>
     public IPEndPoint Metrics { get; init; } = new(IPAddress.Loopback, 9440);
@@ -195,6 +199,9 @@ public sealed record Service
 /// <summary>A number stands once in a service. Name is null when the service has one unnamed port.</summary>
 public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol)
 {
+    /// <summary>What the endpoints negotiate by TLS, by ALPN names: DNS tells it in HTTPS records. Default none.</summary>
+    public ImmutableArray<string> Alpn { get; init; } = [];
+
     public bool CarriesStreams => Protocol != ServiceProtocol.Udp;
 
     public bool CarriesDatagrams => Protocol is ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp;

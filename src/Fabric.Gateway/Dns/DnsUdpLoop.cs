@@ -1,0 +1,147 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.Versioning;
+
+namespace Fabric.Gateway.Dns;
+
+internal delegate int DnsUdpAnswerer(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters);
+
+/// <summary>A thread that receives datagrams of one socket, and answers each before it receives more.</summary>
+internal sealed class DnsUdpLoop
+{
+    // The longest datagram: on Windows a longer one than the buffer would be an error, and errors cost.
+    private const int ReceiveBuffer = 65535;
+    private static readonly TimeSpan ErrorPause = TimeSpan.FromMilliseconds(10);
+
+    private readonly Socket _socket;
+    private readonly DnsUdpAnswerer _answer;
+    private readonly ManualResetEventSlim _stop;
+    private readonly Thread _thread;
+    private IDisposable? _linux;
+
+    public DnsUdpLoop(Socket socket, DnsUdpAnswerer answer, ManualResetEventSlim stop)
+    {
+        (_socket, _answer, _stop) = (socket, answer, stop);
+        _thread = new Thread(Run) { IsBackground = true, Name = "dns-udp" };
+    }
+
+    /// <summary>This thread's own: nobody else writes them.</summary>
+    public DnsCounters Counters { get; } = new();
+
+    public void Start()
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            // Not on the thread: the socket is open now.
+            _linux = new DnsLinuxUdp(_socket);
+        }
+
+        _thread.Start();
+    }
+
+    /// <summary>Ends a wait for datagrams, and closes the socket.</summary>
+    public void Wake()
+    {
+        try
+        {
+            // On Linux it wakes who waits in a system call of ours, though it says that there is no connection.
+            _socket.Shutdown(SocketShutdown.Both);
+        }
+        catch (SocketException)
+        {
+        }
+
+        _socket.Dispose();
+    }
+
+    public void Join() => _thread.Join();
+
+    private void Run()
+    {
+        if (OperatingSystem.IsLinux() && _linux is DnsLinuxUdp udp)
+        {
+            RunLinux(udp);
+            udp.Dispose();
+        }
+        else
+        {
+            RunPortable();
+        }
+    }
+
+    [SupportedOSPlatform("linux")]
+    private void RunLinux(DnsLinuxUdp udp)
+    {
+        Span<int> lengths = stackalloc int[DnsLinuxUdp.Batch];
+        while (!_stop.IsSet)
+        {
+            var received = udp.Receive();
+            if (received < 0 && !_stop.IsSet)
+            {
+                Pause();
+            }
+
+            for (var i = 0; i < received; i++)
+            {
+                lengths[i] = _answer(udp.Query(i), udp.Response(i), udp.Asker(i), Counters);
+            }
+
+            for (var failed = received > 0 ? udp.Send(lengths[..received]) : 0; failed > 0; failed--)
+            {
+                Counters.Dropped();
+            }
+        }
+    }
+
+    private void RunPortable()
+    {
+        var query = new byte[ReceiveBuffer];
+        var response = new byte[DnsResponder.UdpBuffer];
+        var from = new SocketAddress(_socket.AddressFamily);
+        while (!_stop.IsSet)
+        {
+            int received;
+            try
+            {
+                received = _socket.ReceiveFrom(query, SocketFlags.None, from);
+            }
+            catch (Exception e) when (e is ObjectDisposedException or SocketException)
+            {
+                if (!_stop.IsSet)
+                {
+                    Pause();
+                }
+
+                continue;
+            }
+
+            var address = DnsServer.AddressIn(from.Buffer.Span[..from.Size]);
+            var length = _answer(query.AsSpan(0, received), response, address, Counters);
+            if (length > 0 && !TrySend(response.AsSpan(0, length), from))
+            {
+                Counters.Dropped();
+            }
+        }
+    }
+
+    /// <summary>The machine's trouble, such as no memory: go on, but not hot.</summary>
+    private void Pause()
+    {
+        Counters.Fault();
+        _stop.Wait(ErrorPause);
+    }
+
+    /// <summary>False for an asker that cannot be reached. There may be many (forged sources): no reason to pause.</summary>
+    private bool TrySend(ReadOnlySpan<byte> response, SocketAddress to)
+    {
+        try
+        {
+            _socket.SendTo(response, SocketFlags.None, to);
+            return true;
+        }
+        catch (Exception e) when (e is ObjectDisposedException or SocketException)
+        {
+            return false;
+        }
+    }
+}
