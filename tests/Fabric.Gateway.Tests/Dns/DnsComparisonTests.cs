@@ -71,7 +71,13 @@ public sealed class DnsComparisonTests : IDisposable
     /// <summary>Where we chose otherwise than Knot, and an RFC lets both.</summary>
     private static bool Excused(DnsMessage query, DnsMessage ours, DnsMessage theirs) =>
         // ANY: one synthetic HINFO (RFC 8482 §4.2) against all of them.
-        query.Questions[0].Type == DnsType.Any && ours.Rcode == theirs.Rcode;
+        query.Questions[0].Type == DnsType.Any && ours.Rcode == theirs.Rcode
+
+        // We put the address beside an HTTPS record whose target is its own name (RFC 9460 §4.1), and beside the NS record of a reverse
+        // zone (RFC 1035 §3.3.11); Knot does so for other names, and for those within one zone; there it adds the
+        // target's own HTTPS record as well, which we leave to those who ask.
+        || query.Questions[0].Type is DnsType.Https or DnsType.Ns && ours.Additionals.Length != theirs.Additionals.Length
+            && Facts(ours with { Additionals = [] }) == Facts(theirs with { Additionals = [] });
 
     private static DnsMessage RandomQuery(Random random, DnsService[] services)
     {
@@ -120,10 +126,13 @@ public sealed class DnsComparisonTests : IDisposable
         };
         static string Section(IEnumerable<DnsRecord> records) => string.Join('\n', records.Select(Record).Order(StringComparer.OrdinalIgnoreCase));
         var text = new StringBuilder();
-        text.AppendJoin('\n', $"{message.Id} {message.Opcode} {message.Rcode} {message.Flags}");
+        // CD: we repeat it, as RFC 4035 §3 asks of a server that knows DNSSEC and as BIND does; Knot clears it.
+        text.Append($"{message.Id} {message.Opcode} {message.Rcode} {message.Flags & ~DnsFlags.CheckingDisabled}");
         text.Append("\n? ").AppendJoin(' ', message.Questions.Select(q => $"{q.Name} {q.Type} {q.Class}"));
-        text.Append("\n= ").Append(Section(message.Answers)).Append("\n^ ").Append(Section(message.Authorities));
-        return text.Append("\n+ ").Append(Section(message.Additionals)).ToString();
+
+        // A name in the data may take its case from the question that it points to, or keep its own.
+        var sections = $"\n= {Section(message.Answers)}\n^ {Section(message.Authorities)}\n+ {Section(message.Additionals)}";
+        return text.Append(sections.ToLowerInvariant()).ToString();
     }
 
     private Process StartKnot(DnsService[] services, out int port)
