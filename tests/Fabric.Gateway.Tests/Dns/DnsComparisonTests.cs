@@ -55,7 +55,7 @@ public sealed class DnsComparisonTests : IDisposable
                 }
 
                 compared++;
-                Assert.True(Facts(left) == Facts(right), $"{Facts(query)}\n\nwe said\n{Facts(left)}\n\nKnot said\n{Facts(right)}");
+                Assert.True(Facts(left) == Facts(right), $"{Convert.ToHexString(query.Bytes())}\n{Facts(query)}\n\nwe said\n{Facts(left)}\n\nKnot said\n{Facts(right)}");
             }
 
             Assert.InRange(excused, 0, Questions / 10);
@@ -100,7 +100,8 @@ public sealed class DnsComparisonTests : IDisposable
         var name = new string([.. names[random.Next(names.Length)].Select(c => random.Next(3) == 0 ? char.ToUpperInvariant(c) : c)]);
         var opt = Opt with
         {
-            Class = (DnsClass)random.Next(0, 4097),
+            // Not 1: Knot takes such a record for one of class IN, and malformed.
+            Class = (DnsClass)random.Next(2, 4097),
             Ttl = (uint)(random.Next(20) == 0 ? random.Next(1, 256) << 16 : 0) | (random.Next(3) == 0 ? 0x8000u : 0) | (random.Next(5) == 0 ? 0x0040u : 0),
             Data = new DnsOpt(random.Next(4) == 0 ? [new DnsOption((ushort)random.Next(100, 200), [.. new byte[random.Next(20)]])] : []),
         };
