@@ -37,7 +37,7 @@ public class DnsSettingsTests
             .Replace("name: paris-1", "name: paris-1, dnsTls: \"127.0.0.1:853\"").Replace("port: 443", "port: 443, alpn: [ h2, http/1.1 ]"));
         Assert.Equal(new DnsSettings { Absent = absent, ResponsesPerSecond = 0 }, topology.Dns);
         Assert.Equal("127.0.0.1:853", topology.FindGateway("paris-1")!.DnsTls?.ToString());
-        Assert.Equal(["h2", "http/1.1"], topology.Services[0].Ports[0].Alpn);
+        Assert.Equal(["h2", "http/1.1"], topology.Services[0].Ports[0].Alpn.AsEnumerable());
     }
 
     [Theory]
