@@ -112,9 +112,13 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         var start = _length;
         PutAddress(0, address);
         _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, _length - start, _length - start, 1, 0));
-        foreach (var port in service.Ports.Where(p => p.Port == HttpsPort && SpeaksHttps(p)).Take(1))
+        foreach (var port in service.Ports)
         {
-            AddHttps(service, port, labels, [], address);
+            if (port.Port == HttpsPort && SpeaksHttps(port))
+            {
+                AddHttps(service, port, labels, [], address);
+                return;
+            }
         }
     }
 
@@ -139,10 +143,12 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
     private void AddSrv(DnsService service, DnsPort port, byte[] labels, byte[] below, byte[] address)
     {
         var belowStart = PutBelow(below, labels);
-        if (_answers.Exists(a => a.BelowLength == below.Length
-            && Ascii.EqualsIgnoreCase(_bytes.AsSpan(a.BelowStart, a.BelowLength), below)))
+        foreach (var answer in _answers)
         {
-            throw new FormatException($"port name {port.Name} is there twice for one protocol");
+            if (answer.BelowLength == below.Length && Ascii.EqualsIgnoreCase(_bytes.AsSpan(answer.BelowStart, answer.BelowLength), below))
+            {
+                throw new FormatException($"port name {port.Name} is there twice for one protocol");
+            }
         }
 
         if (!service.Ready)
@@ -189,7 +195,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Https, start, answerLength, _length - start, 1, 1));
     }
 
-    private static bool SpeaksHttps(DnsPort port) => port.Tcp && port.Alpn.Any(a => Http.Contains(a));
+    private static bool SpeaksHttps(DnsPort port) => port.Tcp && !port.Alpn.IsEmpty && port.Alpn.Any(a => Http.Contains(a));
 
     private byte[] Pointer(byte[] labels)
     {
