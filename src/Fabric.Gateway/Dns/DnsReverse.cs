@@ -47,30 +47,33 @@ internal sealed class DnsReverse
             return this;
         }
 
-        var keys = more.Select(m => m.Item1).ToArray();
-        var values = more.Select(m => m.Pointer).ToArray();
+        var keys = Array.ConvertAll(more, m => m.Item1);
+        var values = Array.ConvertAll(more, m => m.Pointer);
         Array.Sort(keys, values);
-        var (addresses, pointers) = (new List<UInt128>(_addresses.Length + keys.Length), new List<byte[]>(_addresses.Length + keys.Length));
-        for (int i = 0, j = 0; i < _addresses.Length || j < keys.Length;)
+        var gone = removed.Count == 0 ? 0 : _pointers.Count(removed.Contains);
+        var addresses = new UInt128[_addresses.Length - gone + keys.Length];
+        var pointers = new byte[addresses.Length][];
+        for (int i = 0, j = 0, at = 0; i < _addresses.Length || j < keys.Length;)
         {
             if (j == keys.Length || i < _addresses.Length && _addresses[i] <= keys[j])
             {
-                if (removed.Count == 0 || !removed.Contains(_pointers[i]))
+                if (gone == 0 || !removed.Contains(_pointers[i]))
                 {
-                    addresses.Add(_addresses[i]);
-                    pointers.Add(_pointers[i]);
+                    (addresses[at], pointers[at]) = (_addresses[i], _pointers[i]);
+                    at++;
                 }
 
                 i++;
             }
             else
             {
-                addresses.Add(keys[j]);
-                pointers.Add(values[j++]);
+                (addresses[at], pointers[at]) = (keys[j], values[j]);
+                at++;
+                j++;
             }
         }
 
-        return new DnsReverse(_v6, _zones, [.. addresses], [.. pointers]);
+        return new DnsReverse(_v6, _zones, addresses, pointers);
     }
 
     /// <summary>What is at a reverse name.</summary>
@@ -180,8 +183,10 @@ internal sealed class DnsReverse
 
     private static UInt128 Value(IPAddress address)
     {
+        Span<byte> bytes = stackalloc byte[16];
+        address.TryWriteBytes(bytes, out var length);
         var value = UInt128.Zero;
-        foreach (var octet in address.GetAddressBytes())
+        foreach (var octet in bytes[..length])
         {
             value = value << 8 | octet;
         }

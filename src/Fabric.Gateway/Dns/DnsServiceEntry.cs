@@ -59,7 +59,10 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
             throw new FormatException($"DNS name \"{service.Name}.{service.Namespace}.{root}\" is longer than {DnsLimits.Name} bytes");
         }
 
-        (_length, var address) = (0, service.ServiceAddress.GetAddressBytes());
+        Span<byte> bytes = stackalloc byte[16];
+        service.ServiceAddress.TryWriteBytes(bytes, out var written);
+        ReadOnlySpan<byte> address = bytes[..written];
+        _length = 0;
         _answers.Clear();
         AddOwn(service, labels, address);
         foreach (var port in service.Ports)
@@ -101,7 +104,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
     }
 
     /// <summary>The service's own name: its address, and what is negotiated at the port of https.</summary>
-    private void AddOwn(DnsService service, byte[] labels, byte[] address)
+    private void AddOwn(DnsService service, byte[] labels, ReadOnlySpan<byte> address)
     {
         if (!service.Ready)
         {
@@ -122,7 +125,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         }
     }
 
-    private void AddPort(DnsService service, DnsPort port, byte[] labels, byte[] address)
+    private void AddPort(DnsService service, DnsPort port, byte[] labels, ReadOnlySpan<byte> address)
     {
         if (port.Port is < 1 or > 65535)
         {
@@ -140,7 +143,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         }
     }
 
-    private void AddSrv(DnsService service, DnsPort port, byte[] labels, byte[] below, byte[] address)
+    private void AddSrv(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
     {
         var belowStart = PutBelow(below, labels);
         foreach (var answer in _answers)
@@ -172,7 +175,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
 
     /// <summary>RFC 9460 §9: at the service's name for the port of https, else at <c>_port._https</c> in front of it, and then with the
     /// service as the target.</summary>
-    private void AddHttps(DnsService service, DnsPort port, byte[] labels, byte[] below, byte[] address)
+    private void AddHttps(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
     {
         // The own name's other answer is there already.
         var belowStart = below.Length == 0 ? 0 : PutBelow(below, labels);
@@ -217,7 +220,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         return _length - below.Length;
     }
 
-    private void PutAddress(int nameOffset, byte[] address)
+    private void PutAddress(int nameOffset, ReadOnlySpan<byte> address)
     {
         PutHead(nameOffset, address.Length == 4 ? DnsType.A : DnsType.Aaaa, options.Ttl, address.Length);
         Put(address);

@@ -59,24 +59,51 @@ internal sealed class DnsTable<T>
     public DnsTable<T> With(IReadOnlyCollection<T> removed, IReadOnlyCollection<T> added)
     {
         var atMost = Count + added.Count;
-        if (atMost > _buckets.Length * MaxPerBucket)
+        return atMost <= _buckets.Length * MaxPerBucket ? Changed(removed, added)
+            : Count == 0 ? Of(added)
+            : Of([.. Items]).Changed(removed, added);
+    }
+
+    /// <summary>All at once: every bucket is made once. Of items with one name the last stays.</summary>
+    private static DnsTable<T> Of(IReadOnlyCollection<T> items)
+    {
+        var table = new DnsTable<T>(new T[(int)BitOperations.RoundUpToPowerOf2((uint)(items.Count / PerBucket + 2))][], items.Count);
+        var (lengths, filled) = (new int[table._buckets.Length], new int[table._buckets.Length]);
+        foreach (var item in items)
         {
-            return Grown(atMost).Changed(removed, added, shared: false);
+            lengths[table.Slot(item.Hash)]++;
         }
 
-        return Changed(removed, added, shared: true);
+        for (var i = 0; i < lengths.Length; i++)
+        {
+            table._buckets[i] = lengths[i] == 0 ? [] : new T[lengths[i]];
+        }
+
+        var doubles = 0;
+        foreach (var item in items)
+        {
+            var slot = table.Slot(item.Hash);
+            var at = IndexIn(table._buckets[slot].AsSpan(0, filled[slot]), item);
+            table._buckets[slot][at < 0 ? filled[slot]++ : at] = item;
+            doubles += at < 0 ? 0 : 1;
+        }
+
+        if (doubles == 0)
+        {
+            return table;
+        }
+
+        for (var i = 0; i < lengths.Length; i++)
+        {
+            table._buckets[i] = table._buckets[i][..filled[i]];
+        }
+
+        return new DnsTable<T>(table._buckets, items.Count - doubles);
     }
 
-    private DnsTable<T> Grown(int count)
+    private DnsTable<T> Changed(IReadOnlyCollection<T> removed, IReadOnlyCollection<T> added)
     {
-        var buckets = new T[(int)BitOperations.RoundUpToPowerOf2((uint)(count / PerBucket + 2))][];
-        Array.Fill(buckets, []);
-        return new DnsTable<T>(buckets, 0).Changed([], [.. Items], shared: false);
-    }
-
-    private DnsTable<T> Changed(IReadOnlyCollection<T> removed, IReadOnlyCollection<T> added, bool shared)
-    {
-        var buckets = shared ? (T[][])_buckets.Clone() : _buckets;
+        var buckets = (T[][])_buckets.Clone();
         var count = Count;
         foreach (var item in removed)
         {
@@ -106,7 +133,7 @@ internal sealed class DnsTable<T>
     // The upper bits of a product depend on all bits of the hash (Knuth, multiplicative hashing).
     private int Slot(int hash) => (int)((uint)hash * 2654435769u >> _shift);
 
-    private static int IndexIn(T[] bucket, T item)
+    private static int IndexIn(ReadOnlySpan<T> bucket, T item)
     {
         for (var i = 0; i < bucket.Length; i++)
         {
