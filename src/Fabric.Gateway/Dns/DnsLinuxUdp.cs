@@ -16,6 +16,9 @@ internal sealed unsafe partial class DnsLinuxUdp : IDisposable
     /// <summary>Datagrams received at once, at most.</summary>
     public const int Batch = 32;
 
+    /// <summary>What <see cref="Receive"/> says where the system, or a sandbox, does not have the call.</summary>
+    public const int Unsupported = -2;
+
 
     // A longer query is cut, and then malformed: nobody may send more than the 1,232 bytes that this server offers.
     private const int QueryBuffer = 4096;
@@ -30,6 +33,8 @@ internal sealed unsafe partial class DnsLinuxUdp : IDisposable
     private const int Ipv6Level = 41;
     private const int Ipv6ReceivePacketInfo = 49;
     private const int WaitForOne = 0x10000;
+    private const int NotPermitted = 1;
+    private const int NotImplemented = 38;
     private const int Interrupted = 4;
     private const int TryAgain = 11;
 
@@ -91,7 +96,12 @@ internal sealed unsafe partial class DnsLinuxUdp : IDisposable
         }
 
         var received = RecvMMsg((int)_socket.SafeHandle.DangerousGetHandle(), _in, Batch, WaitForOne, null);
-        return received >= 0 ? received : Marshal.GetLastPInvokeError() is Interrupted or TryAgain ? 0 : -1;
+        return received >= 0 ? received : Marshal.GetLastPInvokeError() switch
+        {
+            Interrupted or TryAgain => 0,
+            NotPermitted or NotImplemented => Unsupported,
+            _ => -1,
+        };
     }
 
     public ReadOnlySpan<byte> Query(int i) => new(_in[i].Vectors->Base, (int)_in[i].Length);

@@ -73,7 +73,7 @@ public sealed class DnsServer : IAsyncDisposable
         _tcp = new DnsTcpListener([.. bound.Select(b => (b.Tcp, b.Tls))], _options, _time, _tcpCounters, AnswerTcp);
         foreach (var socket in bound.SelectMany(b => b.Udp))
         {
-            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, _stop));
+            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, _options.Portable, _stop));
         }
 
         _udp.ForEach(l => l.Start());

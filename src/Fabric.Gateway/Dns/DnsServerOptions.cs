@@ -40,6 +40,9 @@ public sealed record DnsServerOptions
     /// <summary>Told to who asks for it (NSID, RFC 5001). Default: empty, which is not told.</summary>
     public string Identifier { get; init; } = "";
 
+    /// <summary>Plain sockets on Linux too, as elsewhere: for tests.</summary>
+    internal bool Portable { get; init; }
+
     internal void Check()
     {
         Within(UdpThreads, 1, 64, nameof(UdpThreads));

@@ -17,11 +17,12 @@ internal sealed class DnsUdpLoop
     private readonly DnsUdpAnswerer _answer;
     private readonly ManualResetEventSlim _stop;
     private readonly Thread _thread;
+    private readonly bool _portable;
     private IDisposable? _linux;
 
-    public DnsUdpLoop(Socket socket, DnsUdpAnswerer answer, ManualResetEventSlim stop)
+    public DnsUdpLoop(Socket socket, DnsUdpAnswerer answer, bool portable, ManualResetEventSlim stop)
     {
-        (_socket, _answer, _stop) = (socket, answer, stop);
+        (_socket, _answer, _portable, _stop) = (socket, answer, portable, stop);
         _thread = new Thread(Run) { IsBackground = true, Name = "dns-udp" };
     }
 
@@ -30,7 +31,7 @@ internal sealed class DnsUdpLoop
 
     public void Start()
     {
-        if (OperatingSystem.IsLinux())
+        if (OperatingSystem.IsLinux() && !_portable)
         {
             // Not on the thread: the socket is open now.
             _linux = new DnsLinuxUdp(_socket);
@@ -60,22 +61,30 @@ internal sealed class DnsUdpLoop
     {
         if (OperatingSystem.IsLinux() && _linux is DnsLinuxUdp udp)
         {
-            RunLinux(udp);
+            var supported = RunLinux(udp);
             udp.Dispose();
+            if (supported)
+            {
+                return;
+            }
         }
-        else
-        {
-            RunPortable();
-        }
+
+        RunPortable();
     }
 
+    /// <summary>Until the stop; false when a sandbox does not let these calls through.</summary>
     [SupportedOSPlatform("linux")]
-    private void RunLinux(DnsLinuxUdp udp)
+    private bool RunLinux(DnsLinuxUdp udp)
     {
         Span<int> lengths = stackalloc int[DnsLinuxUdp.Batch];
         while (!_stop.IsSet)
         {
             var received = udp.Receive();
+            if (received == DnsLinuxUdp.Unsupported)
+            {
+                return false;
+            }
+
             if (received < 0 && !_stop.IsSet)
             {
                 Pause();
@@ -91,6 +100,8 @@ internal sealed class DnsUdpLoop
                 Counters.Dropped();
             }
         }
+
+        return true;
     }
 
     private void RunPortable()

@@ -39,6 +39,7 @@ internal sealed partial class GatewayProcess
         {
             ("dns", !now.Self.Dns.Equals(_startedAs.Dns)),
             ("dnsTls", !Equals(now.Self.DnsTls, _startedAs.DnsTls)),
+            ("responsesPerSecond", now.Topology.Dns.ResponsesPerSecond != _startedLimit),
             ("metrics", !now.Self.Metrics.Equals(_startedAs.Metrics)),
             ("dashboard", !Equals(now.Self.Dashboard, _startedAs.Dashboard)),
             ("probes", now.Topology.Probes != _startedWith),
@@ -53,15 +54,18 @@ internal sealed partial class GatewayProcess
     /// <summary>As long as catalogs are believed.</summary>
     private static readonly TimeSpan _dnsStaleAfter = TimeSpan.FromSeconds(5);
 
+    private int _startedLimit;
+
     private DnsServerOptions DnsOptions(SiteGateway self)
     {
+        _startedLimit = _topology.Dns.ResponsesPerSecond;
         var file = self.DnsTls is not null && _options.DnsCertificate is { } paths ? new DnsCertificateFile(paths, _time) : null;
         return new DnsServerOptions
         {
             Listen = [self.Dns],
             ListenTls = self.DnsTls is { } tls ? [tls] : [],
             Certificate = file is null ? () => Identity.Certificate : () => file.Current,
-            ResponsesPerSecond = _topology.Dns.ResponsesPerSecond,
+            ResponsesPerSecond = _startedLimit,
             Identifier = self.Name,
         };
     }

@@ -16,11 +16,14 @@ public class DnsServerTests
     private static readonly DnsZone TheZone = Zone();
     private static readonly DnsServerOptions OnLoopback = new() { Listen = [new IPEndPoint(IPAddress.Loopback, 0)] };
 
-    [Fact]
-    public async Task Answers_over_UDP_and_TCP_at_the_same_port_of_every_address()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Answers_over_UDP_and_TCP_at_the_same_port_of_every_address(bool portable)
     {
         await using var server = Start(OnLoopback with
         {
+            Portable = portable,
             Listen = [new IPEndPoint(IPAddress.Loopback, 0), new IPEndPoint(IPAddress.IPv6Loopback, 0)],
             UdpThreads = 2,
         });
@@ -241,10 +244,12 @@ public class DnsServerTests
         }
     }
 
-    [Fact]
-    public async Task Many_at_once_all_get_their_answers()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Many_at_once_all_get_their_answers(bool portable)
     {
-        await using var server = Start(OnLoopback with { UdpThreads = 3 });
+        await using var server = Start(OnLoopback with { UdpThreads = 3, Portable = portable });
         var answered = 0;
         await Parallel.ForAsync(0, 40, async (client, _) =>
         {
@@ -276,7 +281,7 @@ public class DnsServerTests
     public async Task A_port_that_is_taken_is_told_and_can_be_tried_again()
     {
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, FreePorts.Take(1)[0]));
         var endPoint = (IPEndPoint)taken.LocalEndPoint!;
         var options = OnLoopback with { Listen = [new IPEndPoint(IPAddress.IPv6Loopback, 0), endPoint] };
         await using var server = new DnsServer(options, () => TheZone, TimeProvider.System);
@@ -294,10 +299,12 @@ public class DnsServerTests
         Assert.Throws<InvalidOperationException>(server.Start);
     }
 
-    [Fact]
-    public async Task Disposal_ends_threads_and_connections_and_frees_the_port()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Disposal_ends_threads_and_connections_and_frees_the_port(bool portable)
     {
-        var server = Start(OnLoopback with { UdpThreads = 3 });
+        var server = Start(OnLoopback with { UdpThreads = 3, Portable = portable });
         var endPoint = server.EndPoints[0];
         using var tcp = await Connect(endPoint);
         await Until(() => server.Statistics.TcpConnections == 1);
