@@ -96,7 +96,8 @@ tunnel() {
 dns() {
   ensure_packages knotd=knot unbound=unbound named=bind9 dnsmasq=dnsmasq-base dnsperf=dnsperf setsid=util-linux
   build tests/Fabric.Benchmarks
-  lab dns "$@"
+  build tests/Fabric.Lab
+  exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" dns "$@"
 }
 
 command=${1:-}
