@@ -137,11 +137,25 @@ public sealed partial class DnsRun(int seconds, int rounds, IReadOnlyList<int> s
         }
     }
 
+    /// <summary>Free for UDP and TCP, and below those that the system gives to whoever asks for any.</summary>
     private static int FreePort()
     {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+        while (true)
+        {
+            var at = new IPEndPoint(IPAddress.Loopback, Random.Shared.Next(20_000, 32_000));
+            using var udp = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+            using var tcp = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                udp.Bind(at);
+                tcp.Bind(at);
+                return at.Port;
+            }
+            catch (SocketException)
+            {
+                // Another one.
+            }
+        }
     }
 
     // > NOERROR s1.ns1.svc.clusterset.local A 0.000123
