@@ -64,11 +64,13 @@ public static class TopologyDiff
             [(0, "mesh", topology.TrustDomain)] = new(
                 ("domain", topology.Domain), ("active", Print(topology.Probes.Active)), ("idle", Print(topology.Probes.Idle)),
                 ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown)),
-                ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond)),
+                ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond),
+                ("forward", Print(topology.Dns.Forward))),
         };
         foreach (Site site in topology.Sites)
         {
-            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses), ("relay", site.Relay ? "true" : "false"));
+            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses), ("relay", site.Relay ? "true" : "false"),
+                ("forward", site.Forward is { } forward ? Print(forward) : "as dns says"));
             foreach (SiteGateway gateway in site.Gateways)
             {
                 all[(2, "gateway", gateway.Name)] = new(
@@ -120,6 +122,10 @@ public static class TopologyDiff
         $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
 
     private static string Print(ServiceProtocol protocol) => protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Lower(protocol);
+
+    private static string Print(DnsForwarding forward) => $"to {(forward.Servers is { } servers ? $"[{Join(servers)}]" : "resolv.conf")} "
+        + $"for {(forward.Clients is { } clients ? $"[{Join(clients)}]" : "the site")}"
+        + string.Concat(forward.Zones.Select(z => $", {z.Zone} to [{Join(z.Servers)}]"));
 
     private static string Alpn(ServicePort port) => port.Alpn.IsEmpty ? "" : $" alpn {string.Join(" ", port.Alpn)}";
 

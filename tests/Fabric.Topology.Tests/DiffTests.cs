@@ -66,7 +66,7 @@ public class DiffTests
     /// <summary>A property of the model that the diff does not know would make a change invisible.</summary>
     [Theory]
     [InlineData(typeof(FabricTopology), 10)]
-    [InlineData(typeof(Site), 4)]
+    [InlineData(typeof(Site), 5)]
     [InlineData(typeof(SiteGateway), 9)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
@@ -78,7 +78,9 @@ public class DiffTests
     [InlineData(typeof(Workload), 3)]
     [InlineData(typeof(Policy), 6)]
     [InlineData(typeof(ProbeSettings), 4)]
-    [InlineData(typeof(DnsSettings), 2)]
+    [InlineData(typeof(DnsSettings), 3)]
+    [InlineData(typeof(DnsForwarding), 3)]
+    [InlineData(typeof(DnsForwardingZone), 2)]
     public void The_diff_was_written_for_as_many_properties_as_there_are(Type type, int known) =>
         Assert.Equal(known, type.GetProperties().Length);
 }

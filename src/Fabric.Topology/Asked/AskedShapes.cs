@@ -12,6 +12,9 @@ internal static class AskedShapes
     /// <summary>Ends of one link: 4,950 pairs.</summary>
     public const int MaxEnds = 100;
 
+    /// <summary>DNS servers of one zone.</summary>
+    private const int MaxServers = 16;
+
     private const int MaxPerObject = 1_000;
 
     private static MapShape<AskedProbes> Probes { get; } = new MapShape<AskedProbes>("probes", "How links are probed.")
@@ -24,6 +27,22 @@ internal static class AskedShapes
         .With("holdDown", Scalars.Duration(0, 600_000), (p, v) => p.HoldDown = v,
             "How long a link that was down must answer every probe until it is used again.", @default: "2s");
 
+    private static MapShape<AskedForwardingZone> ForwardingZone { get; } = new MapShape<AskedForwardingZone>(
+        "zone", "A zone that is not the fabric's, and who knows it.")
+        .With("zone", Scalars.Domain, (z, v) => z.Zone = v, "It and the names below it; the longest one that a name is in decides.",
+            required: true)
+        .With("servers", new ListShape<IPEndPoint>(Scalars.Endpoint, 1, MaxServers), (z, v) => z.Servers = v,
+            "The quickest healthy one is asked first.", required: true);
+
+    private static MapShape<AskedForwarding> Forwarding { get; } = new MapShape<AskedForwarding>(
+        "forward", "Where gateways look up names that are not the fabric's, and for whom.")
+        .With("servers", new ListShape<IPEndPoint>(Scalars.Endpoint, 0, MaxServers), (f, v) => f.Servers = v,
+            "For all names outside of `zones`. Empty: they are REFUSED.", @default: "those of /etc/resolv.conf")
+        .With("clients", new ListShape<IPNetwork>(Scalars.Range, 0, MaxPerObject), (f, v) => f.Clients = v,
+            "Ranges that may ask; all others are REFUSED.", @default: "loopback, and the addresses of the site's workloads")
+        .With("zones", new ListShape<AskedForwardingZone>(ForwardingZone, 0, MaxPerObject), (f, v) => f.Zones = v.Value,
+            "Zones with servers of their own.");
+
     private static MapShape<AskedDns> Dns { get; } = new MapShape<AskedDns>("dns", "How names are answered, in every site.")
         .With("absent", Scalars.Choice(("nodata", AbsentAnswer.NoData), ("nxdomain", AbsentAnswer.NxDomain),
             ("servfail", AbsentAnswer.ServFail)), (d, v) => d.Absent = v, "What the names of a service answer that no site can serve "
@@ -31,7 +50,8 @@ internal static class AskedShapes
             @default: "nodata")
         .With("responsesPerSecond", Scalars.Number(0, 50_000), (d, v) => d.ResponsesPerSecond = v,
             "The same answer over UDP to the same /24 or /56. Above, clients are asked to come over TCP or with a cookie; loopback is "
-                + "not limited. 0: no limit. Read at the start.", @default: "1000");
+                + "not limited. 0: no limit. Read at the start.", @default: "1000")
+        .With("forward", Forwarding, (d, v) => d.Forward = v, "Where names of others are looked up, in sites that do not say otherwise.");
 
     private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
         "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
@@ -56,6 +76,7 @@ internal static class AskedShapes
             @default: "a /16 in 127.64.0.0/10 derived from the name")
         .With("relay", Scalars.Flag, (s, v) => s.Relay = v,
             "Whether its gateways carry lanes between others that have no link to each other left. They see ciphertext.", @default: "true")
+        .With("forward", Forwarding, (s, v) => s.Forward = v, "Where names of others are looked up in this site, instead of what `dns` says.")
         .With("gateways", new ListShape<AskedGateway>(Gateway, 1, MaxPerObject), (s, v) => s.Gateways = v.Value,
             "The gateways at the site's edge.", required: true);
 

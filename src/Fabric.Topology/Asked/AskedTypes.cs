@@ -32,6 +32,20 @@ internal sealed class AskedDns
 {
     public Located<AbsentAnswer>? Absent { get; set; }
     public Located<int>? ResponsesPerSecond { get; set; }
+    public Located<AskedForwarding>? Forward { get; set; }
+}
+
+internal sealed class AskedForwarding
+{
+    public Located<ImmutableArray<Located<IPEndPoint>>>? Servers { get; set; }
+    public Located<ImmutableArray<Located<IPNetwork>>>? Clients { get; set; }
+    public ImmutableArray<Located<AskedForwardingZone>> Zones { get; set; } = [];
+}
+
+internal sealed class AskedForwardingZone
+{
+    public Located<string>? Zone { get; set; }
+    public Located<ImmutableArray<Located<IPEndPoint>>>? Servers { get; set; }
 }
 
 internal sealed class AskedSite
@@ -39,6 +53,7 @@ internal sealed class AskedSite
     public Located<string>? Name { get; set; }
     public Located<IPNetwork>? ServiceAddresses { get; set; }
     public Located<bool>? Relay { get; set; }
+    public Located<AskedForwarding>? Forward { get; set; }
     public ImmutableArray<Located<AskedGateway>> Gateways { get; set; } = [];
 }
 

@@ -48,8 +48,16 @@ internal static class Acceptance
         {
             Absent = asked.Absent?.Value ?? defaults.Absent,
             ResponsesPerSecond = asked.ResponsesPerSecond?.Value ?? defaults.ResponsesPerSecond,
+            Forward = asked.Forward is { } forward ? Accept(forward.Value) : defaults.Forward,
         };
     }
+
+    private static DnsForwarding Accept(AskedForwarding asked) => new()
+    {
+        Servers = asked.Servers is { } servers ? Values(servers.Value) : null,
+        Clients = asked.Clients is { } clients ? Values(clients.Value) : null,
+        Zones = [.. asked.Zones.Select(z => new DnsForwardingZone(z.Value.Zone!.Value.Value, Values(z.Value.Servers!.Value.Value)))],
+    };
 
     private static Site Accept(AskedSite asked)
     {
@@ -59,6 +67,7 @@ internal static class Acceptance
             Name = name,
             ServiceAddresses = asked.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(name),
             Relay = asked.Relay?.Value ?? true,
+            Forward = asked.Forward is { } forward ? Accept(forward.Value) : null,
             Gateways = [.. asked.Gateways.Select(g => Accept(name, g.Value))],
         };
     }

@@ -11,6 +11,7 @@ internal static class MeshChecks
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
         CheckProbes(mesh, diagnostics);
+        ForwardingChecks.Check(mesh, diagnostics);
         GatewayChecks.Check(mesh, diagnostics);
         LinkChecks.Check(mesh, diagnostics);
         ServiceChecks.Check(mesh, diagnostics);

@@ -20,4 +20,7 @@ public sealed record DnsSettings
 
     /// <summary>The same answer over UDP to the same /24 or /56, each second. Default 1,000; 0: no limit; at most 50,000.</summary>
     public int ResponsesPerSecond { get; init; } = 1000;
+
+    /// <summary>Where names of others are looked up, in sites that do not say otherwise.</summary>
+    public DnsForwarding Forward { get; init; } = new();
 }

@@ -63,6 +63,9 @@ public sealed record Site
     /// <summary>Whether its gateways carry lanes between gateways that have no link to each other. They see ciphertext. Default true.</summary>
     public bool Relay { get; init; } = true;
 
+    /// <summary>Where names of others are looked up in this site; null: as <see cref="DnsSettings.Forward"/> says.</summary>
+    public DnsForwarding? Forward { get; init; }
+
     public ImmutableArray<SiteGateway> Gateways { get; init; } = [];
 }
 
