@@ -17,6 +17,7 @@ internal static class AdminService
         .ServerStreaming(AdminMethods.WatchStatus, (_, call) => WatchAsync(services, time, call.Cancellation))
         .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(Reload(services)))
         .Unary(AdminMethods.SetFault, (request, _) => Task.FromResult(SetFault(services, request)))
+        .Unary(AdminMethods.ResolveName, (request, _) => services.ResolveName(request))
         .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
         .Health(_ => services.Ready());
 
@@ -48,6 +49,11 @@ internal static class AdminService
         foreach (var link in copy.Links)
         {
             link.SinceSeconds = 0;
+        }
+
+        foreach (var upstream in copy.DnsUpstreams)
+        {
+            (upstream.RttMs, upstream.Queries) = (0, 0);
         }
 
         foreach (var gateway in copy.Sites.SelectMany(s => s.Gateways))

@@ -157,6 +157,10 @@ internal sealed record ControlServices
 
     /// <summary>The limit is within reason.</summary>
     public required Func<DrainRequest, TimeSpan, CancellationToken, Task<DrainReply>> Drain { get; init; }
+
+    /// <summary>What DNS answers, and why. Throws <see cref="GrpcException"/> for what is no name or type.</summary>
+    public Func<ResolveNameRequest, Task<ResolveNameReply>> ResolveName { get; init; } =
+        _ => throw new GrpcException(GrpcStatus.Unavailable, "the gateway is starting");
     public required Func<bool> Ready { get; init; }
 
     /// <summary>Whether the state loop still turns.</summary>

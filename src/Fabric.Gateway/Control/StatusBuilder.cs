@@ -46,10 +46,22 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Open = l.Open,
             Error = l.Error ?? "",
         }));
+        status.DnsUpstreams.Add(sources.Upstreams().Select(u => Upstream(u.Zone, u.Upstream)));
         status.Problems.Add(Problems(now, status, certificate.NotAfter - certificate.NotBefore));
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
         return status;
     }
+
+    private static Protocol.Proto.DnsUpstreamStatus Upstream(string zone, Dns.Forwarding.DnsUpstreamStatus upstream) => new()
+    {
+        Zone = zone,
+        Server = upstream.Server.ToString(),
+        State = upstream.State,
+        RttMs = Math.Round(upstream.RoundTrip?.TotalMilliseconds ?? 0, 2),
+        Queries = (ulong)upstream.Queries,
+        Failures = (ulong)upstream.Failures,
+        Problem = upstream.Problem,
+    };
 
     private static DatagramsStatus Datagrams(DatagramStatus now)
     {
@@ -309,6 +321,9 @@ internal sealed record StatusSources
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
     public required Func<TunnelUsage> Usage { get; init; }
+
+    /// <summary>Servers that names of others are looked up at, by zone.</summary>
+    public Func<IEnumerable<(string Zone, Dns.Forwarding.DnsUpstreamStatus Upstream)>> Upstreams { get; init; } = () => [];
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
@@ -31,6 +32,9 @@ public readonly ref struct DnsAsker
     public ReadOnlySpan<byte> Address { get; }
 
     public DnsGuard? Guard { get; }
+
+    /// <summary>Who answers for names outside the zones; null: they are REFUSED.</summary>
+    public IDnsForwarder? Forwarder { get; init; }
 
     /// <summary>An IPv4 address that an IPv6 socket tells is one of IPv4 (RFC 4291 §2.5.5.2).</summary>
     private static ReadOnlySpan<byte> Unmapped(ReadOnlySpan<byte> address) =>

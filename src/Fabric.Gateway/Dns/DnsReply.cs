@@ -147,7 +147,8 @@ internal ref struct DnsReply
     /// <summary>Writes the header; returns the response's length.</summary>
     public readonly int Finish(in DnsHeader query, DnsFlags flags, DnsRcode rcode)
     {
-        // RD and CD are repeated (RFC 1035 §4.1.1, RFC 4035 §3); RA stays 0: this server asks nobody.
+        // RD and CD are repeated (RFC 1035 §4.1.1, RFC 4035 §3); RA is the forwarder's to set: for its own names this
+        // server asks nobody.
         var echoed = query.Flags & (DnsFlags.RecursionDesired | DnsFlags.CheckingDisabled);
         new DnsHeader(
             query.Id, DnsFlags.Response | echoed | flags, query.Opcode, rcode, (ushort)(_question == 0 ? 0 : 1), Answers, Authorities,

@@ -9,6 +9,9 @@ public static class DnsResponder
     /// <summary>Bytes that hold any answer to a query over UDP; over TCP it is <see cref="DnsLimits.Tcp"/>.</summary>
     public const int UdpBuffer = DnsLimits.Udp;
 
+    /// <summary>What <see cref="Respond"/> returns when the asker's forwarder is to answer.</summary>
+    internal const int Forward = -1;
+
     private const int OptionHead = 4;
     private const int PaddingBlock = 468;
 
@@ -18,7 +21,7 @@ public static class DnsResponder
     /// <param name="response">At least <see cref="UdpBuffer"/> bytes.</param>
     /// <param name="asker">Over UDP the client's EDNS size is the limit, within 512 and 1,232; TC tells that it was hit.</param>
     /// <param name="rcode">What was answered.</param>
-    /// <returns>Bytes of the response; 0: no answer is due.</returns>
+    /// <returns>Bytes of the response; 0: no answer is due; negative: the asker's forwarder is to answer.</returns>
     public static int Respond(
         DnsZone zone, ReadOnlySpan<byte> message, Span<byte> response, in DnsAsker asker, out DnsRcode rcode)
     {
@@ -43,6 +46,8 @@ public static class DnsResponder
                 break;
         }
 
+        var forwards = rcode == DnsRcode.Refused && asker.Forwarder is { } forwarder && IsForwardable(query) && forwarder.Serves(asker.Address);
+        rcode = forwards ? DnsRcode.NoError : rcode;
         var forgeable = asker.Transport == DnsTransport.Udp;
         if (forgeable && asker.Guard is { } guard && guard.Check(query.Cookie, asker.Address) is var cookie
             && cookie != DnsCookieState.Valid)
@@ -60,12 +65,18 @@ public static class DnsResponder
 
         return rcode switch
         {
+            _ when forwards => Forward,
             DnsRcode.NoError when query.Verdict == DnsVerdict.CookieOnly => Refuse(query, message, response, asker, rcode),
             DnsRcode.NoError or DnsRcode.NxDomain => Answer(zone, query, found, response, asker, rcode),
             DnsRcode.ServFail => Fail(query, found, response, asker),
             _ => Refuse(query, message, response, asker, rcode),
         };
     }
+
+    /// <summary>A plain question, of a client that wants it looked up.</summary>
+    private static bool IsForwardable(in DnsQuery query) => query.Class == DnsClass.Internet
+        && query.Type is not (DnsType.Axfr or DnsType.Ixfr or DnsType.Tkey or DnsType.Tsig)
+        && (query.Header.Flags & DnsFlags.RecursionDesired) != 0;
 
     /// <summary>SERVFAIL, for when <see cref="Respond"/> could not be brought to its end. 0: no answer is due.</summary>
     public static int ServFail(ReadOnlySpan<byte> message, Span<byte> response)
@@ -174,7 +185,8 @@ public static class DnsResponder
         {
             reply.PutOpt(rcode, query.DnssecOk);
             PutCookie(ref reply, query, asker);
-            if (rcode is DnsRcode.Refused or DnsRcode.NotImp)
+            // Strangers to a forwarder are told nothing.
+            if (rcode == DnsRcode.NotImp || rcode == DnsRcode.Refused && asker.Forwarder is null)
             {
                 var code = rcode == DnsRcode.NotImp ? DnsExtendedError.NotSupported : DnsExtendedError.NotAuthoritative;
                 PutError(ref reply, code, []);
@@ -196,7 +208,7 @@ public static class DnsResponder
         return reply.Finish(query.Header, DnsFlags.Truncated, rcode);
     }
 
-    private static void PutOptions(ref DnsReply reply, in DnsQuery query, in DnsAsker asker, in DnsFound found)
+    internal static void PutOptions(ref DnsReply reply, in DnsQuery query, in DnsAsker asker, in DnsFound found)
     {
         PutCookie(ref reply, query, asker);
         if (found.Why is { } why)
@@ -238,10 +250,10 @@ public static class DnsResponder
         }
     }
 
-    private static int Limit(in DnsQuery query, in DnsAsker asker) =>
+    internal static int Limit(in DnsQuery query, in DnsAsker asker) =>
         asker.Transport == DnsTransport.Udp ? Math.Min(query.UdpSize, DnsLimits.Udp) : DnsLimits.Tcp;
 
-    private static int Reserved(in DnsQuery query, in DnsAsker asker) => !query.HasOpt ? 0
+    internal static int Reserved(in DnsQuery query, in DnsAsker asker) => !query.HasOpt ? 0
         : query.Cookie.IsEmpty || asker.Guard is null ? DnsLimits.Opt
         : DnsLimits.Opt + OptionHead + DnsServerCookie.Length;
 }

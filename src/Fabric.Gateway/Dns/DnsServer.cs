@@ -1,13 +1,14 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
+using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
 
 /// <summary>
 /// Answers DNS over UDP, TCP and TLS out of the zone that is current at each query. Waits for nobody: a datagram is answered on the
-/// thread that received it. Order of a query: <see cref="DnsUdpLoop"/> or <see cref="DnsTcpListener"/> → <see cref="Answer"/> →
+/// thread that received it, or left to the forwarder. Order of a query: <see cref="DnsUdpLoop"/> or <see cref="DnsTcpListener"/> → <see cref="Answer"/> →
 /// <see cref="DnsResponder"/>.
 /// </summary>
 public sealed class DnsServer : IAsyncDisposable
@@ -70,10 +71,10 @@ public sealed class DnsServer : IAsyncDisposable
 
         EndPoints = [.. bound.Where(b => !b.Tls).Select(b => (IPEndPoint)b.Tcp.LocalEndPoint!)];
         TlsEndPoints = [.. bound.Where(b => b.Tls).Select(b => (IPEndPoint)b.Tcp.LocalEndPoint!)];
-        _tcp = new DnsTcpListener([.. bound.Select(b => (b.Tcp, b.Tls))], _options, _time, _tcpCounters, AnswerTcp);
+        _tcp = new DnsTcpListener([.. bound.Select(b => (b.Tcp, b.Tls))], _options, _time, _tcpCounters, AnswerTcp, ForwardTcpAsync);
         foreach (var socket in bound.SelectMany(b => b.Udp))
         {
-            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, _options.Portable, _stop));
+            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, ForwardUdp, _options.Portable, _stop));
         }
 
         _udp.ForEach(l => l.Start());
@@ -102,12 +103,15 @@ public sealed class DnsServer : IAsyncDisposable
         ? socketAddress.Slice(8, 16) : socketAddress.Length >= 8 ? socketAddress.Slice(4, 4) : default;
 
     private int AnswerUdp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters) =>
-        Answer(query, response, new DnsAsker(DnsTransport.Udp, address, _guard), counters);
+        Answer(query, response, new DnsAsker(DnsTransport.Udp, address, _guard) { Forwarder = _options.Forwarder }, counters);
 
     private int AnswerTcp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls) =>
-        Answer(query, response, new DnsAsker(tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard), _tcpCounters);
+        Answer(
+            query, response, new DnsAsker(tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard) { Forwarder = _options.Forwarder },
+            _tcpCounters);
 
-    /// <summary>Counts, answers, counts. Never throws: what went wrong inside is SERVFAIL. 0: no answer is due.</summary>
+    /// <summary>Counts, answers, counts. Never throws: what went wrong inside is SERVFAIL. 0: no answer is due; negative: the forwarder
+    /// answers later.</summary>
     private int Answer(ReadOnlySpan<byte> query, Span<byte> response, in DnsAsker asker, DnsCounters counters)
     {
         counters.Received(asker.Transport);
@@ -116,6 +120,16 @@ public sealed class DnsServer : IAsyncDisposable
         try
         {
             length = DnsResponder.Respond(_zone(), query, response, asker, out rcode);
+            if (length == DnsResponder.Forward)
+            {
+                length = asker.Forwarder!.TryAnswer(query, response, asker);
+                if (length == 0)
+                {
+                    return DnsResponder.Forward;
+                }
+
+                rcode = RcodeOf(response);
+            }
         }
         catch (Exception)
         {
@@ -134,7 +148,44 @@ public sealed class DnsServer : IAsyncDisposable
 
         return length;
     }
+
+    /// <summary>Without the upper bits, which the forwarder does not use.</summary>
+    private static DnsRcode RcodeOf(ReadOnlySpan<byte> response) => (DnsRcode)(response[3] & 0xF);
+
+    private void ForwardUdp(ReadOnlySpan<byte> query, ReadOnlySpan<byte> address, DnsCounters counters, IDnsWayBack back) =>
+        _ = ForwardUdpAsync(new DnsForwardedQuery(query.ToArray(), DnsTransport.Udp, address.ToArray(), _guard), counters, back);
+
+    private async Task ForwardUdpAsync(DnsForwardedQuery query, DnsCounters counters, IDnsWayBack back)
+    {
+        var response = new byte[DnsResponder.UdpBuffer];
+        var length = await ForwardAsync(query, response, counters);
+        if (!back.Send(response.AsSpan(0, length)))
+        {
+            counters.Dropped();
+        }
+    }
+
+    private ValueTask<int> ForwardTcpAsync(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls) =>
+        ForwardAsync(new DnsForwardedQuery(query, tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard), response, _tcpCounters);
+
+    private async ValueTask<int> ForwardAsync(DnsForwardedQuery query, Memory<byte> response, DnsCounters counters)
+    {
+        int length;
+        try
+        {
+            length = await _options.Forwarder!.AnswerAsync(query, response);
+        }
+        catch (Exception)
+        {
+            counters.Fault();
+            length = DnsResponder.ServFail(query.Message.Span, response.Span);
+        }
+
+        counters.Answered(RcodeOf(response.Span), truncated: (response.Span[2] & 0x02) != 0);
+        return length;
+    }
 }
+
 /// <summary>An endpoint could not be bound; the message says which, why, and what to do.</summary>
 public sealed class DnsListenException(IPEndPoint endPoint, string transport, SocketException cause)
     : IOException($"DNS cannot listen on {endPoint}/{transport}: {cause.Message} ({Hint(cause.SocketErrorCode)})", cause)

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Security;
+using Fabric.Gateway.Dns.Forwarding;
 
 namespace Fabric.Gateway.Dns;
 
@@ -39,6 +40,9 @@ public sealed record DnsServerOptions
 
     /// <summary>Told to who asks for it (NSID, RFC 5001). Default: empty, which is not told.</summary>
     public string Identifier { get; init; } = "";
+
+    /// <summary>Who answers for names outside the zones. It is not disposed with the server. Default: nobody, they are REFUSED.</summary>
+    public IDnsForwarder? Forwarder { get; init; }
 
     /// <summary>Plain sockets on Linux too, as elsewhere: for tests.</summary>
     internal bool Portable { get; init; }

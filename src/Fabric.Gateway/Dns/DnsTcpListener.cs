@@ -10,6 +10,8 @@ using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
 
+internal delegate ValueTask<int> DnsTcpForwarder(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls);
+
 internal delegate int DnsTcpAnswerer(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls);
 
 /// <summary>
@@ -30,6 +32,7 @@ internal sealed class DnsTcpListener : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly DnsCounters _counters;
     private readonly DnsTcpAnswerer _answer;
+    private readonly DnsTcpForwarder _forward;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Socket, Task> _connections = new();
     private readonly Dictionary<IPAddress, int> _sources = [];
@@ -38,9 +41,9 @@ internal sealed class DnsTcpListener : IAsyncDisposable
 
     public DnsTcpListener(
         ImmutableArray<(Socket Socket, bool Tls)> listeners, DnsServerOptions options, TimeProvider time, DnsCounters counters,
-        DnsTcpAnswerer answer)
+        DnsTcpAnswerer answer, DnsTcpForwarder forward)
     {
-        (_listeners, _options, _time, _counters, _answer) = (listeners, options, time, counters, answer);
+        (_listeners, _options, _time, _counters, _answer, _forward) = (listeners, options, time, counters, answer, forward);
         _accepting = Task.WhenAll(listeners.Select(l => Task.Run(() => AcceptAsync(l.Socket, l.Tls))));
     }
 
@@ -249,9 +252,17 @@ internal sealed class DnsTcpListener : IAsyncDisposable
                     pending = 0;
                 }
 
-                var response = output.AsSpan(pending + LengthPrefix, DnsLimits.Tcp);
+                var query = input.Slice(consumed + LengthPrefix, length);
                 var answered = _answer(
-                    input.Span.Slice(consumed + LengthPrefix, length), response, connection.Address, connection.Tls);
+                    query.Span, output.AsSpan(pending + LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
+                if (answered < 0)
+                {
+                    // Others are asked: what is answered already does not wait for them.
+                    await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
+                    pending = 0;
+                    answered = await _forward(query, output.AsMemory(LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
+                }
+
                 consumed += LengthPrefix + length;
                 if (answered > 0)
                 {

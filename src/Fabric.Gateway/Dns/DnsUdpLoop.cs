@@ -6,6 +6,10 @@ namespace Fabric.Gateway.Dns;
 
 internal delegate int DnsUdpAnswerer(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters);
 
+/// <summary>For a query whose answer comes later.</summary>
+internal delegate void DnsUdpForwarder(
+    ReadOnlySpan<byte> query, ReadOnlySpan<byte> address, DnsCounters counters, IDnsWayBack back);
+
 /// <summary>A thread that receives datagrams of one socket, and answers each before it receives more.</summary>
 internal sealed class DnsUdpLoop
 {
@@ -15,18 +19,20 @@ internal sealed class DnsUdpLoop
 
     private readonly Socket _socket;
     private readonly DnsUdpAnswerer _answer;
+    private readonly DnsUdpForwarder _forward;
     private readonly ManualResetEventSlim _stop;
     private readonly Thread _thread;
     private readonly bool _portable;
     private IDisposable? _linux;
 
-    public DnsUdpLoop(Socket socket, DnsUdpAnswerer answer, bool portable, ManualResetEventSlim stop)
+    public DnsUdpLoop(
+        Socket socket, DnsUdpAnswerer answer, DnsUdpForwarder forward, bool portable, ManualResetEventSlim stop)
     {
-        (_socket, _answer, _portable, _stop) = (socket, answer, portable, stop);
+        (_socket, _answer, _forward, _portable, _stop) = (socket, answer, forward, portable, stop);
         _thread = new Thread(Run) { IsBackground = true, Name = "dns-udp" };
     }
 
-    /// <summary>This thread's own: nobody else writes them.</summary>
+    /// <summary>Of this thread, and of its queries that are answered later.</summary>
     public DnsCounters Counters { get; } = new();
 
     public void Start()
@@ -93,6 +99,11 @@ internal sealed class DnsUdpLoop
             for (var i = 0; i < received; i++)
             {
                 lengths[i] = _answer(udp.Query(i), udp.Response(i), udp.Asker(i), Counters);
+                if (lengths[i] < 0)
+                {
+                    lengths[i] = 0;
+                    _forward(udp.Query(i), udp.Asker(i), Counters, udp.WayBack(i));
+                }
             }
 
             for (var failed = received > 0 ? udp.Send(lengths[..received]) : 0; failed > 0; failed--)
@@ -128,6 +139,11 @@ internal sealed class DnsUdpLoop
 
             var address = DnsServer.AddressIn(from.Buffer.Span[..from.Size]);
             var length = _answer(query.AsSpan(0, received), response, address, Counters);
+            if (length < 0)
+            {
+                _forward(query.AsSpan(0, received), address, Counters, new DnsWayBack(_socket, from));
+            }
+
             if (length > 0 && !TrySend(response.AsSpan(0, length), from))
             {
                 Counters.Dropped();

@@ -24,8 +24,10 @@ internal sealed partial class GatewayProcess
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
+        Upstreams = () => _forwarder.Upstreams,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0))
+            .Concat(ForwardingProblems()),
     };
 
     private static string Waiting(int held) => held == 0 ? ""
@@ -67,6 +69,7 @@ internal sealed partial class GatewayProcess
             Certificate = file is null ? () => Identity.Certificate : () => file.Current,
             ResponsesPerSecond = _startedLimit,
             Identifier = self.Name,
+            Forwarder = _forwarder,
         };
     }
 
@@ -82,12 +85,14 @@ internal sealed partial class GatewayProcess
         Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters)
         {
             Shadow = _egress.Shadow.Counts,
+            Forwarding = _forwarder.Statistics,
             Held = _ingress.Held,
         },
         Catalog = publisher.WatchAsync,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
+        ResolveName = ResolveNameAsync,
         Ready = () => _loop.Current is { Draining: false },
         Alive = () => Alive,
     };

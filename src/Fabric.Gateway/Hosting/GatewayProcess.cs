@@ -4,6 +4,7 @@ using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Control.Transport;
 using Fabric.Gateway.Dns;
+using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Gateway.Egress;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Links;
@@ -54,6 +55,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private StatusBuilder _status = null!;
     private ITunnel _tunnel = null!;
     private DnsServer _dns = null!;
+    private DnsForwarder _forwarder = null!;
     private Prober _prober = null!;
     private AuditLog _audit = null!;
     private EgressDecider _egress = null!;
@@ -130,6 +132,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 _source.Keep(files);
                 _topology = next;
                 _loop.Accept(next);
+                _forwarder.Follow(Forwarding(next));
                 Log.TopologyAccepted(_log, next.Revision, changes.Length);
                 return (next.Revision, !changes.IsEmpty);
             }
@@ -266,6 +269,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Signal();
         };
 
+        _forwarder = Own(new DnsForwarder(new DnsForwarderOptions(), _time));
+        _forwarder.Follow(Forwarding(_topology));
         _dns = Own(new DnsServer(DnsOptions(self), Zone, _time));
         _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
         var control = Own(new ControlHost(

@@ -79,12 +79,24 @@ public enum DnsExtendedError : ushort
 {
     Other = 0,
 
+    /// <summary>An answer whose time is over, for no newer one was to be had (RFC 8767).</summary>
+    StaleAnswer = 3,
+
     /// <summary>The server is not, or no longer, in a state to answer.</summary>
     NotReady = 14,
+
+    /// <summary>As <see cref="StaleAnswer"/>, of a name that did not exist.</summary>
+    StaleNxDomain = 19,
 
     /// <summary>The name is in no zone of this server.</summary>
     NotAuthoritative = 20,
     NotSupported = 21,
+
+    /// <summary>No server that knows the name answers.</summary>
+    NoReachableAuthority = 22,
+
+    /// <summary>A server that knows the name answered, and had an error.</summary>
+    NetworkError = 23,
 }
 
 /// <summary>The bits of the header's second word that are neither opcode nor RCODE (RFC 1035 §4.1.1, RFC 4035 §3.1.6).</summary>

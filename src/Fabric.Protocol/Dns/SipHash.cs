@@ -4,7 +4,7 @@ using System.Numerics;
 namespace Fabric.Protocol.Dns;
 
 /// <summary>SipHash-2-4 with 64 bits of result (Aumasson and Bernstein, <i>SipHash: a fast short-input PRF</i>, 2012).</summary>
-internal static class SipHash
+public static class SipHash
 {
     /// <param name="key">16 bytes.</param>
     /// <param name="data">Any length.</param>
