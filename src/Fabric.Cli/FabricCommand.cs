@@ -55,6 +55,7 @@ internal static class FabricCommand
             PolicyCommand.Create(host),
             StatusCommand.Create(host),
             ReloadCommand.Create(host),
+            DnsCommand.Create(host),
             DrainCommands.Drain(host),
             DrainCommands.Undrain(host),
             FaultCommand.Create(host),

@@ -53,6 +53,7 @@ internal sealed class FakeGateway : IAsyncDisposable
         .Unary(AdminMethods.Reload, (_, _) => throw new GrpcException(GrpcStatus.InvalidArgument,
             "fabric.yaml:3:1: error FAB0106: there is no key 'stes' (hint: did you mean 'sites'?)"))
         .Unary(AdminMethods.Drain, (request, _) => Task.FromResult(Drain(request)))
+        .Unary(AdminMethods.ResolveName, (request, _) => Task.FromResult(DnsTests.Resolve(request)))
         .Unary(AdminMethods.SetFault, (request, _) =>
         {
             if (request.Link == "guarded")

@@ -20,6 +20,7 @@ internal static class StatusScreen
         Relays(console, status);
         Services(console, status);
         Listeners(console, status, wide);
+        Upstreams(console, status);
         Problems(console, status);
         return Whole(text);
     }
@@ -134,6 +135,19 @@ internal static class StatusScreen
                 l.Score > 0 ? l.Score.ToString("0.0", CultureInfo.InvariantCulture) : "-", Text(Why(l))],
                 wide ? [Text(l.PeerSite), $"{l.Cost}", l.Mtu > 0 ? $"{l.Mtu}" : "-", Units.Seconds(l.SinceSeconds),
                     Units.Milliseconds(l.DetectedMs), Text(l.Lane), Text(l.Fault)] : []);
+        }
+
+        Show(console, table);
+    }
+
+    /// <summary>Those that were asked, and those that could not be.</summary>
+    private static void Upstreams(IAnsiConsole console, Status s)
+    {
+        var table = Columns(["DNS ZONE", "SERVER", "STATE", "RTT", "QUERIES", "FAILURES", "WHY"], []);
+        foreach (var u in s.DnsUpstreams.Where(u => u.State != "unused"))
+        {
+            Row(table, [Text(u.Zone), Text(u.Server), State(u.State), Units.Milliseconds(u.RttMs), $"{u.Queries}", $"{u.Failures}",
+                Text(u.Problem)], []);
         }
 
         Show(console, table);
