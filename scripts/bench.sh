@@ -11,10 +11,12 @@ usage() {
 usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [--cuts N] [--bytes GIB] [--timeline]
        scripts/bench.sh soak [--json FILE] [--minutes N]
        scripts/bench.sh tunnel [--json FILE] [--only FIGURE,...] [--quick] [--rounds N] [--driver DRIVER]
+       scripts/bench.sh dns [--json FILE] [--quick] [--rounds N] [--names N,...]
 
   failover      what a failover costs the application, in network namespaces over emulated links (root; about 25 minutes)
   soak          whether memory or descriptors grow under mixed load with a fault each minute, in such namespaces (root; an hour)
   tunnel        the tunnel beside HAProxy, nginx and stunnel, on loopback (about 11 minutes)
+  dns           the name server beside Knot DNS, Unbound, BIND 9 and dnsmasq, on loopback (about 15 minutes)
 
   --json FILE   write the figures there
   --quick       a tenth of everything, for trying: its figures prove nothing (not of soak: --minutes 4)
@@ -34,6 +36,10 @@ usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [-
                 idle_kib, rss_after_load
   --rounds N    of all contestants, 5 by default
   --driver D    of the tunnel: portable, linux, auto; both (the default) is portable and auto, each in its column
+
+ dns:
+  --rounds N    of all contestants, 5 by default
+  --names N,... names in the zone, 1000 and 100000 by default; the figures are of the one that is worse
 
 Exit code: 0 when every figure that was measured met its goal, 1 when one did not, 2 when the command line is wrong.
 TEXT
@@ -87,10 +93,17 @@ tunnel() {
   lab tunnel "$@"
 }
 
+dns() {
+  ensure_packages knotd=knot unbound=unbound named=bind9 dnsmasq=dnsmasq-base dnsperf=dnsperf setsid=util-linux
+  build tests/Fabric.Benchmarks
+  build tests/Fabric.Lab
+  exec dotnet "$root/tests/Fabric.Lab/bin/Release/net10.0/Fabric.Lab.dll" dns "$@"
+}
+
 command=${1:-}
 [ $# -eq 0 ] || shift
 case $command in
-  failover | soak | tunnel) ;;
+  failover | soak | tunnel | dns) ;;
   --help | -h) usage; exit 0 ;;
   *) say "unknown command: ${command:-none}"; usage >&2; exit 2 ;;
 esac

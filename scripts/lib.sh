@@ -62,7 +62,7 @@ install_packages() {
   rm -f "$log"
   # Even so, a unit that is enabled would start with the next boot.
   local unit
-  for unit in nginx redis-server haproxy stunnel4; do
+  for unit in nginx redis-server haproxy stunnel4 knot unbound bind9; do
     if [[ " $* " == *" $unit"* ]] && command -v systemctl >/dev/null; then
       systemctl disable --quiet "$unit.service" >/dev/null 2>&1 || true
     fi

@@ -41,12 +41,13 @@ done
 
 need_sdk "$root"
 packages=(
-  nginx=nginx-light redis-server=redis-server redis-cli=redis-tools curl=curl kdig=knot-dnsutils
+  nginx=nginx-light nghttp=nghttp2-client redis-server=redis-server redis-cli=redis-tools curl=curl kdig=knot-dnsutils
   ip=iproute2 nft=nftables wg=wireguard-tools wireguard-go=wireguard-go ping=iputils-ping setpriv=util-linux
   shellcheck=shellcheck python3=python3
   /usr/lib/python3/dist-packages/grpc=python3-grpcio
   /usr/lib/python3/dist-packages/google/protobuf=python3-protobuf
   systemd-nspawn=systemd-container systemd-analyze=systemd debootstrap=debootstrap
+  knotd=knot musl-gcc=musl-tools delv=bind9-dnsutils node=nodejs getent=libc-bin unshare=util-linux
   dig=bind9-dnsutils dnsmasq=dnsmasq-base openssl=openssl fish=fish zsh=zsh
   kubectl=kubernetes-client ruby=ruby vagrant=vagrant qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio xz=xz-utils
 )

@@ -24,6 +24,7 @@ if ! dpkg-query -W "${packages[@]}" >/dev/null 2>&1; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
+getent passwd fabric >/dev/null || useradd --system --user-group --home-dir /var/lib/fabric --shell /usr/sbin/nologin fabric
 install -d /usr/local/lib/fabric
 cp -r "$build/." /usr/local/lib/fabric/
 ln -sf ../lib/fabric/fabricd ../lib/fabric/fabric /usr/local/bin/

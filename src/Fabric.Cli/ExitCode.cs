@@ -16,6 +16,9 @@ internal static class ExitCode
     /// <summary>A drain's limit has passed and streams were left; with --force they were cut.</summary>
     public const int StreamsLeft = 5;
 
+    /// <summary>What was asked for holds, and some gateways have not come as far yet.</summary>
+    public const int NotEverywhere = 6;
+
     /// <summary>128 + SIGINT, as shells report it.</summary>
     public const int Interrupted = 130;
 }

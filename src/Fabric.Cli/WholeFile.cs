@@ -7,7 +7,10 @@ internal static class WholeFile
     {
         var temporary = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!,
             $".{Path.GetFileName(path)}.{Environment.ProcessId}");
-        using (var file = new FileStream(temporary, FileMode.Create, FileAccess.Write))
+
+        // Never through a link that somebody put there.
+        File.Delete(temporary);
+        using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write))
         {
             file.Write(System.Text.Encoding.UTF8.GetBytes(text));
             file.Flush(flushToDisk: true);

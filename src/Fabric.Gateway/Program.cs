@@ -11,6 +11,8 @@ var ca = Option("--ca", "FABRIC_CA", "", "Folder of the mesh CA; with it, this g
 var identity = Option("--identity", "FABRIC_IDENTITY", "embedded",
     "Where the certificate comes from: embedded (fabric join), files:DIR, files:CERT,KEY,BUNDLE, vault:FILE, "
     + "spiffe:SOCKET, or spiffe for the socket in SPIFFE_ENDPOINT_SOCKET");
+var dnsCertificate = Option("--dns-certificate", "FABRIC_DNS_CERTIFICATE", "",
+    "Certificate of DNS over TLS: CERT,KEY, two PEM files; none: the gateway's own");
 var wireguard = Option("--wireguard", "FABRIC_WIREGUARD", "auto", "WireGuard driver: auto, kernel, userspace or off");
 wireguard.AcceptOnlyFromAmong("auto", "kernel", "userspace", "off");
 var tunnelDriver = Option("--tunnel-driver", "FABRIC_TUNNEL_DRIVER", "auto", "What moves the bytes: auto, linux or portable");
@@ -21,6 +23,12 @@ var drain = new Option<double>("--drain-seconds")
     Description = "How long streams may go on after SIGTERM",
     DefaultValueFactory = _ => double.TryParse(Environment.GetEnvironmentVariable("FABRIC_DRAIN_SECONDS"), out var s) ? s : 10,
 };
+var auditShare = new Option<double>("--audit-share")
+{
+    Description = "Share of the allowed streams that the audit log tells of, 0 to 1; of denials it tells always [FABRIC_AUDIT_SHARE]",
+    DefaultValueFactory = _ => double.TryParse(
+        Environment.GetEnvironmentVariable("FABRIC_AUDIT_SHARE"), System.Globalization.CultureInfo.InvariantCulture, out var s) ? s : 1,
+};
 var allowFaults = new Option<bool>("--allow-faults")
 {
     Description = "Let drills cut links inside this gateway",
@@ -30,7 +38,7 @@ var check = new Option<bool>("--check") { Description = "Validate configuration 
 
 var root = new RootCommand("The Fabric gateway daemon")
 {
-    state, topology, socket, socketGroup, ca, identity, wireguard, tunnelDriver, prefix, drain, allowFaults, check,
+    state, topology, socket, socketGroup, ca, identity, dnsCertificate, wireguard, tunnelDriver, prefix, drain, auditShare, allowFaults, check,
 };
 root.SetAction(async (parsed, cancellationToken) =>
 {
@@ -42,10 +50,12 @@ root.SetAction(async (parsed, cancellationToken) =>
         SocketGroup = parsed.GetValue(socketGroup) is { Length: > 0 } group ? group : null,
         Ca = CaFolder(parsed.GetValue(ca)!),
         Identity = Source(parsed.GetValue(identity)!),
+        DnsCertificate = parsed.GetValue(dnsCertificate) is { Length: > 0 } files ? files : null,
         WireGuard = parsed.GetValue(wireguard)!,
         TunnelDriver = Enum.Parse<TunnelDriver>(parsed.GetValue(tunnelDriver)!, ignoreCase: true),
         InterfacePrefix = parsed.GetValue(prefix)!,
         AllowFaults = parsed.GetValue(allowFaults),
+        AuditShare = Math.Clamp(parsed.GetValue(auditShare), 0, 1),
         DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),
     };
     if (parsed.GetValue(check))

@@ -9,33 +9,36 @@ namespace Fabric.Identity;
 /// A gateway's identity: one immutable state, which the next one replaces whole. Where states come from is an
 /// <see cref="Sources.IIdentitySource"/>'s matter.
 /// </summary>
-public sealed class GatewayIdentity : IGatewayIdentity
+public sealed partial class GatewayIdentity : IGatewayIdentity
 {
     /// <summary>Intermediates learned from peers, one for each site, kept for resumed sessions; the oldest goes first.</summary>
     private const int MaxLearned = 64;
 
     private readonly TimeProvider _time;
-    private volatile IdentityState _state;
+    private readonly Lock _gate = new();
+    private volatile View _view;
     private ImmutableArray<X509Certificate2> _learned = [];
 
     /// <summary>Throws <see cref="InvalidDataException"/> when the certificate names no gateway.</summary>
     public GatewayIdentity(IdentityState first, TimeProvider time)
     {
-        (_state, _time) = (first, time);
+        _time = time;
         Id = first.Names ?? throw new InvalidDataException("the certificate names no gateway");
+        _view = Viewed(first, null);
     }
 
     public GatewayId Id { get; }
 
-    public SslStreamCertificateContext Certificate => _state.Certificate;
+    public SslStreamCertificateContext Certificate => _view.State.Certificate;
 
-    public TrustBundle Bundle => _state.Bundle;
+    /// <summary>What came with the certificate, and what the trust document makes of it.</summary>
+    public TrustBundle Bundle => _view.Bundle;
 
     /// <summary>Where to renew; null: at the authority's folder on this host.</summary>
-    public AuthorityContact? Authority => _state.Authority;
+    public AuthorityContact? Authority => _view.State.Authority;
 
     /// <summary>From when until when the present certificate is valid, UTC.</summary>
-    public (DateTimeOffset NotBefore, DateTimeOffset NotAfter) Validity => _state.Validity;
+    public (DateTimeOffset NotBefore, DateTimeOffset NotAfter) Validity => _view.State.Validity;
 
     /// <summary>
     /// Throws <see cref="FileNotFoundException"/> when no gateway has joined, <see cref="InvalidDataException"/> when the store
@@ -49,7 +52,8 @@ public sealed class GatewayIdentity : IGatewayIdentity
     /// </summary>
     public bool Swap(IdentityState next)
     {
-        var held = _state;
+        using var _ = _gate.EnterScope();
+        var held = _view.State;
         if (next.Names != Id)
         {
             throw new JoinException(JoinFailure.Protocol,
@@ -68,14 +72,21 @@ public sealed class GatewayIdentity : IGatewayIdentity
             return false;
         }
 
-        _state = next;
+        _view = Viewed(next, _view.Trust);
+        RenewalIsDone();
         return true;
     }
 
     public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
-        var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, _state.Bundle, _learned, _time.GetUtcNow());
-        foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !_state.Bundle.Intermediates.Contains(v)))
+        var view = _view;
+        var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, view.Bundle, _learned, _time.GetUtcNow());
+        if (verdict.Id is { } id && Refuses(id, verdict.Root, view) is { } refusal)
+        {
+            return refusal;
+        }
+
+        foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !view.Bundle.Intermediates.Contains(v)))
         {
             // A resumed TLS session brings only the leaf: what vouched for it once must be at hand then.
             ImmutableInterlocked.Update(ref _learned, l => l.Contains(intermediate) ? l

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using Fabric.Identity.Storage;
 using Fabric.Identity.Svid;
+using Fabric.Identity.Trust;
 
 namespace Fabric.Identity;
 
@@ -19,6 +20,9 @@ public sealed class GatewayKeyStore(string dir)
     private const string Name = "gateway";
 
     public string Folder => dir;
+
+    /// <summary>The trust document that this gateway goes by. Where its identity has another source, there is nothing else here.</summary>
+    public TrustFile Trust { get; } = new(dir);
 
     /// <summary>Whether a gateway has joined from here.</summary>
     public bool Exists => File.Exists(KeyPairFiles.CertificatePath(dir, Name));
@@ -45,6 +49,39 @@ public sealed class GatewayKeyStore(string dir)
         }
 
         KeyPairFiles.Save(dir, Name, key, chain);
+    }
+
+    /// <summary>
+    /// Joins: as <see cref="Save"/>, and from now on this gateway goes by the trust document that came along, and by no other that it
+    /// may have had in a mesh before. Throws <see cref="JoinException"/> when that is not acceptable, with nothing written.
+    /// </summary>
+    internal void Join(GatewayId id, ECDsa key, Grant grant, AuthorityContact? authority, DateTimeOffset now)
+    {
+        TrustDocument? trust = null;
+        try
+        {
+            var (_, bundle) = grant.Accept(id, key, now);
+            if (grant.Trust is { } signed)
+            {
+                trust = TrustDocument.Of(signed);
+                TrustRules.Check(trust, id.TrustDomain, held: null, bundle.Roots);
+            }
+        }
+        catch (Exception e) when (e is InvalidDataException or TrustRefusedException)
+        {
+            throw new JoinException(JoinFailure.Protocol, $"the trust document that was granted is not acceptable: {e.Message}", e);
+        }
+
+        if (trust is null)
+        {
+            Trust.Delete();
+        }
+        else
+        {
+            Trust.Save(trust);
+        }
+
+        Save(id, key, grant, authority, now);
     }
 
     /// <summary>

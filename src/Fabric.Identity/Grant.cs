@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Svid;
+using Fabric.Protocol.Proto;
 
 namespace Fabric.Identity;
 
@@ -11,6 +12,9 @@ namespace Fabric.Identity;
 public sealed record Grant(
     IReadOnlyList<byte[]> Chain, IReadOnlyList<byte[]> Bundle, IReadOnlyList<(string Name, string Text)> Topology)
 {
+    /// <summary>The trust document now, not yet verified; null when there is none.</summary>
+    public SignedTrust? Trust { get; init; }
+
     /// <summary>
     /// Leaf and intermediates, and the bundle, when this grants what was asked: a valid certificate of <paramref name="id"/> (null: of
     /// any gateway) over <paramref name="key"/>. Throws <see cref="JoinException"/> with <see cref="JoinFailure.Protocol"/> otherwise.

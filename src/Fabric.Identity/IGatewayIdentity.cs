@@ -23,6 +23,17 @@ public interface IGatewayIdentity
     /// consulted as well.
     /// </summary>
     SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent);
+
+    /// <summary>
+    /// Whether a gateway that was accepted before has to go now, because it was evicted, or its root withdrawn: the code and one sentence.
+    /// Null when it may stay. Cheap: asked for each lane.
+    /// </summary>
+    /// <param name="peer">Whom its certificate named.</param>
+    /// <param name="root"><see cref="SvidVerdict.Root"/> of that verdict.</param>
+    SvidVerdict? Refuses(GatewayId peer, string root) => null;
+
+    /// <summary>SHA-256 (hex) of the root above the own certificate; empty when it is not known.</summary>
+    string Root => "";
 }
 
 /// <summary>A gateway's name as its certificate states it.</summary>

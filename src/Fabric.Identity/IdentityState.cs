@@ -29,6 +29,9 @@ public sealed class IdentityState
     }
 
     public X509Certificate2 Leaf { get; }
+
+    /// <summary>What is sent along with the leaf.</summary>
+    public X509Certificate2Collection Intermediates => _intermediates;
     public SslStreamCertificateContext Certificate { get; }
     public TrustBundle Bundle { get; }
 

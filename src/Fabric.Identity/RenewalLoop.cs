@@ -68,12 +68,14 @@ public sealed class RenewalLoop(
         }
     }
 
-    internal static async Task WaitUntil(DateTimeOffset due, TimeProvider time, CancellationToken ct)
+    /// <param name="sooner">Ends the wait when it completes; null: nothing does.</param>
+    internal static async Task WaitUntil(DateTimeOffset due, TimeProvider time, CancellationToken ct, Task? sooner = null)
     {
-        while (due - time.GetUtcNow() is var left && left > TimeSpan.Zero)
+        while (sooner is not { IsCompleted: true } && due - time.GetUtcNow() is var left && left > TimeSpan.Zero)
         {
             // Timers count whole milliseconds and round down: the rest of one would be no wait at all.
-            await Task.Delay(left < Look ? TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)) : Look, time, ct);
+            var look = Task.Delay(left < Look ? TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)) : Look, time, ct);
+            await (sooner is null ? look : await Task.WhenAny(look, sooner));
         }
     }
 }

@@ -37,6 +37,10 @@ public static class DiagnosticCodes
     public const string BadWireGuardKey = "FAB0122";
     public const string BadHttpPath = "FAB0123";
     public const string BadCount = "FAB0124";
+    public const string BadHttpMethod = "FAB0127";
+    public const string BadRequestPath = "FAB0128";
+    public const string BadUnixUser = "FAB0129";
+    public const string BadCgroup = "FAB0145";
 
     // Values together.
     public const string DuplicateName = "FAB0130";
@@ -57,6 +61,7 @@ public static class DiagnosticCodes
     public const string UndeclaredWorkload = "FAB0150";
     public const string NobodyMayCall = "FAB0151";
     public const string SiteWithoutLink = "FAB0152";
+    public const string MetadataAddress = "FAB0153";
 
     /// <summary>Code and rule, in order of the codes.</summary>
     public static ImmutableArray<(string Code, string Rule)> All { get; } =
@@ -69,7 +74,7 @@ public static class DiagnosticCodes
         (UnknownKey, "Only keys of this reference are used."),
         (MissingKey, "Required keys are there."),
         (FormatVersion, "Each file says `fabric: 1`."),
-        (GivenTwice, "`trustDomain`, `domain` and `probes` are given once over all files."),
+        (GivenTwice, "`trustDomain`, `domain`, `probes` and `dns` are given once over all files."),
         (BadName, "Names are RFC 1123 labels: a-z, 0-9 and `-`, at most 63, alphanumeric at both ends."),
         (BadTrustDomain, "A trust domain follows SPIFFE: a-z, 0-9, `.`, `-`, `_`, at most 255 bytes."),
         (BadDomain, "A DNS domain is labels joined by dots; with service and namespace at most 253 characters."),
@@ -85,6 +90,9 @@ public static class DiagnosticCodes
         (BadWireGuardKey, "A WireGuard public key is 32 bytes in base64."),
         (BadHttpPath, "The path of a health check begins with `/` and has neither spaces nor control characters."),
         (BadCount, "A list has as many entries as it needs, and not more than it may have."),
+        (BadHttpMethod, "A method of HTTP is in capitals."),
+        (BadRequestPath, "A path of requests begins with `/`, has one reading, and `*` only in `/*` at its end."),
+        (BadUnixUser, "A user is a name or a number."),
         (DuplicateName, "Names are unique in their kind."),
         (UnknownReference, "Sites, gateways and services that are referred to exist."),
         (DurationOrder, "A health timeout does not exceed its interval; idle probes are not faster than active ones."),
@@ -99,8 +107,10 @@ public static class DiagnosticCodes
         (OverlayCollision, "Overlay addresses, derived from link and gateway names, differ."),
         (UnknownServicePort, "A port that an endpoint or a policy names is a port of its service."),
         (RangeExhausted, "A site's service range has an address for each service."),
+        (BadCgroup, "A cgroup is a path from the root of cgroups, below it."),
         (UndeclaredWorkload, "Warning: a policy names a workload that is not declared in its site."),
         (NobodyMayCall, "Warning: no policy allows anyone to call this service."),
         (SiteWithoutLink, "Warning: of several sites, this one has no link."),
+        (MetadataAddress, "Warning: an endpoint or a link end is where a cloud gives out a host's credentials."),
     ];
 }

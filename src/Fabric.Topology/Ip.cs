@@ -45,6 +45,15 @@ internal static class Ip
         return IsV6(address) ? first != 0xff && !IsAny(address) : first is not 0 and < 224;
     }
 
+    /// <summary>
+    /// Where clouds give a host's credentials to whoever can open a connection from it: AWS, Azure, Google and others (169.254.169.254, fd00:ec2::254),
+    /// ECS tasks (169.254.170.2), Alibaba (100.100.100.200).
+    /// </summary>
+    public static bool IsMetadata(IPAddress address) => _metadata.Contains(address);
+
+    private static readonly HashSet<IPAddress> _metadata =
+        [.. new[] { "169.254.169.254", "fd00:ec2::254", "169.254.170.2", "100.100.100.200" }.Select(IPAddress.Parse)];
+
     public static UInt128 ToNumber(IPAddress address)
     {
         UInt128 number = 0;

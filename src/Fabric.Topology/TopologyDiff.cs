@@ -63,15 +63,19 @@ public static class TopologyDiff
         {
             [(0, "mesh", topology.TrustDomain)] = new(
                 ("domain", topology.Domain), ("active", Print(topology.Probes.Active)), ("idle", Print(topology.Probes.Idle)),
-                ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown))),
+                ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown)),
+                ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond),
+                ("forward", Print(topology.Dns.Forward))),
         };
         foreach (Site site in topology.Sites)
         {
-            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses), ("relay", site.Relay ? "true" : "false"));
+            all[(1, "site", site.Name)] = new(("serviceAddresses", site.ServiceAddresses), ("relay", site.Relay ? "true" : "false"),
+                ("forward", site.Forward is { } forward ? Print(forward) : "as dns says"));
             foreach (SiteGateway gateway in site.Gateways)
             {
                 all[(2, "gateway", gateway.Name)] = new(
                     ("site", gateway.Site), ("listen", Join(gateway.Listen)), ("port", gateway.Port), ("dns", gateway.Dns),
+                    ("dnsTls", gateway.DnsTls?.ToString() ?? "off"),
                     ("metrics", gateway.Metrics), ("dashboard", gateway.Dashboard?.ToString() ?? "off"),
                     ("wireguardKey", gateway.WireGuardKey is { } key ? Convert.ToBase64String([.. key]) : "none"));
             }
@@ -89,21 +93,22 @@ public static class TopologyDiff
         {
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
-                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Idle(service, p)}".TrimStart()))),
+                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Idle(service, p)}".TrimStart()))),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
 
         foreach (Workload workload in topology.Workloads)
         {
-            all[(5, "workload", $"{workload.Site}/{workload.Name}")] = new(("addresses", Join(workload.Addresses)));
+            all[(5, "workload", $"{workload.Site}/{workload.Name}")] = new(
+                ("addresses", Join(workload.Addresses)), ("unixUser", workload.UnixUser ?? "any"), ("cgroup", workload.Cgroup ?? "any"));
         }
 
         foreach (Policy policy in topology.Policies)
         {
             all[(6, "policy", policy.Name)] = new(
                 ("action", Lower(policy.Action)), ("mode", Lower(policy.Mode)), ("from", Join(policy.From)), ("to", Join(policy.To)),
-                ("ports", policy.Ports.IsEmpty ? "all" : Join(policy.Ports)));
+                ("ports", policy.Ports.IsEmpty ? "all" : Join(policy.Ports)), ("http", policy.Http is { } http ? Print(http) : "any"));
         }
 
         return all;
@@ -112,12 +117,21 @@ public static class TopologyDiff
     private static string End(Link link, LinkEnd end) => (end.Address?.ToString() ?? "dials out")
         + (link.Kind == LinkKind.Vpn ? $" wireguard {end.WireGuardPort}" : "");
 
+    private static string Print(HttpRequests http) =>
+        $"{(http.Methods.IsEmpty ? "all methods" : Join(http.Methods))} of {(http.Paths.IsEmpty ? "all paths" : Join(http.Paths))}";
+
     private static string Print(TimeSpan duration) => Scalars.Print(duration);
 
     private static string Print(ServiceEndpoint endpoint) =>
         $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
 
     private static string Print(ServiceProtocol protocol) => protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Lower(protocol);
+
+    private static string Print(DnsForwarding forward) => $"to {(forward.Servers is { } servers ? $"[{Join(servers)}]" : "resolv.conf")} "
+        + $"for {(forward.Clients is { } clients ? $"[{Join(clients)}]" : "the site")}"
+        + string.Concat(forward.Zones.Select(z => $", {z.Zone} to [{Join(z.Servers)}]"));
+
+    private static string Alpn(ServicePort port) => port.Alpn.IsEmpty ? "" : $" alpn {string.Join(" ", port.Alpn)}";
 
     private static string Idle(Service service, ServicePort port) => port.CarriesDatagrams ? $" idle {Print(service.FlowIdle)}" : "";
 

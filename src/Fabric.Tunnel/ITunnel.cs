@@ -105,6 +105,12 @@ public sealed record TunnelPlan
     /// <summary>Gateways through which a peer may dial a lane to this one, by peer. What comes through another is refused.</summary>
     public ImmutableDictionary<string, ImmutableHashSet<string>> Relays { get; init; } =
         ImmutableDictionary<string, ImmutableHashSet<string>>.Empty;
+
+    /// <summary>
+    /// The site of each gateway. A certificate that gives one of them another site is refused, whoever dials and whatever for. Gateways
+    /// that are not here are believed what their certificates say; they have no lane, but may speak the other protocols of the port.
+    /// </summary>
+    public ImmutableDictionary<string, string> Sites { get; init; } = ImmutableDictionary<string, string>.Empty;
 }
 
 /// <summary>
@@ -170,6 +176,9 @@ public sealed record StreamOpen(string Service, int Port, string Caller, string 
     /// fabric as well, but has a port.
     /// </summary>
     public bool IsReserved => Port == 0 && Service.StartsWith("fabric.", StringComparison.Ordinal);
+
+    /// <summary>What the exporting side's decider keeps of its decision, as long as the stream lives: null until there is one. Nobody else looks.</summary>
+    public object? Decision { get; set; }
 }
 
 /// <summary>Decides, for the importing side, where a new connection goes.</summary>
@@ -217,6 +226,9 @@ public abstract record EgressVerdict
     {
         /// <summary>A flow that carried nothing for this long is over. Default 60 s.</summary>
         public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+
+        /// <summary>Carries the bytes in the driver's place, because it has to read them; null, as nearly always: the driver does.</summary>
+        public StreamCarrier? Carrier { get; init; }
     }
 
     /// <summary>For reserved names: the handler owns the stream until its task ends.</summary>

@@ -15,12 +15,15 @@ internal sealed class PeerCheck(IGatewayIdentity identity, string? expectedGatew
     /// <summary>Whom the certificate names; null until it is accepted.</summary>
     public GatewayId? Peer { get; private set; }
 
+    /// <inheritdoc cref="SvidVerdict.Root"/>
+    public string Root { get; private set; } = "";
+
     /// <param name="sent">What the peer sent along; the leaf may be among them.</param>
     public bool IsGood(X509Certificate2? leaf, X509Certificate2Collection sent)
     {
         var verdict = leaf is null ? SvidVerdict.Reject(SvidRejection.NoCertificate, "the peer sent no certificate")
             : identity.Verify(leaf, sent).Expecting(expectedGateway);
-        Peer = verdict.Id;
+        (Peer, Root) = (verdict.Id, verdict.Root);
         Refusal = verdict.Id is null ? new CertificateRefusedException(verdict.Rejection, verdict.Reason) : null;
         return Refusal is null;
     }

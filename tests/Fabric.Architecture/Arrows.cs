@@ -51,8 +51,8 @@ public static partial class Arrows
             string[] allowed = project switch
             {
                 "Architecture" => ["Testing"],
-                // The whole daemon but its sockets.
-                "Simulation" => [.. Allowed.Keys.Except(["Cli"]), "Testing"],
+                // The whole daemon but its sockets; and rooms of it, measured one by one.
+                "Simulation" or "Benchmarks" => [.. Allowed.Keys.Except(["Cli"]), "Testing"],
                 "Lab" => ["Topology", "Protocol", "Drills", "Testing"],
                 _ when subject is null => [.. Allowed.Keys.Except(["Gateway", "Cli"]), "Testing"],
                 _ when Allowed.TryGetValue(subject, out var arrows) => [subject, .. arrows, "Testing"],

@@ -18,6 +18,7 @@ public class PolicyVerdicts
     private const int Sites = 50;
 
     private PolicyEvaluator _policies = null!;
+    private PolicyEvaluator _requests = null!;
     private FabricTopology _topology = null!;
     private string[] _callers = null!;
 
@@ -49,12 +50,26 @@ public class PolicyVerdicts
             ],
         };
         _policies = new PolicyEvaluator(_topology);
+        _requests = new PolicyEvaluator(_topology with
+        {
+            Services = [new Service { Name = "web", Namespace = "shop", Ports = [new ServicePort(null, 80, ServiceProtocol.Http)] }],
+            Policies = [.. Enumerable.Range(0, Policies).Select(i => new Policy(
+                $"r{i}", i % 10 == 9 ? PolicyAction.Deny : PolicyAction.Allow, ["site/site-0/*"], [OneService ? "web.shop" : $"web.ns{i}"])
+            {
+                Http = new HttpRequests(i % 2 == 0 ? ["GET"] : [], [$"/api/{i}/*"]),
+            }), new Policy("shop", PolicyAction.Allow, ["site/site-0/*"], ["web.shop"]) { Http = new HttpRequests(["GET"], ["/shop/*"]) }],
+        });
         _callers = [.. Enumerable.Range(0, Streams).Select(i => $"spiffe://acme.example/site/site-0/workload/w{i * Sites}")];
     }
 
     /// <summary>One stream that is allowed.</summary>
     [Benchmark]
     public bool Allowed() => _policies.Evaluate("site-0", "spiffe://acme.example/site/site-0/workload/shop", "web.shop", 80).Allowed;
+
+    /// <summary>One HTTP request that is allowed, among as many policies about requests.</summary>
+    [Benchmark]
+    public bool Request() =>
+        _requests.Evaluate("site-0", "spiffe://acme.example/site/site-0/workload/shop", "web.shop", 80, "GET", "/shop/cart/1/items").Allowed;
 
     /// <summary>As many live streams as a session has at most, each with a caller of its own, decided again.</summary>
     [Benchmark]

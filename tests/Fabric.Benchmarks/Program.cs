@@ -1,3 +1,4 @@
+using System.Globalization;
 using BenchmarkDotNet.Running;
 using Fabric.Benchmarks;
 using Fabric.Tunnel;
@@ -9,6 +10,14 @@ if (args is ["memory", ..])
 else if (args is ["policy", ..])
 {
     BenchmarkRunner.Run<PolicyVerdicts>(args: args[1..]);
+}
+else if (args is ["dns"])
+{
+    DnsZones.Measure();
+}
+else if (args is ["dns-serve", var names, var port])
+{
+    await DnsZones.ServeAsync(int.Parse(names, CultureInfo.InvariantCulture), int.Parse(port, CultureInfo.InvariantCulture));
 }
 else if (args is ["tunnel", ..])
 {

@@ -22,6 +22,12 @@ internal sealed class FakeGateway : IAsyncDisposable
     /// <summary>How often a drain is asked until nothing is left.</summary>
     public int DrainAnswers { get; set; } = 2;
 
+    /// <summary>What it says of itself.</summary>
+    public Func<Status> Says { get; set; } = () => Status;
+
+    /// <summary>Trust documents that were handed over, in order. What this throws is the answer.</summary>
+    public Action<SignedTrust> Published { get; set; } = _ => { };
+
     /// <summary>Faults set, in order: link, peer, fault.</summary>
     public List<(string Link, string Peer, string Fault)> Faults { get; } = [];
 
@@ -48,11 +54,17 @@ internal sealed class FakeGateway : IAsyncDisposable
     }
 
     private GrpcServer Server() => new GrpcServer(TimeProvider.System)
-        .Unary(AdminMethods.GetStatus, (_, _) => Task.FromResult(Status))
+        .Unary(AdminMethods.GetStatus, (_, _) => Task.FromResult(Says()))
+        .Unary(AdminMethods.PublishTrust, (signed, _) =>
+        {
+            Published(signed);
+            return Task.FromResult(new PublishTrustReply());
+        })
         .ServerStreaming(AdminMethods.WatchStatus, (_, _) => Twice())
         .Unary(AdminMethods.Reload, (_, _) => throw new GrpcException(GrpcStatus.InvalidArgument,
             "fabric.yaml:3:1: error FAB0106: there is no key 'stes' (hint: did you mean 'sites'?)"))
         .Unary(AdminMethods.Drain, (request, _) => Task.FromResult(Drain(request)))
+        .Unary(AdminMethods.ResolveName, (request, _) => Task.FromResult(DnsTests.Resolve(request)))
         .Unary(AdminMethods.SetFault, (request, _) =>
         {
             if (request.Link == "guarded")

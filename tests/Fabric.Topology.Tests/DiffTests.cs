@@ -31,7 +31,7 @@ public class DiffTests
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
                 "- service web.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
-                "+ workload paris/shop: addresses: 10.1.0.0/24",
+                "+ workload paris/shop: addresses: 10.1.0.0/24; unixUser: any; cgroup: any",
             ],
             TopologyDiff.Between(Before, after).Select(c => c.ToString()));
     }
@@ -65,19 +65,22 @@ public class DiffTests
 
     /// <summary>A property of the model that the diff does not know would make a change invisible.</summary>
     [Theory]
-    [InlineData(typeof(FabricTopology), 9)]
-    [InlineData(typeof(Site), 4)]
-    [InlineData(typeof(SiteGateway), 8)]
+    [InlineData(typeof(FabricTopology), 10)]
+    [InlineData(typeof(Site), 5)]
+    [InlineData(typeof(SiteGateway), 9)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
     [InlineData(typeof(Service), 9)]
-    [InlineData(typeof(ServicePort), 5)]
+    [InlineData(typeof(ServicePort), 6)]
     [InlineData(typeof(ServiceExport), 2)]
     [InlineData(typeof(ServiceEndpoint), 3)]
     [InlineData(typeof(HealthCheck), 7)]
-    [InlineData(typeof(Workload), 3)]
-    [InlineData(typeof(Policy), 6)]
+    [InlineData(typeof(Workload), 6)]
+    [InlineData(typeof(Policy), 7)]
     [InlineData(typeof(ProbeSettings), 4)]
+    [InlineData(typeof(DnsSettings), 3)]
+    [InlineData(typeof(DnsForwarding), 3)]
+    [InlineData(typeof(DnsForwardingZone), 2)]
     public void The_diff_was_written_for_as_many_properties_as_there_are(Type type, int known) =>
         Assert.Equal(known, type.GetProperties().Length);
 }

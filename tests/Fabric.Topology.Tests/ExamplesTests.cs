@@ -51,7 +51,7 @@ public partial class ExamplesTests
     [Fact]
     public void Examples_name_addresses_that_belong_to_nobody()
     {
-        // Documentation (RFC 5737, RFC 3849), private (RFC 1918, RFC 4193), shared (RFC 6598), loopback; 0/8 and 224/4 as errors.
+        // Documentation (RFC 5737, RFC 3849), private (RFC 1918, RFC 4193), shared (RFC 6598), link-local (RFC 3927), loopback; 0/8 and 224/4 as errors.
         IEnumerable<string> texts =
             Directory.GetFiles(Golden.Topologies, "*.*", SearchOption.AllDirectories).Select(File.ReadAllText);
         Assert.DoesNotContain(texts.SelectMany(t => Address().Matches(t)).Select(m => m.Value).Distinct(), a =>
@@ -68,7 +68,7 @@ public partial class ExamplesTests
     [GeneratedRegex(@"\b\d{1,3}(\.\d{1,3}){3}\b")]
     private static partial Regex Address();
 
-    [GeneratedRegex(@"^(192\.0\.2|198\.51\.100|203\.0\.113|10\.\d+|127\.\d+|192\.168|"
+    [GeneratedRegex(@"^(192\.0\.2|198\.51\.100|203\.0\.113|169\.254|10\.\d+|127\.\d+|192\.168|"
         + @"100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])|0(10)?\.0|8\.0\.0|224\.0)\.")]
     private static partial Regex AllowedAddress();
 }

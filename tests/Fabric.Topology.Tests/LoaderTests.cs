@@ -318,7 +318,7 @@ public class LoaderTests
         TopologyResult result = Samples.Load(text);
 
         Assert.Equal(accepted, result.Topology is not null);
-        Assert.Equal(accepted ? [] : ["the policies up to 'p2' have 250001 combinations of from, to and port; at most 250000 are read"],
+        Assert.Equal(accepted ? [] : ["the policies up to 'p2' have 250001 combinations of from, to, port, method and path; at most 250000 are read"],
             result.Diagnostics.Select(d => d.Message));
     }
 

@@ -13,7 +13,7 @@ namespace Fabric.Tunnel.Tests;
 
 /// <summary>
 /// A mesh with its real authority, whose keys the test has as well: so it can sign what the authority never would. Sites paris
-/// (gateway alpha, which the credentials claim to be), virginia (gateway beta, which judges) and oslo.
+/// (gateway alpha, which the credentials claim to be), virginia (gateway beta, which judges), oslo, and rome, which was evicted.
 /// </summary>
 public sealed class CredentialMesh : IDisposable
 {
@@ -27,8 +27,9 @@ public sealed class CredentialMesh : IDisposable
     public CredentialMesh()
     {
         Ca = MeshCa.Create(In("ca"), Domain, TimeProvider.System);
-        Assert.Empty(Ca.Prepare(["paris", "virginia", "oslo"]));
+        Assert.Empty(Ca.Prepare(["paris", "virginia", "oslo", "rome"]));
         Beta = Join(BetaId);
+        Beta.Accept(TrustAuthority.Open(In("ca"), TimeProvider.System).Evict("rome"), _ => { });
         Root = X509Certificate2.CreateFromPemFile(In("ca/root.crt"), In("ca/root.key"));
     }
 

@@ -1,8 +1,11 @@
+using System.Collections.Immutable;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using Fabric.Identity;
 using Fabric.Identity.Svid;
+using Fabric.Tunnel.Drivers;
 using Fabric.Tunnel.Portable;
 
 namespace Fabric.Tunnel.Tests;
@@ -14,6 +17,8 @@ namespace Fabric.Tunnel.Tests;
 public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) : IClassFixture<CredentialMesh>
 {
     private const string Link = "one";
+
+    private static readonly ImmutableDictionary<string, string> _anySite = ImmutableDictionary<string, string>.Empty;
 
     /// <summary>What is refused here is never refused for taking its time.</summary>
     private static readonly TunnelLimits _limits = new() { HandshakeTimeout = Pair.Limit };
@@ -108,6 +113,40 @@ public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) 
         Assert.Equal("wrong_gateway", Assert.Single(Counts(beta)).Code);
     }
 
+    /// <summary>The authority of one site signs what it likes for its own site: also with the name of a gateway that another site has.</summary>
+    [Fact]
+    public async Task A_site_cannot_take_the_name_of_another_sites_gateway()
+    {
+        const string Says = "the certificate is that of spiffe://test.example/site/oslo/gateway/alpha: gateway alpha is of site paris [wrong_gateway]";
+        var sites = ImmutableDictionary<string, string>.Empty.Add("alpha", "paris").Add("beta", "virginia");
+        var taken = mesh.Leaf(d => d.Set(Draft.Names(true, (Draft.Uri, $"spiffe://{CredentialMesh.Domain}/site/oslo/gateway/alpha"))), mesh.Site("oslo"));
+        await using var beta = Beta(sites);
+        await KnockAsync(beta, Client(taken.Show()));
+        await Pair.Until(() => !beta.Log.IsEmpty, "it is logged");
+        Assert.EndsWith(Says, Assert.Single(beta.Log));
+        Assert.Equal([("wrong_gateway", 1L)], Counts(beta));
+
+        Assert.EndsWith(Says, await RefuseAsync(beta, "alpha", taken.Show(), sites));
+        Assert.Null(beta.SessionWith("alpha").ActiveLink);
+    }
+
+    [Fact]
+    public async Task A_gateway_that_the_plan_gives_another_site_loses_its_lanes()
+    {
+        var sites = ImmutableDictionary<string, string>.Empty.Add("alpha", "paris");
+        await using var beta = Beta(sites);
+        await using var way = await SpoiltStream.DialAsync(beta.Address("gateway port"));
+        var (tls, _) = await MutualTls.ConnectAsync(way, new Impostor(mesh.Leaf().Show()), MutualTls.LaneProtocol, "beta", default);
+        await using var alpha = new EvilPeer(tls);
+        await alpha.JoinAsync(Link);
+        await Pair.Until(() => Lane(beta).State == LaneState.Up, "the lane is up");
+
+        beta.Tunnel.Reconcile(Plan(sites.SetItem("alpha", "oslo")));
+        await Pair.Until(() => Lane(beta).State == LaneState.Down, "the lane is gone");
+        await KnockAsync(beta, Client(mesh.Leaf().Show()));
+        await Pair.Until(() => Counts(beta) is [("wrong_gateway", 1L)], "nor does it get another");
+    }
+
     /// <summary>
     /// A client that keeps sessions is judged anew each time: first with what is good, then with what is not, at the name of the first.
     /// </summary>
@@ -140,7 +179,7 @@ public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) 
     [Fact]
     public void The_table_has_every_code()
     {
-        var codes = Enum.GetValues<SvidRejection>().Except([SvidRejection.None, SvidRejection.NoCertificate, SvidRejection.WrongGateway]);
+        var codes = Enum.GetValues<SvidRejection>().Except([SvidRejection.None, SvidRejection.NoCertificate, SvidRejection.WrongGateway, SvidRejection.RootWithdrawn]);
         Assert.Equal(codes.Select(SvidVerdict.CodeOf).Order(), Credentials.Bad.Select(c => c.Code!).Distinct().Order());
         Assert.InRange(Credentials.Bad.Count, 40, 200);
     }
@@ -156,12 +195,15 @@ public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) 
         return names;
     }
 
-    private TestGateway Beta()
+    private TestGateway Beta(ImmutableDictionary<string, string>? sites = null)
     {
         var beta = new TestGateway(mesh.Beta, driver, _limits);
-        beta.Tunnel.Reconcile(new TunnelPlan { Listen = [Pair.AnyPort], Lanes = [new LanePlan("alpha", Link, null)] });
+        beta.Tunnel.Reconcile(Plan(sites ?? _anySite));
         return beta;
     }
+
+    private static TunnelPlan Plan(ImmutableDictionary<string, string> sites) =>
+        new() { Listen = [Pair.AnyPort], Lanes = [new LanePlan("alpha", Link, null)], Sites = sites };
 
     private static LaneStatus Lane(TestGateway beta, string peer = "alpha") =>
         beta.SessionWith(peer).Lanes.Single(l => l.Link == Link && l.Channel == 0);
@@ -194,18 +236,19 @@ public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) 
     }
 
     /// <summary>A place that the gateway dials as that of a peer.</summary>
-    private static TcpListener Listen(TestGateway beta, string peer)
+    private static TcpListener Listen(TestGateway beta, string peer, ImmutableDictionary<string, string>? sites = null)
     {
         var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
-        beta.Tunnel.Reconcile(new TunnelPlan { Lanes = [new LanePlan(peer, Link, (IPEndPoint)listener.LocalEndpoint)] });
+        beta.Tunnel.Reconcile(new TunnelPlan { Lanes = [new LanePlan(peer, Link, (IPEndPoint)listener.LocalEndpoint)], Sites = sites ?? _anySite });
         return listener;
     }
 
     /// <summary>Answers both lanes of the link, again and again, until the gateway has said what is wrong: returned.</summary>
-    private static async Task<string> RefuseAsync(TestGateway beta, string peer, SslStreamCertificateContext shown)
+    private static async Task<string> RefuseAsync(
+        TestGateway beta, string peer, SslStreamCertificateContext shown, ImmutableDictionary<string, string>? sites = null)
     {
-        using var listener = Listen(beta, peer);
+        using var listener = Listen(beta, peer, sites);
         while (true)
         {
             // As long as somebody listens, no later dial says something else.
@@ -228,6 +271,14 @@ public abstract class CredentialTests(CredentialMesh mesh, TunnelDriver driver) 
             await way.ClosedAsync(tls);
         }
     }
+}
+
+public sealed class PlannedIdentityTests
+{
+    /// <summary>What it stands in front of answers: a member with a default of its own would be answered by that, and not by the identity.</summary>
+    [Fact]
+    public void It_passes_on_every_question_that_an_identity_is_asked() => Assert.All(
+        typeof(PlannedIdentity).GetInterfaceMap(typeof(IGatewayIdentity)).TargetMethods, m => Assert.Equal(typeof(PlannedIdentity), m.DeclaringType));
 }
 
 public sealed class PortableCredentialTests(CredentialMesh mesh) : CredentialTests(mesh, TunnelDriver.Portable);

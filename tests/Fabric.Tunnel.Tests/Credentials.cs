@@ -46,6 +46,10 @@ public static class Credentials
 
     public static IReadOnlyList<Credential> Bad { get; } =
     [
+        // Who is out.
+        new("of an evicted site", "evicted", "site rome was evicted", m => m.Leaf(
+            d => d.Set(Draft.Names(true, (Draft.Uri, $"spiffe://{CredentialMesh.Domain}/site/rome/gateway/alpha"))), m.Site("rome"))),
+
         // Who signed it.
         new("self-signed", "untrusted_chain", "is self-signed", SelfSigned),
         new("forged: the site's name, another key", "untrusted_chain", "does not chain to a root", m => m.Leaf(d => d.Signer = NewKey())) { PlatformSays = "EVP lib" },

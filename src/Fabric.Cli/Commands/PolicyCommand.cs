@@ -1,7 +1,10 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
 using Fabric.Cli.Output;
+using Fabric.Protocol.Http;
 using Fabric.Routing.Policies;
+using Fabric.Topology;
 using Fabric.Topology.Model;
 
 namespace Fabric.Cli.Commands;
@@ -25,23 +28,34 @@ internal static class PolicyCommand
             HelpName = "service",
             Required = true,
         };
+        var method = new Option<string?>("--method")
+        {
+            Description = "Of an HTTP request, in capitals; GET when only --path is given",
+            HelpName = "method",
+        };
+        var path = new Option<string?>("--path")
+        {
+            Description = "Of an HTTP request, such as /api/v1; / when only --method is given. Without both: may it connect at all",
+            HelpName = "path",
+        };
         var topology = CommonOptions.Topology(host);
         var output = CommonOptions.Output("text", "json", "yaml");
         var test = new Command("test", "Whether a caller may call a service, and which policy decides; exit code 0 when it may, 1 when not")
         {
-            from, to, topology, output,
+            from, to, method, path, topology, output,
         };
         test.SetAction(result => Run(host, Load(result.GetRequiredValue(topology)), result.GetRequiredValue(from),
-            result.GetRequiredValue(to), result.GetRequiredValue(output)));
+            result.GetRequiredValue(to), Request(result.GetValue(method), result.GetValue(path)), result.GetRequiredValue(output)));
         return new Command("policy", "Who may call what") { test };
     }
 
-    private static int Run(CliHost host, FabricTopology topology, string from, string to, string format)
+    private static int Run(CliHost host, FabricTopology topology, string from, string to, (string? Method, string? Path) request, string format)
     {
         var (caller, site) = Caller(topology, from);
         var (service, ports) = Service(topology, to);
         var policies = new PolicyEvaluator(topology);
-        var decisions = ports.Select(port => Decision.Of(policies.Evaluate(site, caller, service, port), service, port)).ToList();
+        var decisions = ports.Select(port =>
+            Decision.Of(policies.Evaluate(site, caller, service, port, request.Method, request.Path), service, port)).ToList();
         var allowed = decisions.TrueForAll(d => d.Allowed);
         if (format != "text")
         {
@@ -60,6 +74,25 @@ internal static class PolicyCommand
         }
 
         return allowed ? ExitCode.Ok : ExitCode.Denied;
+    }
+
+    /// <summary>As gateways read them; nulls when neither was given.</summary>
+    private static (string? Method, string? Path) Request(string? method, string? path)
+    {
+        if (method is null && path is null)
+        {
+            return (null, null);
+        }
+
+        (method, path) = (method ?? "GET", path ?? "/");
+        if (!HttpSyntax.IsMethod(Encoding.UTF8.GetBytes(method)))
+        {
+            throw new CliException(ExitCode.Usage, $"'{method}' is not a method of HTTP: capitals and '-', at most 32", "such as GET or POST");
+        }
+
+        return path == "*" ? (method, path)
+            : RequestPath.TryRead(Encoding.UTF8.GetBytes(path), out var read, out var problem) ? (method, read)
+            : throw new CliException(ExitCode.Usage, $"the path '{path}' {problem}", "a gateway refuses such a request with 400");
     }
 
     /// <summary>The full ID, and its site, whose gateways alone vouch for it.</summary>

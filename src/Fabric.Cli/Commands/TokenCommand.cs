@@ -63,7 +63,7 @@ internal static class TokenCommand
         if (lacking.Contains(site))
         {
             throw new CliException(ExitCode.Failure,
-                $"nothing can be issued for site {site}: it has no valid intermediate certificate, and root.key, which makes one, is not in {caDir}",
+                $"nothing can be issued for site {site}: it has no valid intermediate certificate, and root.key, which makes one, is not in {ca.RootKeyFolder}",
                 "put root.key there, run this again, and take it away");
         }
 
@@ -73,7 +73,7 @@ internal static class TokenCommand
             host.Out.WriteLine(token.Format());
             if (lacking.Count > 0)
             {
-                host.Error.WriteLine($"Without an intermediate certificate until root.key is in {caDir} once more: {string.Join(", ", lacking)}.");
+                host.Error.WriteLine($"Without an intermediate certificate until root.key is in {ca.RootKeyFolder} once more: {string.Join(", ", lacking)}.");
             }
 
             host.Error.WriteLine($"Good once, until {token.Expires:u}, for {who}"
@@ -81,7 +81,7 @@ internal static class TokenCommand
                     : "; it holds no address: redeem it on this host."));
             return ExitCode.Ok;
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException or JoinException)
         {
             throw new CliException(e is ArgumentException ? ExitCode.Usage : ExitCode.Failure, e.Message);
         }

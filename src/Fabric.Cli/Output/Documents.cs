@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
 using Google.Protobuf;
 using YamlDotNet.Core;
 using YamlDotNet.Serialization;
@@ -14,6 +15,7 @@ internal static class Documents
     {
         WriteIndented = true,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        Converters = { new Base64() },
     };
 
     private static readonly JsonSerializerOptions OneLine = new(Json) { WriteIndented = false };
@@ -21,12 +23,7 @@ internal static class Documents
     private static readonly ISerializer Yaml = new SerializerBuilder()
         .WithQuotingNecessaryStrings().WithDefaultScalarStyle(ScalarStyle.Any).DisableAliases().Build();
 
-    /// <summary>
-    /// The message in the canonical JSON of Protocol Buffers: lowerCamelCase names, 64-bit integers as strings.
-    /// </summary>
-    public static JsonNode Of(IMessage message) =>
-        JsonNode.Parse(new JsonFormatter(JsonFormatter.Settings.Default.WithFormatDefaultValues(true)).Format(message))!;
-
+    /// <summary>A record, or a message of Protocol Buffers: lowerCamelCase names; bytes in base64, as in its canonical JSON; integers of any size are numbers.</summary>
     public static JsonNode Of<T>(T value) => JsonSerializer.SerializeToNode(value, Json)!;
 
     public static string Write(JsonNode document, string format, bool oneLine = false) => format switch
@@ -51,4 +48,12 @@ internal static class Documents
         },
         _ => null,
     };
+
+    private sealed class Base64 : JsonConverter<ByteString>
+    {
+        public override ByteString Read(ref Utf8JsonReader reader, Type type, JsonSerializerOptions options) =>
+            ByteString.CopyFrom(reader.GetBytesFromBase64());
+
+        public override void Write(Utf8JsonWriter writer, ByteString value, JsonSerializerOptions options) => writer.WriteBase64StringValue(value.Span);
+    }
 }

@@ -20,6 +20,7 @@ internal static class StatusScreen
         Relays(console, status);
         Services(console, status);
         Listeners(console, status, wide);
+        Upstreams(console, status);
         Problems(console, status);
         return Whole(text);
     }
@@ -38,7 +39,7 @@ internal static class StatusScreen
         return Whole(text);
     }
 
-    private static (IAnsiConsole Console, StringWriter Text) Console(CliHost host, bool wide)
+    internal static (IAnsiConsole Console, StringWriter Text) Console(CliHost host, bool wide)
     {
         var text = new StringWriter();
         var console = AnsiConsole.Create(new AnsiConsoleSettings
@@ -52,7 +53,7 @@ internal static class StatusScreen
         return (console, text);
     }
 
-    private static string Whole(StringWriter text) => string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
+    internal static string Whole(StringWriter text) => string.Join('\n', text.ToString().Split('\n').Select(l => l.TrimEnd())).TrimEnd('\n');
 
     private static void Header(IAnsiConsole console, Status s)
     {
@@ -139,6 +140,19 @@ internal static class StatusScreen
         Show(console, table);
     }
 
+    /// <summary>Those that were asked, and those that could not be.</summary>
+    private static void Upstreams(IAnsiConsole console, Status s)
+    {
+        var table = Columns(["DNS ZONE", "SERVER", "STATE", "RTT", "QUERIES", "FAILURES", "WHY"], []);
+        foreach (var u in s.DnsUpstreams.Where(u => u.State != "unused"))
+        {
+            Row(table, [Text(u.Zone), Text(u.Server), State(u.State), Units.Milliseconds(u.RttMs), $"{u.Queries}", $"{u.Failures}",
+                Text(u.Problem)], []);
+        }
+
+        Show(console, table);
+    }
+
     private static void Relays(IAnsiConsole console, Status s)
     {
         var table = Columns(["THROUGH", "PEER", "LANE", "ROLE", "RTT", "SCORE", "WHY"], []);
@@ -192,7 +206,7 @@ internal static class StatusScreen
     private static string Why(LinkStatus l) =>
         string.Join("; ", new[] { l.Drained.Length > 0 ? $"drained {l.Drained}" : "", l.Fault.Length > 0 ? $"fault {l.Fault}" : "", l.Reason, l.LaneError }.Where(t => t.Length > 0));
 
-    private static Table Columns(string[] always, string[] more)
+    internal static Table Columns(string[] always, string[] more)
     {
         var table = new Table().NoBorder();
         foreach (var name in always.Concat(more))
@@ -206,10 +220,10 @@ internal static class StatusScreen
         return table;
     }
 
-    private static void Row(Table table, string[] always, string[] more) =>
+    internal static void Row(Table table, string[] always, string[] more) =>
         table.AddRow(always.Concat(more).Select(c => c.Length == 0 ? "-" : c).ToArray());
 
-    private static void Show(IAnsiConsole console, Table table)
+    internal static void Show(IAnsiConsole console, Table table)
     {
         if (table.Rows.Count > 0)
         {
@@ -227,7 +241,7 @@ internal static class StatusScreen
     };
 
     /// <summary>From the daemon, and in part from its peers: no markup, no control characters.</summary>
-    private static string Text(string text) => Markup.Escape(Plain(text));
+    internal static string Text(string text) => Markup.Escape(Plain(text));
 
     public static string Plain(string text) => string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
 }

@@ -50,16 +50,21 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
     /// <summary>Streams that this gateway carries, those with one peer left out.</summary>
     public Func<string, int> LoadWithout { get; init; } = _ => 0;
 
+    /// <summary>What goes along about trust, for one more watcher; null: nothing.</summary>
+    public Func<Trust.TrustKeeper.Feed>? Trust { get; init; }
+
     /// <summary>The messages of one watch.</summary>
     public async IAsyncEnumerable<CatalogUpdate> WatchAsync(string watcher, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var feed = NewFeed();
+        var trust = Trust?.Invoke();
         while (true)
         {
             // The signal is taken before the state is read: a change in between wakes the next round.
             var changed = Volatile.Read(ref _changed).Task;
             var update = feed.Next();
             update.Load = (uint)Math.Max(0, LoadWithout(watcher));
+            trust?.Tell(update);
             yield return update;
             await Task.WhenAny(changed, Task.Delay(Heartbeat, time, cancellationToken));
             cancellationToken.ThrowIfCancellationRequested();

@@ -32,7 +32,13 @@ internal sealed class CatalogWatcher(
     /// <summary>Five heartbeats: a dead watch, even where the connection under it seems alive.</summary>
     public static readonly TimeSpan Silence = CatalogPublisher.Heartbeat * 5;
 
+    /// <summary>A peer's catalog broke a rule, and the watch of it begins again: its name, and the rule.</summary>
+    public Action<string, string> Refused { get; init; } = (_, _) => { };
+
     private readonly ConcurrentDictionary<string, Watch> _watches = new(StringComparer.Ordinal);
+
+    /// <summary>Each message of a peer, for whoever reads something else in it.</summary>
+    public Action<string, CatalogUpdate> Heard { get; init; } = (_, _) => { };
 
     /// <summary>What the peer said last; null when nothing was heard since it was planned.</summary>
     public PeerCatalog? Of(string peer) => _watches.TryGetValue(peer, out var watch) ? watch.Catalog : null;
@@ -98,6 +104,7 @@ internal sealed class CatalogWatcher(
                     var drained = catalog?.Draining ?? false;
                     catalog = PeerCatalog.Apply(catalog, update, time.GetTimestamp());
                     watch.Catalog = catalog;
+                    Heard(peer, update);
                     wait = Backoff;
                     if (update.Full || update.Services.Count > 0 || update.Removed.Count > 0 || update.Draining != drained
                         || update.Neighbours is not null)
@@ -111,6 +118,10 @@ internal sealed class CatalogWatcher(
                 if (!stop.IsCancellationRequested)
                 {
                     Log.CatalogLost(log, peer, e.Message);
+                    if (e is InvalidDataException)
+                    {
+                        Refused(peer, e.Message);
+                    }
                 }
             }
 

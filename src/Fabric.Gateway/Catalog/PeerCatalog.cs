@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Immutable;
 using Fabric.Protocol.Proto;
 using Neighbour = Fabric.Routing.Paths.Neighbour;
@@ -6,6 +7,7 @@ namespace Fabric.Gateway.Catalog;
 
 /// <summary>
 /// What one gateway of another site says of its exports, and when it last said anything. Immutable: an update makes the next.
+/// Whether it may say so is <see cref="CatalogReview"/>'s to find; here it is whole, printable and bounded, whoever says it.
 /// </summary>
 /// <param name="Heard">Timestamp (of the daemon's TimeProvider) of the last message.</param>
 internal sealed record PeerCatalog(
@@ -21,15 +23,27 @@ internal sealed record PeerCatalog(
     /// <summary>A peer exports at most this many services; one that announces more is not believed at all.</summary>
     public const int MaxServices = 10_000;
 
+    /// <summary>… of at most this many bytes together, as messages: the ports that a service may announce are bounded by it.</summary>
+    public const int MaxBytes = 4 << 20;
+
     /// <summary>… and reaches at most this many gateways.</summary>
     public const int MaxNeighbours = 10_000;
+
+    /// <summary>Endpoints of one port: more than anyone has, and few enough to add up.</summary>
+    public const int MaxEndpoints = 1_000_000;
+
+    private const int LongestName = 253;
+    private static readonly SearchValues<char> _printable = SearchValues.Create([.. Enumerable.Range('!', '~' - '!' + 1).Select(c => (char)c)]);
 
     /// <summary>Gateways that it carries lanes to, by name.</summary>
     public ImmutableDictionary<string, Neighbour> Neighbours { get; init; } = ImmutableDictionary<string, Neighbour>.Empty;
 
+    /// <summary>Size of <see cref="Services"/>.</summary>
+    private long Bytes { get; init; }
+
     /// <summary>
     /// The view after one more message. Throws <see cref="InvalidDataException"/> when a message is missing or the first is not
-    /// the full state: the watch must begin again.
+    /// the full state, or when it breaks a bound: the watch must begin again.
     /// </summary>
     public static PeerCatalog Apply(PeerCatalog? current, CatalogUpdate update, long now)
     {
@@ -40,21 +54,52 @@ internal sealed record PeerCatalog(
         }
 
         var services = update.Full || current is null ? ImmutableDictionary<string, ExportedService>.Empty : current.Services;
-        services = services.RemoveRange(update.Removed)
-            .SetItems(update.Services.Select(s => KeyValuePair.Create(s.Service, s)));
-        var neighbours = update.Neighbours is { } told ? Read(told)
-            : update.Full || current is null ? ImmutableDictionary<string, Neighbour>.Empty : current.Neighbours;
-        return services.Count > MaxServices
-            ? throw new InvalidDataException($"a catalog holds at most {MaxServices} services, this one {services.Count}")
-            : new PeerCatalog(services, update.TopologyRevision, update.Draining, update.Sequence, now)
-            {
-                Load = (int)Math.Min(update.Load, int.MaxValue),
-                Neighbours = neighbours,
-            };
+        var bytes = services.IsEmpty ? 0 : current!.Bytes;
+        foreach (var removed in update.Removed)
+        {
+            bytes -= services.TryGetValue(removed, out var gone) ? gone.CalculateSize() : 0;
+            services = services.Remove(removed);
+        }
+
+        foreach (var service in update.Services)
+        {
+            Check(service);
+            bytes += service.CalculateSize() - (services.TryGetValue(service.Service, out var before) ? before.CalculateSize() : 0);
+            services = services.SetItem(service.Service, service);
+        }
+
+        if (services.Count > MaxServices || bytes > MaxBytes)
+        {
+            throw new InvalidDataException(
+                $"a catalog holds at most {MaxServices} services of {MaxBytes} bytes, this one {services.Count} of {bytes}");
+        }
+
+        return new PeerCatalog(services, Printable(update.TopologyRevision, "the revision"), update.Draining, update.Sequence, now)
+        {
+            Load = (int)Math.Min(update.Load, int.MaxValue),
+            Bytes = bytes,
+            Neighbours = update.Neighbours is { } told ? Read(told)
+                : update.Full || current is null ? ImmutableDictionary<string, Neighbour>.Empty : current.Neighbours,
+        };
     }
+
+    private static void Check(ExportedService service)
+    {
+        var name = Printable(service.Service, "the name of a service");
+        if (service.Ports.FirstOrDefault(p => p.Port > ushort.MaxValue || p.Endpoints > MaxEndpoints || p.Healthy > p.Endpoints) is { } bad)
+        {
+            throw new InvalidDataException($"{name} is said to have {bad.Healthy} of {bad.Endpoints} endpoints healthy on port {bad.Port}: "
+                + $"at most all of {MaxEndpoints} are, on a port up to {ushort.MaxValue}");
+        }
+    }
+
+    /// <summary>It goes to logs and status as it is.</summary>
+    private static string Printable(string text, string what) => text.Length <= LongestName && !text.AsSpan().ContainsAnyExcept(_printable) ? text
+        : throw new InvalidDataException($"{what} has {text.Length} characters: at most {LongestName} are allowed, none of them a space or a control");
 
     private static ImmutableDictionary<string, Neighbour> Read(Neighbours told) => told.Gateways.Count > MaxNeighbours
         ? throw new InvalidDataException($"a catalog names at most {MaxNeighbours} neighbours, this one {told.Gateways.Count}")
-        : ImmutableDictionary<string, Neighbour>.Empty.SetItems(told.Gateways.Select(n => KeyValuePair.Create(n.Gateway, new Neighbour(
-            n.Gateway, n.RttUs > 0 ? TimeSpan.FromMicroseconds(n.RttUs) : null, n.ScoreUs > 0 ? n.ScoreUs / 1000.0 : null))));
+        : ImmutableDictionary<string, Neighbour>.Empty.SetItems(told.Gateways.Select(n => KeyValuePair.Create(
+            Printable(n.Gateway, "the name of a gateway"), new Neighbour(
+                n.Gateway, n.RttUs > 0 ? TimeSpan.FromMicroseconds(n.RttUs) : null, n.ScoreUs > 0 ? n.ScoreUs / 1000.0 : null))));
 }

@@ -1,7 +1,10 @@
 using System.Runtime.CompilerServices;
+using Fabric.Gateway.Control.Transport;
+using Fabric.Identity.Trust;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
 using Fabric.Tunnel;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Control;
@@ -12,13 +15,23 @@ internal static class AdminService
     private static readonly TimeSpan _watchInterval = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan _maxDrain = TimeSpan.FromHours(1);
 
-    public static GrpcServer Serve(ControlServices services, TimeProvider time, ILogger log) => new GrpcServer(time, log)
+    public static GrpcServer Serve(ControlServices services, TimeProvider time, ILogger log) => new GrpcServer(time, log) { Admit = call => Admit(services, call) }
         .Unary(AdminMethods.GetStatus, (_, _) => Task.FromResult(Status(services)))
         .ServerStreaming(AdminMethods.WatchStatus, (_, call) => WatchAsync(services, time, call.Cancellation))
         .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(Reload(services)))
         .Unary(AdminMethods.SetFault, (request, _) => Task.FromResult(SetFault(services, request)))
+        .Unary(AdminMethods.ResolveName, (request, _) => services.ResolveName(request))
         .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
+        .Unary(AdminMethods.PublishTrust, (signed, _) => Task.FromResult(Publish(services, signed)))
         .Health(_ => services.Ready());
+
+    private static void Admit(ControlServices services, GrpcCall call)
+    {
+        if (services.AdmitAdmin(UnixPeer.UserOf(call.Features.Get<IConnectionSocketFeature>()?.Socket)) is { } refusal)
+        {
+            throw new GrpcException(GrpcStatus.ResourceExhausted, refusal);
+        }
+    }
 
     private static Status Status(ControlServices services) =>
         services.Status() ?? throw new GrpcException(GrpcStatus.Unavailable, "the gateway is starting");
@@ -50,12 +63,34 @@ internal static class AdminService
             link.SinceSeconds = 0;
         }
 
+        foreach (var upstream in copy.DnsUpstreams)
+        {
+            (upstream.RttMs, upstream.Queries) = (0, 0);
+        }
+
         foreach (var gateway in copy.Sites.SelectMany(s => s.Gateways))
         {
             gateway.CatalogAgeSeconds = 0;
         }
 
+        foreach (var report in copy.Trust?.Gateways ?? [])
+        {
+            report.Reported = 0;
+        }
+
         return copy;
+    }
+
+    private static PublishTrustReply Publish(ControlServices services, SignedTrust signed)
+    {
+        try
+        {
+            return new PublishTrustReply { Version = services.PublishTrust(signed) };
+        }
+        catch (Exception e) when (e is TrustRefusedException or InvalidDataException)
+        {
+            throw new GrpcException(GrpcStatus.FailedPrecondition, e.Message);
+        }
     }
 
     private static ReloadReply Reload(ControlServices services)

@@ -33,7 +33,7 @@ internal sealed class ControlHost : IAsyncDisposable
         _services = services;
         _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"));
         _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
-            .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(request.Gateway, call.Cancellation))
+            .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(Watcher(request, call), call.Cancellation))
             .Health(_ => services.Ready());
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -64,6 +64,19 @@ internal sealed class ControlHost : IAsyncDisposable
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
         await _app.StopAsync(limit.Token);
         await _app.DisposeAsync();
+    }
+
+    /// <summary>Who its certificate says that it is; what the request says, if anything, must be the same.</summary>
+    private string Watcher(CatalogWatchRequest request, GrpcCall call)
+    {
+        var peer = call.Features.Get<PeerFeature>()!.Gateway;
+        if (request.Gateway.Length == 0 || request.Gateway == peer)
+        {
+            return peer;
+        }
+
+        _services.WrongName(peer);
+        throw new GrpcException(GrpcStatus.PermissionDenied, $"a catalog is watched under one's own name, which is {peer}");
     }
 
     private async Task ServeHttpAsync(HttpContext http, bool metrics, bool dashboard)
@@ -149,6 +162,12 @@ internal sealed record ControlServices
     /// <summary>For the gateway that watches.</summary>
     public required Func<string, CancellationToken, IAsyncEnumerable<CatalogUpdate>> Catalog { get; init; }
 
+    /// <summary>Null, or why the user of that number may not call the admin API now.</summary>
+    public Func<uint, string?> AdmitAdmin { get; init; } = _ => null;
+
+    /// <summary>A gateway asked for a catalog under another name than its own, and got none.</summary>
+    public Action<string> WrongName { get; init; } = _ => { };
+
     /// <summary>Reads the topology again: its revision and whether it changed. Throws <see cref="TopologyRefusedException"/>.</summary>
     public required Func<(string Revision, bool Changed)> Reload { get; init; }
 
@@ -157,7 +176,14 @@ internal sealed record ControlServices
 
     /// <summary>The limit is within reason.</summary>
     public required Func<DrainRequest, TimeSpan, CancellationToken, Task<DrainReply>> Drain { get; init; }
+
+    /// <summary>What DNS answers, and why. Throws <see cref="GrpcException"/> for what is no name or type.</summary>
+    public Func<ResolveNameRequest, Task<ResolveNameReply>> ResolveName { get; init; } =
+        _ => throw new GrpcException(GrpcStatus.Unavailable, "the gateway is starting");
     public required Func<bool> Ready { get; init; }
+
+    /// <summary>Takes a trust document: the version that holds then. Throws what <see cref="Trust.TrustKeeper.Publish"/> throws.</summary>
+    public Func<SignedTrust, ulong> PublishTrust { get; init; } = _ => throw new Identity.Trust.TrustRefusedException("no document is taken here");
 
     /// <summary>Whether the state loop still turns.</summary>
     public required Func<bool> Alive { get; init; }

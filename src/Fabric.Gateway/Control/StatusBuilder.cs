@@ -35,6 +35,11 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Datagrams = Datagrams(now.Tunnel.Datagrams),
             Capacity = Capacity(sources.Usage()),
         };
+        var (written, dropped, sampledOut) = sources.Audit();
+        status.Audit = new AuditStatus { Written = (ulong)written, Dropped = (ulong)dropped, SampledOut = (ulong)sampledOut };
+        status.Capacity.Refusals.Add(sources.OtherRefusals().Select(r => new RefusalStatus { Kind = r.Kind, Count = (ulong)r.Count }));
+        status.Claims.Add(sources.Claims().Select(c => new ClaimStatus { Peer = c.Peer, Claim = c.Kind, Count = (ulong)c.Count, Last = c.Last }));
+        status.Trust = sources.Trust();
         status.Sites.Add(now.Topology.Sites.Select(s => Site(now, s)));
         status.Links.Add(now.Links.Select(l => Link(now, l)));
         status.Relays.Add(now.Relays.Select(r => Relay(now, r)));
@@ -46,10 +51,22 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Open = l.Open,
             Error = l.Error ?? "",
         }));
+        status.DnsUpstreams.Add(sources.Upstreams().Select(u => Upstream(u.Zone, u.Upstream)));
         status.Problems.Add(Problems(now, status, certificate.NotAfter - certificate.NotBefore));
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
         return status;
     }
+
+    private static Protocol.Proto.DnsUpstreamStatus Upstream(string zone, Dns.Forwarding.DnsUpstreamStatus upstream) => new()
+    {
+        Zone = zone,
+        Server = upstream.Server.ToString(),
+        State = upstream.State,
+        RttMs = Math.Round(upstream.RoundTrip?.TotalMilliseconds ?? 0, 2),
+        Queries = (ulong)upstream.Queries,
+        Failures = (ulong)upstream.Failures,
+        Problem = upstream.Problem,
+    };
 
     private static DatagramsStatus Datagrams(DatagramStatus now)
     {
@@ -306,9 +323,22 @@ internal sealed record StatusSources
     /// <summary>Kind and place, without secrets.</summary>
     public required string IdentitySource { get; init; }
     public required Func<(DateTimeOffset NotBefore, DateTimeOffset NotAfter)> Certificate { get; init; }
+    public Func<TrustStatus> Trust { get; init; } = () => new TrustStatus();
     public required Func<long> StreamsTotal { get; init; }
     public required Func<long> StreamsRefused { get; init; }
     public required Func<TunnelUsage> Usage { get; init; }
+
+    /// <summary>Turned away by others than the tunnel, by kind.</summary>
+    public Func<IEnumerable<(string Kind, long Count)>> OtherRefusals { get; init; } = () => [];
+
+    /// <summary>What peers claimed and nobody believed.</summary>
+    public Func<IEnumerable<RefusedClaims>> Claims { get; init; } = () => [];
+
+    /// <summary>Entries of the audit log: written, lost, left out by the share that is asked for.</summary>
+    public Func<(long Written, long Dropped, long SampledOut)> Audit { get; init; } = () => default;
+
+    /// <summary>Servers that names of others are looked up at, by zone.</summary>
+    public Func<IEnumerable<(string Zone, Dns.Forwarding.DnsUpstreamStatus Upstream)>> Upstreams { get; init; } = () => [];
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

@@ -1,68 +1,44 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
+using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
 
-public sealed record DnsServerOptions
-{
-    /// <summary>Where to listen, UDP and TCP; port 0 takes a free one, the same for both. Default 127.0.0.1:53. Name addresses
-    /// rather than a wildcard on a host with several: an answer over UDP leaves from the address that the route
-    /// prefers.</summary>
-    public ImmutableArray<IPEndPoint> Listen { get; init; } = [new(IPAddress.Loopback, 53)];
-
-    /// <summary>Threads that receive datagrams, per endpoint. Default 1; 1 to 64.</summary>
-    public int UdpThreads { get; init; } = 1;
-
-    /// <summary>Connections open at once, over all endpoints; one more is closed as soon as accepted. Default 128; 1 to
-    /// 65,535.</summary>
-    public int TcpConnections { get; init; } = 128;
-
-    /// <summary>A connection that completes no query for this long is closed, as is one that does not take its answers.
-    /// Default 10 s (RFC 7766 §6.2.3 asks for a few seconds).</summary>
-    public TimeSpan TcpIdle { get; init; } = TimeSpan.FromSeconds(10);
-}
-
 /// <summary>
-/// Answers DNS over UDP and TCP out of the zone that is current at each query. Waits for nobody: a datagram is answered on the
-/// thread that received it. Order of a query: <see cref="ReceiveLoop"/> or <see cref="DnsTcpListener"/> → <see cref="Answer"/> →
+/// Answers DNS over UDP, TCP and TLS out of the zone that is current at each query. Waits for nobody: a datagram is answered on the
+/// thread that received it, or left to the forwarder. Order of a query: <see cref="DnsUdpLoop"/> or <see cref="DnsTcpListener"/> → <see cref="Answer"/> →
 /// <see cref="DnsResponder"/>.
 /// </summary>
 public sealed class DnsServer : IAsyncDisposable
 {
-    // The longest datagram: on Windows a longer one than the buffer would be an error, and errors cost.
-    private const int ReceiveBuffer = 65535;
-    private const int SocketBuffer = 1 << 20;
-    private const int SioUdpConnReset = unchecked((int)0x9800000C);
-    private static readonly TimeSpan ErrorPause = TimeSpan.FromMilliseconds(10);
-
     private readonly DnsServerOptions _options;
     private readonly Func<DnsZone> _zone;
     private readonly TimeProvider _time;
-    private readonly DnsCounters _counters = new();
+    private readonly DnsGuard _guard;
     private readonly ManualResetEventSlim _stop = new();
-    private readonly List<Socket> _udp = [];
-    private readonly List<Thread> _threads = [];
+    private readonly List<DnsUdpLoop> _udp = [];
+    private readonly DnsCounters _tcpCounters = new();
     private DnsTcpListener? _tcp;
 
     /// <param name="options">Where to listen, and limits.</param>
     /// <param name="zone">The current zone. Called for each query on the threads that answer: it must return at once.</param>
-    /// <param name="time">For idle timeouts.</param>
+    /// <param name="time">For idle timeouts, cookies and limits.</param>
     public DnsServer(DnsServerOptions options, Func<DnsZone> zone, TimeProvider time)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.UdpThreads, 1, "UdpThreads");
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.UdpThreads, 64, "UdpThreads");
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.TcpConnections, 1, "TcpConnections");
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.TcpConnections, 65535, "TcpConnections");
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(options.TcpIdle, TimeSpan.Zero, "TcpIdle");
+        options.Check();
         (_options, _zone, _time) = (options, zone, time);
+        _guard = new DnsGuard(options.Identifier, options.ResponsesPerSecond, time);
     }
 
     /// <summary>Where it listens, with the ports taken; empty before <see cref="Start"/>.</summary>
     public ImmutableArray<IPEndPoint> EndPoints { get; private set; } = [];
 
-    public DnsStatistics Statistics => _counters.Read(_tcp?.Connections ?? 0);
+    /// <summary>Where it listens for TLS, likewise.</summary>
+    public ImmutableArray<IPEndPoint> TlsEndPoints { get; private set; } = [];
+
+    public DnsStatistics Statistics => DnsCounters.Read([_tcpCounters, .. _udp.Select(l => l.Counters)], _tcp?.Connections ?? 0);
 
     /// <summary>Binds everything, then answers. May be called again after it has failed: nothing stays bound.</summary>
     /// <exception cref="DnsListenException">An endpoint could not be bound.</exception>
@@ -74,32 +50,34 @@ public sealed class DnsServer : IAsyncDisposable
         }
 
         ObjectDisposedException.ThrowIf(_stop.IsSet, this);
-        var bound = new List<(Socket Udp, Socket Tcp)>();
+        var bound = new List<DnsSockets>();
         try
         {
             foreach (var endPoint in _options.Listen)
             {
-                bound.Add(Bind(endPoint));
+                bound.Add(DnsSockets.Bind(endPoint, _options.UdpThreads));
+            }
+
+            foreach (var endPoint in _options.ListenTls)
+            {
+                bound.Add(DnsSockets.BindTls(endPoint));
             }
         }
         catch
         {
-            bound.ForEach(b => Close(b.Udp, b.Tcp));
+            bound.ForEach(b => b.Dispose());
             throw;
         }
 
-        EndPoints = [.. bound.Select(b => (IPEndPoint)b.Udp.LocalEndPoint!)];
-        _udp.AddRange(bound.Select(b => b.Udp));
-        _tcp = new DnsTcpListener([.. bound.Select(b => b.Tcp)], _options, _time, _counters, Answer);
-        foreach (var socket in _udp)
+        EndPoints = [.. bound.Where(b => !b.Tls).Select(b => (IPEndPoint)b.Tcp.LocalEndPoint!)];
+        TlsEndPoints = [.. bound.Where(b => b.Tls).Select(b => (IPEndPoint)b.Tcp.LocalEndPoint!)];
+        _tcp = new DnsTcpListener([.. bound.Select(b => (b.Tcp, b.Tls))], _options, _time, _tcpCounters, AnswerTcp, ForwardTcpAsync);
+        foreach (var socket in bound.SelectMany(b => b.Udp))
         {
-            for (var i = 0; i < _options.UdpThreads; i++)
-            {
-                var thread = new Thread(() => ReceiveLoop(socket)) { IsBackground = true, Name = "dns-udp" };
-                _threads.Add(thread);
-                thread.Start();
-            }
+            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, ForwardUdp, _options.Portable, _stop));
         }
+
+        _udp.ForEach(l => l.Start());
     }
 
     public async ValueTask DisposeAsync()
@@ -110,133 +88,101 @@ public sealed class DnsServer : IAsyncDisposable
         }
 
         _stop.Set();
-        _udp.ForEach(s => s.Dispose());
+        _udp.ForEach(l => l.Wake());
         if (_tcp is not null)
         {
             await _tcp.DisposeAsync();
         }
 
         // A thread holds its socket for at most one query more.
-        _threads.ForEach(t => t.Join());
+        _udp.ForEach(l => l.Join());
     }
 
-    private void ReceiveLoop(Socket socket)
+    /// <summary>The address in a socket address, 4 or 16 bytes (its place is the same on all systems).</summary>
+    internal static ReadOnlySpan<byte> AddressIn(ReadOnlySpan<byte> socketAddress) => socketAddress.Length >= 24
+        ? socketAddress.Slice(8, 16) : socketAddress.Length >= 8 ? socketAddress.Slice(4, 4) : default;
+
+    private int AnswerUdp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters) =>
+        Answer(query, response, new DnsAsker(DnsTransport.Udp, address, _guard) { Forwarder = _options.Forwarder }, counters);
+
+    private int AnswerTcp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls) =>
+        Answer(
+            query, response, new DnsAsker(tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard) { Forwarder = _options.Forwarder },
+            _tcpCounters);
+
+    /// <summary>Counts, answers, counts. Never throws: what went wrong inside is SERVFAIL. 0: no answer is due; negative: the forwarder
+    /// answers later.</summary>
+    private int Answer(ReadOnlySpan<byte> query, Span<byte> response, in DnsAsker asker, DnsCounters counters)
     {
-        var query = new byte[ReceiveBuffer];
-        var response = new byte[DnsResponder.UdpBuffer];
-        var from = new SocketAddress(socket.AddressFamily);
-        while (!_stop.IsSet)
-        {
-            int received;
-            try
-            {
-                received = socket.ReceiveFrom(query, SocketFlags.None, from);
-            }
-            catch (Exception e) when (e is ObjectDisposedException or SocketException)
-            {
-                if (!_stop.IsSet)
-                {
-                    // The machine's trouble, such as no memory: go on, but not hot.
-                    _counters.Fault();
-                    _stop.Wait(ErrorPause);
-                }
-
-                continue;
-            }
-
-            var length = Answer(query.AsSpan(0, received), response, DnsTransport.Udp);
-            if (length > 0 && !TrySend(socket, response.AsSpan(0, length), from))
-            {
-                _counters.Dropped();
-            }
-        }
-    }
-
-    /// <summary>False for an asker that cannot be reached. There may be many (forged sources): no reason to pause.</summary>
-    private static bool TrySend(Socket socket, ReadOnlySpan<byte> response, SocketAddress to)
-    {
-        try
-        {
-            socket.SendTo(response, SocketFlags.None, to);
-            return true;
-        }
-        catch (Exception e) when (e is ObjectDisposedException or SocketException)
-        {
-            return false;
-        }
-    }
-
-    /// <summary>Counts, answers, counts. Never throws: what went wrong inside is SERVFAIL. 0: no answer is due.</summary>
-    private int Answer(ReadOnlySpan<byte> query, Span<byte> response, DnsTransport transport)
-    {
-        _counters.Received(transport);
+        counters.Received(asker.Transport);
         int length;
         DnsRcode rcode;
         try
         {
-            length = DnsResponder.Respond(_zone(), query, response, transport, out rcode);
+            length = DnsResponder.Respond(_zone(), query, response, asker, out rcode);
+            if (length == DnsResponder.Forward)
+            {
+                length = asker.Forwarder!.TryAnswer(query, response, asker);
+                if (length == 0)
+                {
+                    return DnsResponder.Forward;
+                }
+
+                rcode = RcodeOf(response);
+            }
         }
         catch (Exception)
         {
-            _counters.Fault();
+            counters.Fault();
             (length, rcode) = (DnsResponder.ServFail(query, response), DnsRcode.ServFail);
         }
 
         if (length == 0)
         {
-            _counters.Dropped();
+            counters.Dropped();
         }
         else
         {
-            _counters.Answered(rcode, truncated: (response[2] & 0x02) != 0);
+            counters.Answered(rcode, truncated: (response[2] & 0x02) != 0);
         }
 
         return length;
     }
 
-    /// <summary>A free port of UDP may be taken in TCP: then another one is tried, a few times.</summary>
-    private static (Socket Udp, Socket Tcp) Bind(IPEndPoint endPoint)
+    /// <summary>Without the upper bits, which the forwarder does not use.</summary>
+    private static DnsRcode RcodeOf(ReadOnlySpan<byte> response) => (DnsRcode)(response[3] & 0xF);
+
+    private void ForwardUdp(ReadOnlySpan<byte> query, ReadOnlySpan<byte> address, DnsCounters counters, IDnsWayBack back) =>
+        _ = ForwardUdpAsync(new DnsForwardedQuery(query.ToArray(), DnsTransport.Udp, address.ToArray(), _guard), counters, back);
+
+    private async Task ForwardUdpAsync(DnsForwardedQuery query, DnsCounters counters, IDnsWayBack back)
     {
-        for (var attempt = 1; ; attempt++)
+        var response = new byte[DnsResponder.UdpBuffer];
+        var length = await ForwardAsync(query, response, counters);
+        if (!back.Send(response.AsSpan(0, length)))
         {
-            var udp = new Socket(endPoint.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
-            var tcp = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            var what = "udp";
-            try
-            {
-                if (endPoint.Address.Equals(IPAddress.IPv6Any))
-                {
-                    udp.DualMode = tcp.DualMode = true;
-                }
-
-                if (OperatingSystem.IsWindows())
-                {
-                    // Else an asker that has gone makes the next receive fail.
-                    udp.IOControl(SioUdpConnReset, [0, 0, 0, 0], null);
-                }
-
-                udp.ReceiveBufferSize = SocketBuffer;
-                udp.Bind(endPoint);
-                what = "tcp";
-                tcp.Bind(new IPEndPoint(endPoint.Address, ((IPEndPoint)udp.LocalEndPoint!).Port));
-                tcp.Listen();
-                return (udp, tcp);
-            }
-            catch (SocketException e)
-            {
-                Close(udp, tcp);
-                if (what != "tcp" || endPoint.Port != 0 || attempt == 8)
-                {
-                    throw new DnsListenException(endPoint, what, e);
-                }
-            }
+            counters.Dropped();
         }
     }
 
-    private static void Close(Socket udp, Socket tcp)
+    private ValueTask<int> ForwardTcpAsync(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls) =>
+        ForwardAsync(new DnsForwardedQuery(query, tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard), response, _tcpCounters);
+
+    private async ValueTask<int> ForwardAsync(DnsForwardedQuery query, Memory<byte> response, DnsCounters counters)
     {
-        udp.Dispose();
-        tcp.Dispose();
+        int length;
+        try
+        {
+            length = await _options.Forwarder!.AnswerAsync(query, response);
+        }
+        catch (Exception)
+        {
+            counters.Fault();
+            length = DnsResponder.ServFail(query.Message.Span, response.Span);
+        }
+
+        counters.Answered(RcodeOf(response.Span), truncated: (response.Span[2] & 0x02) != 0);
+        return length;
     }
 }
 

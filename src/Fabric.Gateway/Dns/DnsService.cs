@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Dns;
 
@@ -9,15 +10,34 @@ namespace Fabric.Gateway.Dns;
 /// <param name="Name">First label of its name, e.g. <c>web</c>.</param>
 /// <param name="Namespace">Second label, e.g. <c>shop</c>.</param>
 /// <param name="ServiceAddress">What its name resolves to: A or AAAA by the family.</param>
-/// <param name="Ports">Those with a name get SRV records.</param>
-/// <param name="Ready">Whether any site can serve it now. If not, its names exist and hold no data.</param>
+/// <param name="Ports">Those with a name get SRV records, those that speak HTTP over TLS get HTTPS records.</param>
+/// <param name="Ready">Whether any site can serve it now. If not, its names answer as <see cref="DnsZoneOptions.Absent"/> says.</param>
 public sealed record DnsService(
-    string Name, string Namespace, IPAddress ServiceAddress, ImmutableArray<DnsPort> Ports, bool Ready);
+    string Name, string Namespace, IPAddress ServiceAddress, ImmutableArray<DnsPort> Ports, bool Ready)
+{
+    /// <summary>Why it is not ready: told as an Extended DNS Error, cut at 200 bytes. Default: nothing is told.</summary>
+    public string Why { get; init; } = "";
+
+    public bool Equals(DnsService? other) => ReferenceEquals(this, other) || other is not null && Name == other.Name
+        && Namespace == other.Namespace && ServiceAddress.Equals(other.ServiceAddress) && Ready == other.Ready
+        && Why == other.Why && Ports.SequenceEqual(other.Ports);
+
+    public override int GetHashCode() => HashCode.Combine(Name, Namespace);
+}
 
 /// <param name="Name">As in <c>_http._tcp</c>, without the underscore; null: no SRV record.</param>
 /// <param name="Port">1 to 65,535.</param>
 /// <param name="Tcp">Whether the protocol label is <c>_tcp</c>; else <c>_udp</c>.</param>
-public sealed record DnsPort(string? Name, int Port, bool Tcp);
+public sealed record DnsPort(string? Name, int Port, bool Tcp)
+{
+    /// <summary>What is negotiated by TLS on it, by ALPN names. With one of HTTP's the port gets an HTTPS record. Default none.</summary>
+    public ImmutableArray<string> Alpn { get; init; } = [];
+
+    public bool Equals(DnsPort? other) => other is not null && Name == other.Name && Port == other.Port && Tcp == other.Tcp
+        && Alpn.SequenceEqual(other.Alpn);
+
+    public override int GetHashCode() => Port;
+}
 
 public sealed record DnsZoneOptions
 {
@@ -28,6 +48,9 @@ public sealed record DnsZoneOptions
     /// <summary>Seconds that a negative answer may be kept. Default 1: unlike a positive answer this one does go stale, at the
     /// moment at which a service becomes ready.</summary>
     public uint NegativeTtl { get; init; } = 1;
+
+    /// <summary>What the names of a service answer that is not ready. Default: NODATA.</summary>
+    public AbsentAnswer Absent { get; init; }
 
     /// <summary>Addresses of this server, answered for its NS name <c>ns.&lt;zone&gt;</c>. Default none.</summary>
     public ImmutableArray<IPAddress> ServerAddresses { get; init; } = [];

@@ -2,16 +2,22 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Authentication;
 using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
 
-internal delegate int DnsAnswerer(ReadOnlySpan<byte> query, Span<byte> response, DnsTransport transport);
+internal delegate ValueTask<int> DnsTcpForwarder(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls);
+
+internal delegate int DnsTcpAnswerer(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls);
 
 /// <summary>
-/// DNS over TCP (RFC 7766): accept → read messages, each behind its two length octets → answer all that are there, in order →
-/// write. A client may send ahead without waiting; it is read on only after its answers were taken, so that it bounds itself.
+/// DNS over TCP (RFC 7766) and TLS (RFC 7858): accept → read messages, each behind its two length octets → answer all that are there,
+/// in order → write. A client may send ahead without waiting; it is read on only after its answers were taken, so that it bounds
+/// itself. A handshake is idle time as any other.
 /// </summary>
 internal sealed class DnsTcpListener : IAsyncDisposable
 {
@@ -19,21 +25,26 @@ internal sealed class DnsTcpListener : IAsyncDisposable
     private const int IdleBuffer = 1024;
     private static readonly TimeSpan ErrorPause = TimeSpan.FromMilliseconds(10);
 
-    private readonly ImmutableArray<Socket> _listeners;
+    private static readonly List<SslApplicationProtocol> Alpn = [new("dot")];
+
+    private readonly ImmutableArray<(Socket Socket, bool Tls)> _listeners;
     private readonly DnsServerOptions _options;
     private readonly TimeProvider _time;
     private readonly DnsCounters _counters;
-    private readonly DnsAnswerer _answer;
+    private readonly DnsTcpAnswerer _answer;
+    private readonly DnsTcpForwarder _forward;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Socket, Task> _connections = new();
+    private readonly Dictionary<IPAddress, int> _sources = [];
     private readonly Task _accepting;
     private int _count;
 
     public DnsTcpListener(
-        ImmutableArray<Socket> listeners, DnsServerOptions options, TimeProvider time, DnsCounters counters, DnsAnswerer answer)
+        ImmutableArray<(Socket Socket, bool Tls)> listeners, DnsServerOptions options, TimeProvider time, DnsCounters counters,
+        DnsTcpAnswerer answer, DnsTcpForwarder forward)
     {
-        (_listeners, _options, _time, _counters, _answer) = (listeners, options, time, counters, answer);
-        _accepting = Task.WhenAll(listeners.Select(l => Task.Run(() => AcceptAsync(l))));
+        (_listeners, _options, _time, _counters, _answer, _forward) = (listeners, options, time, counters, answer, forward);
+        _accepting = Task.WhenAll(listeners.Select(l => Task.Run(() => AcceptAsync(l.Socket, l.Tls))));
     }
 
     public int Connections => Volatile.Read(ref _count);
@@ -43,7 +54,7 @@ internal sealed class DnsTcpListener : IAsyncDisposable
         await _stop.CancelAsync();
         foreach (var listener in _listeners)
         {
-            listener.Dispose();
+            listener.Socket.Dispose();
         }
 
         await _accepting;
@@ -56,23 +67,22 @@ internal sealed class DnsTcpListener : IAsyncDisposable
         _stop.Dispose();
     }
 
-    private async Task AcceptAsync(Socket listener)
+    private async Task AcceptAsync(Socket listener, bool tls)
     {
         while (!_stop.IsCancellationRequested)
         {
             try
             {
                 var socket = await listener.AcceptAsync(_stop.Token);
-                if (Interlocked.Increment(ref _count) > _options.TcpConnections)
+                if (Source(socket) is not { } source || !TryEnter(source))
                 {
-                    Interlocked.Decrement(ref _count);
                     _counters.Refused();
                     socket.Dispose();
                     continue;
                 }
 
                 // Known before it runs, so that disposal sees it.
-                var task = new Task<Task>(() => ServeAsync(socket));
+                var task = new Task<Task>(() => ServeAsync(socket, source, tls));
                 _connections[socket] = task.Unwrap();
                 task.Start(TaskScheduler.Default);
             }
@@ -89,7 +99,50 @@ internal sealed class DnsTcpListener : IAsyncDisposable
         }
     }
 
-    private async Task ServeAsync(Socket socket)
+    /// <summary>Null for a connection that has gone already.</summary>
+    private static IPAddress? Source(Socket socket)
+    {
+        try
+        {
+            return socket.RemoteEndPoint is IPEndPoint { Address: var address }
+                ? address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address
+                : null;
+        }
+        catch (SocketException)
+        {
+            return null;
+        }
+    }
+
+    private bool TryEnter(IPAddress source)
+    {
+        lock (_sources)
+        {
+            var ofSource = _sources.GetValueOrDefault(source);
+            if (_count >= _options.TcpConnections || ofSource >= _options.TcpPerSource)
+            {
+                return false;
+            }
+
+            _sources[source] = ofSource + 1;
+            _count++;
+            return true;
+        }
+    }
+
+    private void Leave(IPAddress source)
+    {
+        lock (_sources)
+        {
+            _count--;
+            if (--_sources[source] is var left && left == 0)
+            {
+                _sources.Remove(source);
+            }
+        }
+    }
+
+    private async Task ServeAsync(Socket socket, IPAddress source, bool tls)
     {
         var idled = 0;
         await using var idle = _time.CreateTimer(
@@ -102,24 +155,48 @@ internal sealed class DnsTcpListener : IAsyncDisposable
         try
         {
             socket.NoDelay = true;
-            await ExchangeAsync(socket, idle);
+            await using var plain = new NetworkStream(socket, ownsSocket: false);
+            if (tls)
+            {
+                await using var secured = new SslStream(plain);
+                await secured.AuthenticateAsServerAsync(
+                    new SslServerAuthenticationOptions
+                    {
+                        ServerCertificateContext = _options.Certificate!(),
+                        ApplicationProtocols = Alpn,
+                        EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
+                        AllowRenegotiation = false,
+                    },
+                    _stop.Token);
+                await ExchangeAsync(new Connection(secured, source.GetAddressBytes(), true), idle);
+            }
+            else
+            {
+                await ExchangeAsync(new Connection(plain, source.GetAddressBytes(), false), idle);
+            }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception e) when (e is IOException or SocketException or AuthenticationException or ObjectDisposedException
+            or OperationCanceledException)
         {
             if (Volatile.Read(ref idled) == 1)
             {
                 _counters.Idled();
             }
         }
+        catch (Exception)
+        {
+            // No certificate, perhaps: this connection's trouble, and no other's.
+            _counters.Fault();
+        }
         finally
         {
             socket.Dispose();
             _connections.TryRemove(socket, out _);
-            Interlocked.Decrement(ref _count);
+            Leave(source);
         }
     }
 
-    private async Task ExchangeAsync(Socket socket, ITimer idle)
+    private async Task ExchangeAsync(Connection connection, ITimer idle)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(IdleBuffer);
         try
@@ -127,14 +204,14 @@ internal sealed class DnsTcpListener : IAsyncDisposable
             var filled = 0;
             while (true)
             {
-                var received = await socket.ReceiveAsync(buffer.AsMemory(filled), SocketFlags.None);
+                var received = await connection.Stream.ReadAsync(buffer.AsMemory(filled), _stop.Token);
                 if (received == 0)
                 {
                     return;
                 }
 
                 filled += received;
-                var consumed = await AnswerAllAsync(socket, buffer.AsMemory(0, filled));
+                var consumed = await AnswerAllAsync(connection, buffer.AsMemory(0, filled));
                 if (consumed > 0)
                 {
                     // A query, not a byte, keeps a connection alive.
@@ -153,7 +230,7 @@ internal sealed class DnsTcpListener : IAsyncDisposable
     }
 
     /// <summary>Answers every whole message in <paramref name="input"/>; returns how many bytes these took.</summary>
-    private async ValueTask<int> AnswerAllAsync(Socket socket, ReadOnlyMemory<byte> input)
+    private async ValueTask<int> AnswerAllAsync(Connection connection, ReadOnlyMemory<byte> input)
     {
         var consumed = 0;
         if (MessageLength(input.Span) is null)
@@ -171,12 +248,21 @@ internal sealed class DnsTcpListener : IAsyncDisposable
                 // An answer of any size must fit whole.
                 if (output.Length - pending < LengthPrefix + DnsLimits.Tcp)
                 {
-                    await SendAsync(socket, output.AsMemory(0, pending));
+                    await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
                     pending = 0;
                 }
 
-                var response = output.AsSpan(pending + LengthPrefix, DnsLimits.Tcp);
-                var answered = _answer(input.Span.Slice(consumed + LengthPrefix, length), response, DnsTransport.Tcp);
+                var query = input.Slice(consumed + LengthPrefix, length);
+                var answered = _answer(
+                    query.Span, output.AsSpan(pending + LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
+                if (answered < 0)
+                {
+                    // Others are asked: what is answered already does not wait for them.
+                    await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
+                    pending = 0;
+                    answered = await _forward(query, output.AsMemory(LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
+                }
+
                 consumed += LengthPrefix + length;
                 if (answered > 0)
                 {
@@ -185,20 +271,12 @@ internal sealed class DnsTcpListener : IAsyncDisposable
                 }
             }
 
-            await SendAsync(socket, output.AsMemory(0, pending));
+            await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
             return consumed;
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(output);
-        }
-    }
-
-    private static async ValueTask SendAsync(Socket socket, ReadOnlyMemory<byte> bytes)
-    {
-        while (!bytes.IsEmpty)
-        {
-            bytes = bytes[await socket.SendAsync(bytes, SocketFlags.None)..];
         }
     }
 
@@ -226,4 +304,6 @@ internal sealed class DnsTcpListener : IAsyncDisposable
         ArrayPool<byte>.Shared.Return(buffer);
         return fitting;
     }
+
+    private sealed record Connection(Stream Stream, byte[] Address, bool Tls);
 }

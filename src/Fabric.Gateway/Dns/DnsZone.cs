@@ -1,32 +1,73 @@
-using System.Collections.Frozen;
+using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Net;
+using System.Net.Sockets;
+using System.Text;
 using Fabric.Protocol.Dns;
+using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Dns;
 
 /// <summary>
 /// Everything that this gateway answers, compiled and immutable. Every answer that holds data is a run of bytes, ready to
-/// follow the echoed question; negative ones are put together from the SOA record. See README.md for what is answered.
+/// follow the echoed question; a negative one is put together with the SOA record of this moment. See README.md for what is answered.
 /// </summary>
+/// <remarks>
+/// Services are in a table by name and namespace, each with the names below it; reverse names follow from the sorted addresses; the
+/// few names of the zone itself are looked through. <see cref="With"/> shares what did not change.
+/// </remarks>
 public sealed class DnsZone
 {
-    private readonly FrozenDictionary<DnsName, DnsNode> _nodes;
-    private readonly FrozenDictionary<DnsName, DnsNode>.AlternateLookup<ReadOnlySpan<byte>> _byBytes;
-    private readonly int _deepest;
+    private readonly DnsName _zone;
+    private readonly DnsName _root;
+    private readonly DnsZoneOptions _options;
+    private readonly ImmutableArray<DnsStaticNode> _own;
+    private readonly DnsAnswerSet _reverseApex;
+    private readonly DnsTable<DnsServiceEntry> _services;
+    private readonly DnsTable<DnsNamespace> _namespaces;
+    private readonly DnsReverse _reverse4;
+    private readonly DnsReverse _reverse6;
+    private readonly DnsSoa _soa;
+    private readonly byte[]? _stale;
+    private DnsZone? _staleTwin;
 
-    internal DnsZone(IReadOnlyDictionary<DnsName, DnsNode> nodes)
+    internal DnsZone(
+        DnsName zone, DnsName root, DnsZoneOptions options, uint serial, DnsTable<DnsServiceEntry> services,
+        DnsTable<DnsNamespace> namespaces, DnsReverse reverse4, DnsReverse reverse6)
     {
-        _nodes = nodes.ToFrozenDictionary(DnsNameComparer.Instance);
-        _byBytes = _nodes.GetAlternateLookup<ReadOnlySpan<byte>>();
-        _deepest = _nodes.Count == 0 ? 0 : _nodes.Keys.Max(n => n.LabelCount);
+        (_zone, _root, _options, _services, _namespaces) = (zone, root, options, services, namespaces);
+        (_reverse4, _reverse6) = (reverse4, reverse6);
+        _soa = DnsZoneBuilder.Soa(zone, serial, options);
+        (_own, _reverseApex) = zone.IsRoot ? ([], new DnsAnswerSet([], [])) : DnsZoneBuilder.Own(zone, root, _soa, options);
+        NegativeSoa = DnsNegativeSoa.Compile(zone, _soa, options);
+    }
+
+    private DnsZone(DnsZone zone, string why)
+    {
+        (_zone, _root, _options, _own, _reverseApex) = (zone._zone, zone._root, zone._options, zone._own, zone._reverseApex);
+        (_services, _namespaces, _reverse4, _reverse6) = (zone._services, zone._namespaces, zone._reverse4, zone._reverse6);
+        (_soa, NegativeSoa, _stale) = (zone._soa, zone.NegativeSoa, Encoding.ASCII.GetBytes(why));
     }
 
     /// <summary>Answers nothing: REFUSED to all.</summary>
-    public static DnsZone Empty { get; } = new(ImmutableDictionary<DnsName, DnsNode>.Empty);
+    public static DnsZone Empty { get; } = DnsZoneBuilder.Empty();
 
-    /// <summary>Names that exist, those without data included.</summary>
-    public int Count => _nodes.Count;
+    /// <summary>Services that are declared, ready or not.</summary>
+    public int Count => _services.Count;
+
+    internal uint Ttl => _options.Ttl;
+
+    internal DnsNegativeSoa NegativeSoa { get; }
+
+    internal DnsZoneOptions Options => _options;
+
+    internal (DnsName Zone, DnsName Root) Names => (_zone, _root);
+
+    internal DnsTable<DnsServiceEntry> Services => _services;
+
+    internal DnsTable<DnsNamespace> Namespaces => _namespaces;
+
+    internal (DnsReverse V4, DnsReverse V6) Reverse => (_reverse4, _reverse6);
 
     /// <param name="domain">Domain of the services, e.g. <c>svc.clusterset.local</c>. The zone is its parent when its first
     /// label is <c>svc</c>, for <c>dns-version.clusterset.local</c> stands there; else the domain itself.</param>
@@ -37,54 +78,129 @@ public sealed class DnsZone
     public static DnsZone Build(string domain, IEnumerable<DnsService> services, uint serial, DnsZoneOptions options) =>
         DnsZoneBuilder.Build(domain, services, serial, options);
 
-    /// <summary>
-    /// The node at a name, or the closest one above it when it does not exist (<paramref name="exact"/> tells); null outside of
-    /// every zone. Labels beyond the deepest name's count are cut off first, so that a long name costs no more than a short one.
-    /// </summary>
-    internal DnsNode? Find(ReadOnlySpan<byte> name, out bool exact)
+    /// <summary>The zone with some services changed: what is not named here stays, and is shared with this one.</summary>
+    /// <param name="changed">Services that are new or different.</param>
+    /// <param name="removed">Services that are no more, by name and namespace.</param>
+    /// <param name="serial">SOA serial.</param>
+    /// <exception cref="FormatException">As with <see cref="Build"/>.</exception>
+    public DnsZone With(IReadOnlyCollection<DnsService> changed, IReadOnlyCollection<DnsService> removed, uint serial) =>
+        DnsZoneBuilder.Change(this, changed, removed, serial);
+
+    /// <summary>The same names, of which nothing is known any more: SERVFAIL for every name in the zones.</summary>
+    public DnsZone Stale => _staleTwin ??= new DnsZone(this, "what this gateway knows is too old");
+
+    /// <summary>What is at a name in wire form.</summary>
+    internal DnsFound Find(scoped ReadOnlySpan<byte> name)
     {
+        Span<byte> starts = stackalloc byte[DnsLimits.Labels];
         var labels = 0;
         for (var at = 0; name[at] != 0; at += name[at] + 1)
         {
-            labels++;
+            starts[labels++] = (byte)at;
         }
 
-        exact = labels <= _deepest;
-        for (; labels > _deepest; labels--)
+        starts = starts[..labels];
+        var found = IsAtOrBelow(name, starts, _root) ? FindBelowRoot(name, starts)
+            : IsAtOrBelow(name, starts, _zone) ? FindOwn(name, starts)
+            : IsAtOrBelow(name, starts, DnsZoneBuilder.InAddrArpa) ? _reverse4.Find(name, starts, _reverseApex)
+            : IsAtOrBelow(name, starts, DnsZoneBuilder.Ip6Arpa) ? _reverse6.Find(name, starts, _reverseApex)
+            : default;
+        if (_stale is not null && found.Place != DnsPlace.Outside)
         {
-            name = name[(name[0] + 1)..];
+            (found.Place, found.Why, found.Code) = (DnsPlace.Failed, _stale, DnsExtendedError.NotReady);
         }
 
-        DnsNode? node;
-        while (!_byBytes.TryGetValue(name, out node) && name[0] != 0)
-        {
-            exact = false;
-            name = name[(name[0] + 1)..];
-        }
-
-        return node;
+        return found;
     }
-}
 
-/// <summary>A name that exists: its data by type (none: an empty non-terminal), and the SOA record of its zone.</summary>
-internal sealed record DnsNode(ImmutableArray<DnsAnswer> Answers, DnsRecord NegativeSoa)
-{
-    public DnsAnswer? Of(DnsType type)
+    private DnsFound FindBelowRoot(scoped ReadOnlySpan<byte> name, scoped ReadOnlySpan<byte> starts)
     {
-        foreach (var answer in Answers)
+        var relative = starts.Length - _root.LabelCount;
+        if (relative == 0)
         {
-            if (answer.Type == type)
+            return FindOwn(name, starts);
+        }
+
+        var rootAt = name.Length - _root.Wire.Length;
+        if (relative == 1)
+        {
+            // A namespace; or, where the zone is the domain itself, one of its own names.
+            var own = FindOwn(name, starts);
+            if (own.Place == DnsPlace.NoName && _namespaces.Find(name[..rootAt]) is not null)
             {
-                return answer;
+                own.Place = DnsPlace.Name;
+            }
+
+            return own;
+        }
+
+        var found = new DnsFound { Place = DnsPlace.NoName, ZoneOffset = name.Length - _zone.Wire.Length };
+        var serviceAt = starts[relative - 2];
+        if (_services.Find(name[serviceAt..rootAt]) is not { } service)
+        {
+            return found;
+        }
+
+        found.Why = service.Absent;
+        if (service.Set.TryFind(name[..serviceAt], out var answers)
+            && (service.Absent is null || _options.Absent != AbsentAnswer.NxDomain))
+        {
+            found.Place = service.Absent is null || _options.Absent == AbsentAnswer.NoData ? DnsPlace.Name : DnsPlace.Failed;
+            found.Set = service.Set;
+            found.Answers = answers;
+        }
+
+        return found;
+    }
+
+    private DnsFound FindOwn(scoped ReadOnlySpan<byte> name, scoped ReadOnlySpan<byte> starts)
+    {
+        var found = new DnsFound { Place = DnsPlace.NoName, ZoneOffset = name.Length - _zone.Wire.Length };
+        foreach (var node in _own)
+        {
+            if (Ascii.EqualsIgnoreCase(node.Name.Wire, name))
+            {
+                found.Place = DnsPlace.Name;
+                found.Set = node.Set;
+                node.Set.TryFind([], out found.Answers);
             }
         }
 
-        return null;
+        return found;
+    }
+
+    /// <summary>Names here are ASCII, so that no other byte equals one of theirs.</summary>
+    private static bool IsAtOrBelow(ReadOnlySpan<byte> name, ReadOnlySpan<byte> starts, DnsName ancestor)
+    {
+        var at = name.Length - ancestor.Wire.Length;
+        return at >= 0 && !ancestor.IsRoot && starts.Contains((byte)at) && Ascii.EqualsIgnoreCase(name[at..], ancestor.Wire);
     }
 }
 
-/// <summary>
-/// The answer to one name and type: the bytes after the question, which has that name's length wherever it is asked, so that
-/// pointers into it hold. The first <paramref name="AnswerLength"/> bytes are the answer section, the rest is additional.
-/// </summary>
-internal sealed record DnsAnswer(DnsType Type, byte[] Bytes, int AnswerLength, ushort AnswerCount, ushort AdditionalCount);
+/// <summary>A namespace with services in it: it exists, and holds no data.</summary>
+internal sealed record DnsNamespace(byte[] Labels, int Hash, int Services) : IDnsNamed;
+
+/// <summary>The SOA record of negative answers (RFC 2308), but for its owner: a pointer to the zone's name in the question.</summary>
+/// <param name="Ttl">Seconds: the least of the SOA's own and its last field (RFC 2308 §3).</param>
+/// <param name="Names">Server and mailbox in full, for zones of which they are no part.</param>
+/// <param name="Server">First label of the server's name; the zone's follows.</param>
+/// <param name="Mailbox">First label of the mailbox.</param>
+/// <param name="Numbers">Serial to minimum, 20 bytes.</param>
+internal sealed record DnsNegativeSoa(uint Ttl, byte[] Names, byte[] Server, byte[] Mailbox, byte[] Numbers)
+{
+    public static DnsNegativeSoa Compile(DnsName zone, DnsSoa soa, DnsZoneOptions options)
+    {
+        var numbers = new byte[20];
+        var fields = new[] { soa.Serial, soa.Refresh, soa.Retry, soa.Expire, soa.Minimum };
+        for (var i = 0; i < fields.Length; i++)
+        {
+            BinaryPrimitives.WriteUInt32BigEndian(numbers.AsSpan(4 * i), fields[i]);
+        }
+
+        var server = soa.PrimaryServer.Wire;
+        var mailbox = soa.Mailbox.Wire;
+        return new DnsNegativeSoa(
+            Math.Min(options.Ttl, options.NegativeTtl), [.. server, .. mailbox],
+            server[..^zone.Wire.Length].ToArray(), mailbox[..^zone.Wire.Length].ToArray(), numbers);
+    }
+}

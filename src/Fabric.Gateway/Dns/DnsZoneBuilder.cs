@@ -6,10 +6,9 @@ using Fabric.Protocol.Dns;
 namespace Fabric.Gateway.Dns;
 
 /// <summary>
-/// Compiles a zone: records by name and type → empty non-terminals → bytes. Names per the Multi-Cluster Services DNS
-/// specification 1.0.0 (KEP-1645).
+/// Builds and changes zones. Names per the Multi-Cluster Services DNS specification 1.0.0 (KEP-1645).
 /// </summary>
-internal sealed class DnsZoneBuilder
+internal static class DnsZoneBuilder
 {
     private const string McsVersion = "1.0.0";
     private const uint McsVersionTtl = 28800;
@@ -19,246 +18,190 @@ internal sealed class DnsZoneBuilder
     private const uint Retry = 600;
     private const uint Expire = 86400;
 
-    private readonly Dictionary<DnsName, Dictionary<DnsType, List<DnsRecord>>> _records = new(DnsNameComparer.Instance);
-    private readonly Dictionary<DnsName, DnsRecord> _negativeSoas = new(DnsNameComparer.Instance);
-    private readonly List<string> _errors = [];
-    private readonly DnsZoneOptions _options;
-    private readonly uint _serial;
-    private readonly DnsName _server;
-    private readonly DnsName _mailbox;
+    public static readonly DnsName InAddrArpa = DnsName.Parse("in-addr.arpa");
+    public static readonly DnsName Ip6Arpa = DnsName.Parse("ip6.arpa");
 
-    private DnsZoneBuilder(DnsName zone, uint serial, DnsZoneOptions options)
+    public static DnsZone Empty()
     {
-        (_serial, _options) = (serial, options);
-        _server = zone.Prepend("ns");
-        _mailbox = zone.Prepend("hostmaster");
+        var options = new DnsZoneOptions();
+        return new DnsZone(
+            DnsName.Root, DnsName.Root, options, 0, DnsTable<DnsServiceEntry>.Empty, DnsTable<DnsNamespace>.Empty,
+            DnsReverse.Create(AddressFamily.InterNetwork, []), DnsReverse.Create(AddressFamily.InterNetworkV6, []));
     }
 
     public static DnsZone Build(string domain, IEnumerable<DnsService> services, uint serial, DnsZoneOptions options)
     {
         var root = DnsName.Parse(domain);
         var isSvc = root.Wire.StartsWith("\x3svc"u8) && !root.Parent.IsRoot;
-        var zone = isSvc ? root.Parent : root;
-        var builder = new DnsZoneBuilder(zone, serial, options);
-        builder.AddZone(zone);
-        builder.Exists(root);
-        builder.Add(zone.Prepend("dns-version"), McsVersionTtl, new DnsTxt([McsVersion]));
-        foreach (var address in options.ServerAddresses)
-        {
-            builder.Add(builder._server, options.Ttl, new DnsAddress(address));
-        }
-
-        foreach (var range in options.ReverseRanges)
-        {
-            builder.AddReverseRange(range);
-        }
-
-        var seen = new HashSet<DnsName>(DnsNameComparer.Instance);
-        foreach (var service in services)
-        {
-            builder.AddService(root, service, seen);
-        }
-
-        return builder._errors.Count == 0
-            ? builder.Compile()
-            : throw new FormatException(string.Join("; ", builder._errors));
+        var whole = options.ReverseRanges.Where(r => r.PrefixLength == 0)
+            .Select(r => $"reverse range {r} must not be the whole address space").ToList();
+        return Change(
+            new DnsZone(
+                isSvc ? root.Parent : root, root, options, serial, DnsTable<DnsServiceEntry>.Empty, DnsTable<DnsNamespace>.Empty,
+                DnsReverse.Create(AddressFamily.InterNetwork, options.ReverseRanges),
+                DnsReverse.Create(AddressFamily.InterNetworkV6, options.ReverseRanges)),
+            [.. services], [], serial, whole);
     }
 
-    private void AddZone(DnsName zone)
+    public static DnsZone Change(
+        DnsZone zone, IReadOnlyCollection<DnsService> changed, IReadOnlyCollection<DnsService> removed, uint serial,
+        List<string>? errors = null)
     {
-        var soa = new DnsSoa(_server, _mailbox, _serial, Refresh, Retry, Expire, _options.NegativeTtl);
-        if (_negativeSoas.TryAdd(zone, new DnsRecord(zone, DnsClass.Internet, Math.Min(_options.Ttl, _options.NegativeTtl), soa)))
+        errors ??= [];
+        var (apex, root) = zone.Names;
+        var compiler = new DnsServiceCompiler(root, zone.Options);
+        var services = zone.Services;
+        var added = new List<DnsServiceEntry>(changed.Count);
+        var gone = removed.Select(s => services.Find(DnsServiceCompiler.Labels(s))).OfType<DnsServiceEntry>().ToList();
+        var reverse = new ReverseChange();
+        gone.ForEach(reverse.Remove);
+        var spaces = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
+        foreach (var service in changed)
         {
-            Add(zone, _options.Ttl, soa);
-            Add(zone, _options.Ttl, new DnsTarget(DnsType.Ns, _server));
-        }
-    }
-
-    private void AddService(DnsName root, DnsService service, HashSet<DnsName> seen)
-    {
-        try
-        {
-            var name = root.Prepend(service.Namespace).Prepend(service.Name);
-            if (!seen.Add(name))
+            try
             {
-                _errors.Add($"service {service.Name}.{service.Namespace} is there twice: names must differ by more than case");
+                var before = services.Count == 0 ? null : services.Find(DnsServiceCompiler.Labels(service));
+                var entry = compiler.Compile(service, before);
+                added.Add(entry);
+                reverse.Replace(before, entry);
+                if (before is null)
+                {
+                    spaces[service.Namespace] = spaces.GetValueOrDefault(service.Namespace) + 1;
+                }
+            }
+            catch (FormatException e)
+            {
+                errors.Add($"service {service.Name}.{service.Namespace}: {e.Message}");
+            }
+        }
+
+        foreach (var service in removed.Where(s => services.Find(DnsServiceCompiler.Labels(s)) is not null))
+        {
+            spaces[service.Namespace] = spaces.GetValueOrDefault(service.Namespace) - 1;
+        }
+
+        var next = services.With(gone, added);
+        if (next.Count != services.Count + spaces.Values.Sum())
+        {
+            AddDuplicates(changed, errors);
+        }
+
+        return errors.Count == 0
+            ? new DnsZone(
+                apex, root, zone.Options, serial, next, Namespaces(zone.Namespaces, spaces),
+                reverse.Of(zone.Reverse.V4, AddressFamily.InterNetwork), reverse.Of(zone.Reverse.V6, AddressFamily.InterNetworkV6))
+            : throw new FormatException(string.Join("; ", errors));
+    }
+
+    public static DnsSoa Soa(DnsName zone, uint serial, DnsZoneOptions options) => zone.IsRoot
+        ? new DnsSoa(zone, zone, serial, Refresh, Retry, Expire, options.NegativeTtl)
+        : new DnsSoa(zone.Prepend("ns"), zone.Prepend("hostmaster"), serial, Refresh, Retry, Expire, options.NegativeTtl);
+
+    /// <summary>The names of the zone itself, and what the apex of a reverse zone answers.</summary>
+    public static (ImmutableArray<DnsStaticNode> Own, DnsAnswerSet ReverseApex) Own(
+        DnsName zone, DnsName root, DnsSoa soa, DnsZoneOptions options)
+    {
+        DnsRecord Record(DnsName name, uint ttl, DnsData data) => new(name, DnsClass.Internet, ttl, data);
+        var server = soa.PrimaryServer;
+        var addresses = options.ServerAddresses.Select(a => Record(server, options.Ttl, new DnsAddress(a))).ToImmutableArray();
+        var own = ImmutableArray.CreateBuilder<DnsStaticNode>();
+        own.Add(DnsStaticNode.Compile(
+            zone, [Record(zone, options.Ttl, soa), Record(zone, options.Ttl, new DnsTarget(DnsType.Ns, server))], addresses));
+        var version = zone.Prepend("dns-version");
+        own.Add(DnsStaticNode.Compile(version, [Record(version, McsVersionTtl, new DnsTxt([McsVersion]))], []));
+        if (!addresses.IsEmpty)
+        {
+            own.Add(DnsStaticNode.Compile(server, addresses, []));
+        }
+
+        if (!root.Equals(zone))
+        {
+            own.Add(DnsStaticNode.Compile(root, [], []));
+        }
+
+        return (own.ToImmutable(), ReverseApex(soa, addresses, options.Ttl));
+    }
+
+    /// <summary>One for all reverse zones: owners point to the begin of the question, and names in the data are in full.</summary>
+    private static DnsAnswerSet ReverseApex(DnsSoa soa, ImmutableArray<DnsRecord> beside, uint ttl)
+    {
+        var bytes = new List<byte>();
+        var buffer = new byte[DnsLimits.Tcp];
+        void Put(DnsData data)
+        {
+            // A name that is written first has nothing to point to, so every record is written by itself.
+            var writer = new DnsWriter(buffer);
+            writer.TryWriteRecord(DnsName.Root.Wire, DnsClass.Internet, ttl, data);
+            bytes.AddRange([0xC0, DnsLimits.Header, .. buffer.AsSpan((DnsLimits.Header + 1)..writer.Length)]);
+        }
+
+        // Its two names would share their end: put together from the parts.
+        var negative = DnsNegativeSoa.Compile(DnsName.Root, soa, new DnsZoneOptions { Ttl = ttl });
+        Put(new DnsOpaque(DnsType.Soa, [.. negative.Names, .. negative.Numbers]));
+        var soaLength = bytes.Count;
+        Put(new DnsTarget(DnsType.Ns, soa.PrimaryServer));
+        var nsLength = bytes.Count - soaLength;
+        foreach (var record in beside)
+        {
+            var writer = new DnsWriter(buffer);
+            writer.TryWriteRecord(record);
+            bytes.AddRange(buffer.AsSpan(DnsLimits.Header..writer.Length));
+        }
+
+        return new DnsAnswerSet([.. bytes],
+            [
+                new DnsAnswer(0, 0, DnsType.Soa, 0, soaLength, soaLength, 1, 0),
+                new DnsAnswer(0, 0, DnsType.Ns, soaLength, nsLength, bytes.Count - soaLength, 1, (ushort)beside.Length),
+            ]);
+    }
+
+    private static DnsTable<DnsNamespace> Namespaces(DnsTable<DnsNamespace> before, Dictionary<string, int> changes)
+    {
+        var (removed, added) = (new List<DnsNamespace>(), new List<DnsNamespace>());
+        foreach (var (name, change) in changes.Where(c => c.Value != 0))
+        {
+            var labels = DnsServiceCompiler.Label(name);
+            var old = before.Find(labels);
+            var next = new DnsNamespace(labels, DnsNameComparer.Hash(labels), (old?.Services ?? 0) + change);
+            (next.Services == 0 ? removed : added).Add(next);
+        }
+
+        return before.With(removed, added);
+    }
+
+    private static void AddDuplicates(IEnumerable<DnsService> services, List<string> errors)
+    {
+        var seen = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var service in services.Where(s => !seen.Add($"{s.Name}.{s.Namespace}")))
+        {
+            errors.Add($"service {service.Name}.{service.Namespace} is there twice: names must differ by more than case");
+        }
+    }
+
+    /// <summary>PTR records that go and come.</summary>
+    private sealed class ReverseChange
+    {
+        private readonly HashSet<byte[]> _removed = new(ReferenceEqualityComparer.Instance);
+        private readonly List<(IPAddress Address, byte[] Pointer)> _added = [];
+
+        public void Remove(DnsServiceEntry entry) => _removed.Add(entry.Pointer);
+
+        public void Replace(DnsServiceEntry? before, DnsServiceEntry after)
+        {
+            if (before is not null && ReferenceEquals(before.Pointer, after.Pointer))
+            {
                 return;
             }
 
-            // Not ready: the names exist without data, so that no resolver concludes that there is nothing below them
-            // (RFC 8020) and no stub goes on to its next search domain. The address stays the service's own.
-            Exists(name);
-            AddReverse(service.ServiceAddress, name);
-            if (service.Ready)
+            if (before is not null)
             {
-                Add(name, _options.Ttl, new DnsAddress(service.ServiceAddress));
+                Remove(before);
             }
 
-            foreach (var port in service.Ports)
-            {
-                AddPort(name, service, port);
-            }
-        }
-        catch (FormatException e)
-        {
-            _errors.Add($"service {service.Name}.{service.Namespace}: {e.Message}");
-        }
-    }
-
-    private void AddPort(DnsName name, DnsService service, DnsPort port)
-    {
-        if (port.Port is < 1 or > 65535)
-        {
-            throw new FormatException($"port {port.Port} must be 1 to 65535");
+            _added.Add((after.Address, after.Pointer));
         }
 
-        if (port.Name is null)
-        {
-            return;
-        }
-
-        var srv = name.Prepend(port.Tcp ? "_tcp" : "_udp").Prepend("_" + port.Name);
-        Exists(srv);
-        if (_records[srv].ContainsKey(DnsType.Srv))
-        {
-            throw new FormatException($"port name {port.Name} is there twice for one protocol");
-        }
-
-        if (service.Ready)
-        {
-            // One target: nothing to weigh, so weight 0 (RFC 2782).
-            Add(srv, _options.Ttl, new DnsSrv(0, 0, (ushort)port.Port, name));
-        }
-    }
-
-    private void AddReverse(IPAddress address, DnsName target)
-    {
-        var name = ReverseName(address.GetAddressBytes());
-        if (SoaAbove(name) is null)
-        {
-            AddZone(name);
-        }
-
-        Add(name, _options.Ttl, new DnsTarget(DnsType.Ptr, target));
-    }
-
-    /// <summary>A zone per value that the bits between the range's length and the next label boundary can take.</summary>
-    private void AddReverseRange(IPNetwork range)
-    {
-        var bytes = range.BaseAddress.GetAddressBytes();
-        var bitsPerLabel = bytes.Length == 4 ? 8 : 4;
-        var labels = (range.PrefixLength + bitsPerLabel - 1) / bitsPerLabel;
-        if (labels == 0)
-        {
-            _errors.Add($"reverse range {range} must not be the whole address space");
-            return;
-        }
-
-        var bit = labels * bitsPerLabel;
-        for (var i = 0; i < 1 << bit - range.PrefixLength; i++)
-        {
-            var at = bytes.ToArray();
-            at[(bit - 1) / 8] |= (byte)(i << (8 - bit % 8) % 8);
-            AddZone(ReverseName(at, labels));
-        }
-    }
-
-    private static DnsName ReverseName(byte[] address, int labels = int.MaxValue)
-    {
-        var name = DnsName.Parse(address.Length == 4 ? "in-addr.arpa" : "ip6.arpa");
-        var digits = address.Length == 4
-            ? address.Select(b => $"{b}")
-            : address.SelectMany(b => new[] { $"{b >> 4:x}", $"{b & 15:x}" });
-        return digits.Take(labels).Aggregate(name, (n, digit) => n.Prepend(digit));
-    }
-
-    private void Add(DnsName name, uint ttl, DnsData data)
-    {
-        Exists(name);
-        var byType = _records[name];
-        if (!byType.TryGetValue(data.Type, out var set))
-        {
-            byType[data.Type] = set = [];
-        }
-
-        set.Add(new DnsRecord(name, DnsClass.Internet, ttl, data));
-    }
-
-    /// <summary>Makes a name exist and all names between it and its zone (RFC 4592 §2.2.2), data or not.</summary>
-    private void Exists(DnsName name)
-    {
-        for (; _records.TryAdd(name, []) && !_negativeSoas.ContainsKey(name); name = name.Parent)
-        {
-        }
-    }
-
-    private DnsZone Compile()
-    {
-        var nodes = new Dictionary<DnsName, DnsNode>(_records.Count, DnsNameComparer.Instance);
-        var buffer = new byte[DnsLimits.Tcp];
-        foreach (var (name, byType) in _records)
-        {
-            var answers = byType.Select(set => Compile(name, set.Key, set.Value, buffer)).ToImmutableArray();
-            nodes[name] = new DnsNode(answers, SoaAbove(name)!);
-        }
-
-        return _errors.Count == 0 ? new DnsZone(nodes) : throw new FormatException(string.Join("; ", _errors));
-    }
-
-    private DnsAnswer Compile(DnsName name, DnsType type, List<DnsRecord> set, byte[] buffer)
-    {
-        var writer = new DnsWriter(buffer.AsSpan(0, buffer.Length - DnsLimits.Opt));
-        writer.TryWriteQuestion(new DnsQuestion(name, type, DnsClass.Internet));
-        var start = writer.Length;
-        if (!WriteAll(ref writer, set))
-        {
-            _errors.Add($"the {set.Count} {type} records of {name} do not fit into a message of {buffer.Length} bytes");
-        }
-
-        var answerLength = writer.Length - start;
-        ushort additional = 0;
-        foreach (var record in set.SelectMany(AddressesOf))
-        {
-            additional += writer.TryWriteRecord(record) ? (ushort)1 : (ushort)0;
-        }
-
-        return new DnsAnswer(
-            type, buffer[start..writer.Length], answerLength, (ushort)set.Count, additional);
-    }
-
-    private static bool WriteAll(ref DnsWriter writer, List<DnsRecord> set)
-    {
-        foreach (var record in set)
-        {
-            if (!writer.TryWriteRecord(record))
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    private IEnumerable<DnsRecord> AddressesOf(DnsRecord record)
-    {
-        var target = record.Data switch
-        {
-            DnsSrv srv => srv.Target,
-            DnsTarget { Kind: DnsType.Ns } ns => ns.Name,
-            _ => null,
-        };
-        return target is not null && _records.TryGetValue(target, out var byType)
-            ? byType.Where(s => s.Key is DnsType.A or DnsType.Aaaa).SelectMany(s => s.Value)
-            : [];
-    }
-
-    private DnsRecord? SoaAbove(DnsName name)
-    {
-        DnsRecord? soa;
-        for (; !_negativeSoas.TryGetValue(name, out soa) && !name.IsRoot; name = name.Parent)
-        {
-        }
-
-        return soa;
+        public DnsReverse Of(DnsReverse reverse, AddressFamily family) =>
+            reverse.With(_removed, [.. _added.Where(a => a.Address.AddressFamily == family)]);
     }
 }

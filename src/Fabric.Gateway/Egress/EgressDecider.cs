@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
+using Fabric.Gateway.Catalog;
+using Fabric.Gateway.Egress.Http;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
 using Fabric.Tunnel;
@@ -25,40 +27,76 @@ internal sealed class EgressDecider(
 
     /// <summary>One for each exported port that was ever called: those of a service are not taken by another.</summary>
     private readonly ConcurrentDictionary<(string Service, int Port), uint> _turns = new();
+
+    /// <summary>The decision on a connection whose requests are not read, see <see cref="StreamOpen.Decision"/>; of others it is their <see cref="RequestGate"/>.</summary>
+    private static readonly object _unread = new();
+
+    private readonly LineLimit _lines = new(time);
     private long _refused;
     private long _accepted;
 
     public long Refused => Interlocked.Read(ref _refused);
     public long Accepted => Interlocked.Read(ref _accepted);
 
+    /// <summary>Hears of callers that a peer may not vouch for.</summary>
+    public PeerClaims? Claims { get; init; }
+
     /// <summary>What shadow policies would have changed.</summary>
     public ShadowTally Shadow { get; } = new(time);
 
     public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken)
     {
-        if (snapshot() is not { } now)
+        while (true)
         {
-            return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
-        }
+            if (snapshot() is not { } now)
+            {
+                return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
+            }
 
+            // A review that came before it was noted how its bytes are carried has passed it over; one that comes later sees what was noted.
+            var verdict = DecideBy(now, peer, open);
+            Interlocked.MemoryBarrier();
+            if (verdict is not EgressVerdict.Dial { Carrier: null } || ReferenceEquals(now.Policies, snapshot()?.Policies))
+            {
+                return new(verdict);
+            }
+        }
+    }
+
+    private EgressVerdict DecideBy(FabricSnapshot now, string? peer, StreamOpen open)
+    {
         if (peer is not null && RelayNames.TargetOf(open) is { } target)
         {
-            return new(Carry(now, peer, open, target));
+            return Carry(now, peer, open, target);
         }
 
         if (open.IsReserved)
         {
-            return new(peer is not null && reserved(open.Service) is { } handler
+            return peer is not null && reserved(open.Service) is { } handler
                 ? new EgressVerdict.Handle(stream => handler(stream, peer))
-                : new EgressVerdict.Refuse(StreamCode.NoService, $"{open.Service} is not served here"));
+                : Refuse(peer, open, StreamCode.NoService, null, $"{Printable.Of(open.Service)} is not served here");
         }
 
-        return new(Decide(now, peer, open));
+        return Decide(now, peer, open);
     }
 
     /// <summary>By the snapshot of this moment and no other; what it refuses is audited as what is refused at its beginning.</summary>
     public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) =>
-        open.IsReserved || snapshot() is not { } now ? null : Denied(now, peer, open, out _);
+        open.IsReserved || snapshot() is not { } now ? null
+        : Denied(now, peer, open, out _) ?? (open.Decision is { } decision ? Review(now, peer, open, decision as RequestGate) : null);
+
+    /// <summary>Also what is in it: requests that are not allowed any more, and bytes that nobody reads where requests are decided on now.</summary>
+    private EgressVerdict.Refuse? Review(FabricSnapshot now, string? peer, StreamOpen open, RequestGate? gate)
+    {
+        if (gate is null && !open.Datagrams && now.Policies.DecidesRequests(open.Service, open.Port))
+        {
+            const string unread = "policies decide on its requests now, and this connection is not read";
+            audit(Entry(peer, open, "deny", null, unread));
+            return new EgressVerdict.Refuse(StreamCode.PolicyDenied, unread);
+        }
+
+        return gate?.Review(now) == true ? new EgressVerdict.Refuse(StreamCode.PolicyDenied, "a request is not allowed any more") : null;
+    }
 
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) =>
         health.DialFailed(open.Service, endpoint, reason, open.Datagrams);
@@ -76,9 +114,13 @@ internal sealed class EgressDecider(
         // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
         var rule = !open.IsReserved && snapshot() is { } now && SiteOf(now, peer) is { } site
             && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
+        var gate = open.Decision as RequestGate;
         audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
+            IsDenial = summary.Code == StreamCode.PolicyDenied,
             Endpoint = summary.Endpoint?.ToString(),
+            Requests = gate?.Allowed,
+            RequestsDenied = gate?.Denied,
             BytesToEndpoint = summary.BytesToEndpoint,
             BytesToClient = summary.BytesToClient,
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
@@ -101,7 +143,7 @@ internal sealed class EgressDecider(
     {
         if (Denied(now, peer, open, out var rule) is { } denied)
         {
-            return Counted(open, denied);
+            return Counted(peer, open, denied);
         }
 
         var endpoints = health.Of(open.Service, open.Port);
@@ -126,8 +168,18 @@ internal sealed class EgressDecider(
 
         Interlocked.Increment(ref _accepted);
         var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
-        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout) { FlowIdle = service.FlowIdle };
+        var gate = now.Policies.DecidesRequests(open.Service, open.Port) ? Gate(peer, open) : null;
+        open.Decision = gate ?? _unread;
+        return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout)
+        {
+            FlowIdle = service.FlowIdle,
+            Carrier = gate is null ? null : (caller, endpoint, stopping) => HttpCarrier.RunAsync(caller, endpoint, gate, time, stopping),
+        };
     }
+
+    private RequestGate Gate(string? peer, StreamOpen open) => new(
+        snapshot, now => SiteOf(now, peer), open, (verdict, rule, reason) => Entry(peer, open, verdict, rule, reason), audit,
+        (name, now) => Shadow.Count(name, now.Topology));
 
     /// <summary>Null when the policies of that snapshot allow it; else the refusal, which is written.</summary>
     /// <param name="rule">The policy that decided; null when none did.</param>
@@ -154,6 +206,11 @@ internal sealed class EgressDecider(
             return null;
         }
 
+        if (peer is not null && verdict.IsObjection)
+        {
+            Claims?.Refuse(peer, PeerClaim.Caller, verdict.Reason);
+        }
+
         var refusal = new EgressVerdict.Refuse(StreamCode.PolicyDenied, verdict.Reason);
         audit(Entry(peer, open, "deny", rule, refusal.Reason) with { Shadow = verdict.Shadow });
         return refusal;
@@ -164,13 +221,17 @@ internal sealed class EgressDecider(
     private EgressVerdict.Refuse Refuse(string? peer, StreamOpen open, StreamCode code, string? rule, string reason)
     {
         audit(Entry(peer, open, "deny", rule, reason));
-        return Counted(open, new EgressVerdict.Refuse(code, reason));
+        return Counted(peer, open, new EgressVerdict.Refuse(code, reason));
     }
 
-    private EgressVerdict.Refuse Counted(StreamOpen open, EgressVerdict.Refuse refusal)
+    private EgressVerdict.Refuse Counted(string? peer, StreamOpen open, EgressVerdict.Refuse refusal)
     {
         Interlocked.Increment(ref _refused);
-        Log.StreamRefused(log, open.Caller, Target(open), refusal.Code.ToString(), refusal.Reason);
+        if (_lines.Of(peer ?? "", refusal.Reason) is { } line)
+        {
+            Log.StreamRefused(log, Printable.Of(open.Caller), Printable.Of(Target(open)), refusal.Code.ToString(), line);
+        }
+
         return refusal;
     }
 
@@ -180,8 +241,11 @@ internal sealed class EgressDecider(
     {
         Time = time.GetUtcNow(),
         Verdict = verdict,
+        IsDenial = verdict == "deny",
+        Draw = AuditSieve.DrawOf(open),
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
+        Established = peer is null ? "address" : "gateway",
         Service = Target(open),
         Rule = rule,
         Reason = reason,

@@ -29,6 +29,12 @@ public sealed record DaemonOptions
     /// </summary>
     public string Identity { get; init; } = "embedded";
 
+    /// <summary>
+    /// What DNS over TLS shows: <c>CERT,KEY</c>, two PEM files, read again when they change. Default null: the gateway's own certificate,
+    /// which names it by its SPIFFE ID alone.
+    /// </summary>
+    public string? DnsCertificate { get; init; }
+
     /// <summary><c>auto</c>, <c>kernel</c>, <c>userspace</c>, or <c>off</c>. Default <c>auto</c>.</summary>
     public string WireGuard { get; init; } = "auto";
 
@@ -40,6 +46,11 @@ public sealed record DaemonOptions
 
     /// <summary>Whether <c>SetFault</c> is allowed. Default false.</summary>
     public bool AllowFaults { get; init; }
+
+    /// <summary>
+    /// Share of the streams that were allowed whose lines the audit log gets, from 0 to 1; denials are always written. Default 1.
+    /// </summary>
+    public double AuditShare { get; init; } = 1;
 
     /// <summary>How long streams may go on after SIGTERM. Default 10 s.</summary>
     public TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(10);

@@ -4,6 +4,7 @@ using Fabric.Gateway.Dns;
 using Fabric.Gateway.Egress;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Telemetry;
+using Fabric.Topology.Model;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Hosting;
@@ -19,12 +20,18 @@ internal sealed partial class GatewayProcess
         Faults = _faults,
         Uptime = () => _time.GetElapsedTime(_started),
         IdentitySource = _renewal.Source,
+        Trust = _trust.Status,
         Certificate = () => Identity.Validity,
         StreamsTotal = () => egress.Accepted + ingress.Accepted,
         StreamsRefused = () => egress.Refused + ingress.Refused,
         Usage = () => _tunnel.Usage,
+        Claims = () => _claims.Counts,
+        OtherRefusals = () => _admission.Refused,
+        Audit = () => (_audit.Written, AuditDropped, _sieve.SampledOut),
+        Upstreams = () => _forwarder.Upstreams,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
-            .Concat(new[] { _rangeProblem, _renewal.Problem, AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0)),
+            .Concat(new[] { _rangeProblem, _renewal.Problem, _trust.Problem, OwnEviction(), AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0))
+            .Concat(_claims.Problems).Concat(_review.Problems).Concat(ForwardingProblems()),
     };
 
     private static string Waiting(int held) => held == 0 ? ""
@@ -37,6 +44,8 @@ internal sealed partial class GatewayProcess
         var changed = new (string What, bool Differs)[]
         {
             ("dns", !now.Self.Dns.Equals(_startedAs.Dns)),
+            ("dnsTls", !Equals(now.Self.DnsTls, _startedAs.DnsTls)),
+            ("responsesPerSecond", now.Topology.Dns.ResponsesPerSecond != _startedLimit),
             ("metrics", !now.Self.Metrics.Equals(_startedAs.Metrics)),
             ("dashboard", !Equals(now.Self.Dashboard, _startedAs.Dashboard)),
             ("probes", now.Topology.Probes != _startedWith),
@@ -48,20 +57,49 @@ internal sealed partial class GatewayProcess
     private int LoadWithout(string peer) => _loop.Current?.Tunnel is { } tunnel
         ? tunnel.OpenStreams - (tunnel.Sessions.FirstOrDefault(s => s.Peer == peer)?.Streams ?? 0) : 0;
 
+    /// <summary>As long as catalogs are believed.</summary>
+    private static readonly TimeSpan _dnsStaleAfter = TimeSpan.FromSeconds(5);
+
+    private int _startedLimit;
+
+    private DnsServerOptions DnsOptions(SiteGateway self)
+    {
+        _startedLimit = _topology.Dns.ResponsesPerSecond;
+        var file = self.DnsTls is not null && _options.DnsCertificate is { } paths ? new DnsCertificateFile(paths, _time) : null;
+        return new DnsServerOptions
+        {
+            Listen = [self.Dns],
+            ListenTls = self.DnsTls is { } tls ? [tls] : [],
+            Certificate = file is null ? () => Identity.Certificate : () => file.Current,
+            ResponsesPerSecond = _startedLimit,
+            Identifier = self.Name,
+            Forwarder = _forwarder,
+        };
+    }
+
+    /// <summary>What DNS answers from. A state loop that stands still must not go unnoticed: what it said last is no longer so.</summary>
+    private DnsZone Zone() => _loop.Current is not { Zone: var zone } ? DnsZone.Empty
+        : _time.GetElapsedTime(Interlocked.Read(ref _lastTurn)) <= _dnsStaleAfter ? zone : zone.Stale;
+
     private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
 
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(_audit.Dropped, Queries(_dns.Statistics), _prober.Counters)
+        Counters = () => new DaemonCounters(AuditDropped, Queries(_dns.Statistics), _prober.Counters)
         {
             Shadow = _egress.Shadow.Counts,
+            Forwarding = _forwarder.Statistics,
             Held = _ingress.Held,
         },
         Catalog = publisher.WatchAsync,
+        WrongName = peer => _claims.Refuse(peer, PeerClaim.Name, $"{peer} asked for the catalog under another gateway's name"),
+        AdmitAdmin = _admission.AdminCall,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
+        PublishTrust = _trust.Publish,
+        ResolveName = ResolveNameAsync,
         Ready = () => _loop.Current is { Draining: false },
         Alive = () => Alive,
     };

@@ -4,15 +4,18 @@ using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Control;
 using Fabric.Gateway.Control.Transport;
 using Fabric.Gateway.Dns;
+using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Gateway.Egress;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Trust;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
+using Fabric.Identity.Trust;
 using Fabric.Overlay;
 using Fabric.Topology;
 using Fabric.Topology.Model;
@@ -47,6 +50,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private readonly StateFolder _state;
     private readonly TopologySource _source;
     private CertificateRenewal _renewal = null!;
+    private TrustKeeper _trust = null!;
     private FabricTopology _topology = null!;
     private string? _fallback;
     private string _seen = "";
@@ -54,6 +58,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private StatusBuilder _status = null!;
     private ITunnel _tunnel = null!;
     private DnsServer _dns = null!;
+    private DnsForwarder _forwarder = null!;
     private Prober _prober = null!;
     private AuditLog _audit = null!;
     private EgressDecider _egress = null!;
@@ -129,7 +134,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 var changes = TopologyDiff.Between(_topology, next);
                 _source.Keep(files);
                 _topology = next;
-                _loop.Accept(next);
+                Follow(next);
+                _forwarder.Follow(Forwarding(next));
                 Log.TopologyAccepted(_log, next.Revision, changes.Length);
                 return (next.Revision, !changes.IsEmpty);
             }
@@ -170,6 +176,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
         _renewal = Own(await CertificateRenewal.OpenAsync(_options, _time, _log, cancellationToken));
+        _trust = new TrustKeeper(Identity, new TrustFile(_state.Of(Daemon.IdentityFolder)), _time, _log);
         (_topology, var files, _fallback) = TopologyReader.Start(_source, Identity.Id);
         _seen = _source.Fingerprint;
         if (_fallback is null)
@@ -189,6 +196,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
         _audit = Own(new AuditLog(_state.Of("audit.log")));
+        Guard();
         var health = Own(new EndpointHealth(_time, Signal));
         CatalogWatcher catalogs = null!;
         var ingress = _ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
@@ -197,8 +205,20 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Patience = _options.Patience,
             Now = () => _loop.Now,
             Time = _time,
+            Locals = OperatingSystem.IsLinux() ? Own(new LocalCallers(_time)) : null,
+            Unidentified = (client, listener, reason) => Audit(new AuditEntry
+            {
+                Time = _time.GetUtcNow(),
+                Verdict = "deny",
+                IsDenial = true,
+                Caller = client.ToString(),
+                AssertedBy = "nobody",
+                Established = "none",
+                Service = $"{listener.Service}:{listener.Port}",
+                Reason = reason,
+            }),
         };
-        var egress = _egress = new EgressDecider(() => _loop.Current, health, _audit.Add, Reserved, _time, _log);
+        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log) { Claims = _claims };
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
@@ -230,8 +250,13 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             _time);
         Own(new AsyncDisposal(prober));
         _prober = prober;
-        var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout };
-        catalogs = Own(new CatalogWatcher(self.Name, OverSession, _ => Signal(), _time, _log));
+        var publisher = new CatalogPublisher(health, _time) { LoadWithout = LoadWithout, Trust = _trust.NewFeed };
+        catalogs = Own(new CatalogWatcher(self.Name, OverSession, CatalogChanged, _time, _log)
+        {
+            Heard = _trust.Heard,
+            Refused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Catalog, reason),
+        });
+        _review = new CatalogReview(() => _loop?.Current?.Topology, catalogs, _claims, _time);
         _overlay = OpenOverlay(self, tunnel, overlayOptions);
 
         _loop = new StateLoop(
@@ -246,7 +271,12 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
-                Accepted = review.Signal,
+                Accepted = () =>
+                {
+                    review.Signal();
+                    // Not here: the loop judges links, and there may be thousands of services.
+                    _ = Task.Run(_review.LookAtAll);
+                },
                 Turned = () =>
                 {
                     Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp());
@@ -255,6 +285,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             },
             _time, _log);
         Own(new AsyncDisposal(_loop));
+        FollowTrust(tunnel);
         tunnel.SessionChanged += peer =>
         {
             catalogs.Retry(peer);
@@ -266,7 +297,9 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Signal();
         };
 
-        _dns = Own(new DnsServer(new DnsServerOptions { Listen = [self.Dns] }, () => _loop.Current?.Zone ?? DnsZone.Empty, _time));
+        _forwarder = Own(new DnsForwarder(new DnsForwarderOptions(), _time));
+        _forwarder.Follow(Forwarding(_topology));
+        _dns = Own(new DnsServer(DnsOptions(self), Zone, _time));
         _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
         var control = Own(new ControlHost(
             new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard)
@@ -275,7 +308,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             },
             Services(publisher), _time, logs));
 
-        _loop.Accept(_topology);
+        Follow(_topology);
         if (_fallback is not null)
         {
             _loop.Refuse(_fallback);
@@ -295,6 +328,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     }
 
     private void Signal() => _loop?.Signal();
+
 
     private T Own<T>(T part)
         where T : IAsyncDisposable
@@ -329,11 +363,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         {
             var authority = new JoinServer(MeshCa.Open(folder, _time), TopologyFiles, _time,
                 id => _topology.Sites.Any(s => s.Name == id.Site && s.Gateways.Any(g => g.Name == id.Gateway)));
-            protocols[JoinServer.Protocol] = async connection =>
-            {
-                var outcome = await authority.ServeAsync(connection.Stream, connection.Peer, _stop.Token);
-                Log.Joined(_log, outcome.Gateway?.ToString() ?? "somebody", outcome.Failure == JoinFailure.None ? "granted" : outcome.Message);
-            };
+            protocols[JoinServer.Protocol] = connection => JoinAsync(authority, connection);
         }
 
         return protocols;
@@ -355,6 +385,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         return Own(new OverlayLinks(self.Name, _state, driver, options, _time, _log)
         {
             Dial = (remote, peer, cancellationToken) => tunnel.DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
+            KeyRefused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Key, reason),
             IsUp = (peer, link) => _loop.Current?.Links.Any(l => l.Peer == peer && l.Link == link
                 && l.State is Routing.Health.LinkState.Up or Routing.Health.LinkState.Suspect) == true,
         });

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.CompilerServices;
 using Fabric.Gateway.Snapshot;
 using Fabric.Routing.Sites;
+using Fabric.Topology.Model;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Ingress;
@@ -50,8 +52,34 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     /// <summary>Connections that no site could serve, or that the serving site refused.</summary>
     public long Refused => Interlocked.Read(ref _refused);
 
+    /// <summary>Finds processes of this machine; null: there are none to be found.</summary>
+    public LocalCallers? Locals { get; init; }
+
+    /// <summary>A connection without an identity is refused: address of the client, what for, and why.</summary>
+    public Action<IPEndPoint, ServiceListener, string> Unidentified { get; init; } = (_, _, _) => { };
+
     public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken) =>
-        Look(listener, client, out _) is { } plan ? new(plan) : new(HoldAsync(listener, client, cancellationToken));
+        Locals is not null && !listener.Datagrams && snapshot() is { Callers.Local: { IsEmpty: false } workloads }
+            ? new(PlanLocallyAsync(Locals, workloads, listener, client, cancellationToken))
+            : PlanAsync(listener, client, null, cancellationToken);
+
+    /// <param name="caller">Who it is, where that is known; null: by the source address.</param>
+    private ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, string? caller, CancellationToken cancellationToken) =>
+        Look(listener, client, caller, out _) is { } plan ? new(plan) : new(HoldAsync(listener, client, caller, cancellationToken));
+
+    /// <summary>A process of this machine, if it is one that a workload means, or else whoever has that address.</summary>
+    private async Task<IngressPlan> PlanLocallyAsync(LocalCallers locals, ImmutableArray<(Workload, string)> workloads,
+        ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken)
+    {
+        var (id, failure) = await locals.FindAsync(workloads, client, listener.Address, cancellationToken);
+        if (failure is null)
+        {
+            return await PlanAsync(listener, client, id, cancellationToken);
+        }
+
+        Unidentified(client, listener, failure);
+        return new IngressPlan([], failure);
+    }
 
     /// <summary>There is another snapshot: those that wait look again.</summary>
     public void Changed()
@@ -67,7 +95,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     /// <summary>How long a connection may wait for the service to have a site again.</summary>
     private TimeSpan Left(SiteChoice choice) => choice.LostAt is { } lost && Patience > TimeSpan.Zero ? lost + Patience - Now() : TimeSpan.Zero;
 
-    private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken)
+    private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, string? caller, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _held);
         try
@@ -76,7 +104,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             {
                 // Before the look: a change that comes after it is not missed.
                 var changed = Volatile.Read(ref _changed).Task;
-                if (Look(listener, client, out var left, held: true) is { } plan)
+                if (Look(listener, client, caller, out var left, held: true) is { } plan)
                 {
                     return plan;
                 }
@@ -95,7 +123,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     }
 
     /// <summary>What the newest snapshot says; null: no site is left, and one may be back within <paramref name="left"/>.</summary>
-    private IngressPlan? Look(ServiceListener listener, IPEndPoint client, out TimeSpan left, bool held = false)
+    private IngressPlan? Look(ServiceListener listener, IPEndPoint client, string? caller, out TimeSpan left, bool held = false)
     {
         left = TimeSpan.Zero;
         if (snapshot() is not { } now)
@@ -110,7 +138,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
         if (choice.Chosen is not null)
         {
-            return Plan(now, choice, listener, client);
+            return Plan(now, choice, listener, caller ?? now.Callers.Resolve(client.Address));
         }
 
         left = Left(choice);
@@ -118,9 +146,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             : new IngressPlan([], held ? $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost" : choice.Reason);
     }
 
-    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, IPEndPoint client)
+    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, string caller)
     {
-        var open = new StreamOpen(listener.Service, listener.Port, now.Callers.Resolve(client.Address))
+        var open = new StreamOpen(listener.Service, listener.Port, caller)
         {
             Mirrored = now.Mirrored.Contains(listener.Service),
             Datagrams = listener.Datagrams,

@@ -61,6 +61,9 @@ internal sealed class OverlayLinks : IAsyncDisposable
     /// <summary>Whether a link works now: then its key is right, and nobody needs an introduction.</summary>
     public required Func<string, string, bool> IsUp { get; init; }
 
+    /// <summary>A gateway introduced itself with a key that is another's: its name, and what was wrong.</summary>
+    public Action<string, string> KeyRefused { get; init; } = (_, _) => { };
+
     public string Driver => _network.Driver.Name;
 
     /// <summary>What is wrong with the interfaces now.</summary>
@@ -90,8 +93,7 @@ internal sealed class OverlayLinks : IAsyncDisposable
             return new Introduction { Link = theirs.Link, Refusal = $"a WireGuard key has {IntroductionExchange.KeyLength} bytes" };
         }
 
-        Learn(peer, link.Name, theirs);
-        return Mine(link);
+        return Learn(peer, link.Name, theirs) is { } refusal ? new Introduction { Link = theirs.Link, Refusal = refusal } : Mine(link);
     }
 
     public async ValueTask DisposeAsync()
@@ -163,7 +165,10 @@ internal sealed class OverlayLinks : IAsyncDisposable
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             limit.CancelAfter(_dialLimit);
             await using var stream = await Dial(new IPEndPoint(there.Address!, port), there.Gateway, limit.Token);
-            Learn(there.Gateway, link.Name, await IntroductionExchange.ProposeAsync(stream, Mine(link), limit.Token));
+            if (Learn(there.Gateway, link.Name, await IntroductionExchange.ProposeAsync(stream, Mine(link), limit.Token)) is { } refusal)
+            {
+                throw new InvalidDataException(refusal);
+            }
         }
         catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or OperationCanceledException
             or System.Security.Authentication.AuthenticationException or InvalidDataException)
@@ -179,22 +184,43 @@ internal sealed class OverlayLinks : IAsyncDisposable
         WireguardPort = (uint)link.EndOf(_gateway).WireGuardPort,
     };
 
-    private void Learn(string peer, string link, Introduction theirs)
+    /// <summary>
+    /// Null, or why the key is not taken. A key is one gateway's: with another's, a peer could take that one's place on the interface, and its address
+    /// and endpoint with it.
+    /// </summary>
+    private string? Learn(string peer, string link, Introduction theirs)
     {
         var key = WireGuardPublicKey.FromBytes(theirs.WireguardKey.Span);
-        if (_peerKeys.TryGetValue(peer, out var known) && known.Equals(key))
-        {
-            return;
-        }
-
-        _peerKeys[peer] = key;
         lock (_peerKeys)
         {
+            if (_peerKeys.TryGetValue(peer, out var known) && known.Equals(key))
+            {
+                return null;
+            }
+
+            if (OwnerOf(key, peer) is { } owner)
+            {
+                var refusal = $"the WireGuard key that {peer} introduced itself with is that of {owner}";
+                KeyRefused(peer, refusal);
+                return refusal;
+            }
+
+            _peerKeys[peer] = key;
             _state.WriteJson(KeysFile, _peerKeys.ToDictionary(p => p.Key, p => p.Value.ToBase64()));
         }
 
         Log.Introduced(_log, peer, link);
         Wake();
+        return null;
+    }
+
+    /// <summary>Who else has that key: this gateway, one to which it is pinned, or one that introduced itself with it and that the topology still has.</summary>
+    private string? OwnerOf(WireGuardPublicKey key, string peer)
+    {
+        var gateways = Volatile.Read(ref _topology)?.Sites.SelectMany(s => s.Gateways).Where(g => g.Name != peer).ToList() ?? [];
+        return _key.PublicKey.Equals(key) ? _gateway
+            : gateways.FirstOrDefault(g => g.WireGuardKey is { } pinned ? pinned.AsSpan().SequenceEqual(key.Bytes)
+                : _peerKeys.TryGetValue(g.Name, out var known) && known.Equals(key))?.Name;
     }
 
     private void Wake()

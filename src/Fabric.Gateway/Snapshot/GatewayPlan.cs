@@ -33,6 +33,7 @@ internal sealed class GatewayPlan
         Relays = RelaysOf(topology, self);
         Tunnel = new TunnelPlan
         {
+            Sites = gateways.ToImmutableDictionary(g => g.Key, g => g.Value.Site, StringComparer.Ordinal),
             Relays = Relays.Where(r => !DialsThroughRelay(self.Name, r.Key)).ToImmutableDictionary(),
             Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
             Lanes = lanes.ToImmutable(),

@@ -43,11 +43,10 @@ internal sealed class StateLoop : IDisposable
     private readonly Dictionary<string, PathDecision> _told = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LinkPaths> _paths = new(StringComparer.Ordinal);
     private readonly RelayPaths _relays;
+    private readonly ZoneFollower _zone;
     private FabricTopology? _next;
     private FabricSnapshot? _current;
     private string _topologyError = "";
-    private ImmutableArray<DnsService> _zoneServices;
-    private uint _zoneSerial;
     private ImmutableHashSet<(string Peer, string Link)> _drained = [];
     private volatile bool _draining;
     private volatile bool _stopped;
@@ -56,6 +55,7 @@ internal sealed class StateLoop : IDisposable
     {
         (_parts, _time, _log) = (parts, time, log);
         _relays = new RelayPaths(parts.Gateway, parts.Catalogs, time, log);
+        _zone = new ZoneFollower(time);
         _start = time.GetTimestamp();
         // Not the thread pool: when it is busy, a failover would wait for it.
         _thread = new Thread(Run) { Name = "fabric-state", IsBackground = true };
@@ -170,7 +170,7 @@ internal sealed class StateLoop : IDisposable
             Paths = paths,
             Relays = _relays.View(tunnel),
             Choices = choices,
-            Zone = Zone(now, choices),
+            Zone = _zone.Follow(now, choices),
             Tunnel = tunnel,
             Draining = _draining,
             TopologyError = Volatile.Read(ref _topologyError),
@@ -367,41 +367,5 @@ internal sealed class StateLoop : IDisposable
             Draining = catalog?.Draining ?? false,
             Health = exported is null ? null : new PortHealth((int)exported.Endpoints, (int)exported.Healthy),
         };
-    }
-
-    /// <summary>5. The zone is built anew only when a name, an address or a readiness differs: answers are precompiled.</summary>
-    private DnsZone Zone(FabricSnapshot now, ImmutableDictionary<(string Service, int Port), SiteChoice> choices)
-    {
-        var services = now.Topology.Services
-            .Where(s => now.Addresses.ContainsKey(s.FullName))
-            .Select(s => new DnsService(s.Name, s.Namespace, now.Addresses[s.FullName],
-                [
-                    .. s.Ports.Where(p => p.CarriesStreams).Select(p => new DnsPort(p.Name, p.Port, Tcp: true)),
-                    .. s.Ports.Where(p => p.CarriesDatagrams).Select(p => new DnsPort(p.Name, p.Port, Tcp: false)),
-                ],
-                s.Ports.Any(p => choices[(s.FullName, p.Port)].Chosen is not null)))
-            .ToImmutableArray();
-        if (!_zoneServices.IsDefault && services.SequenceEqual(_zoneServices, DnsServiceComparer.Instance)
-            && Current?.Topology.Domain == now.Topology.Domain)
-        {
-            return Current.Zone;
-        }
-
-        _zoneServices = services;
-        return DnsZone.Build(now.Topology.Domain, services, ++_zoneSerial, new DnsZoneOptions
-        {
-            ServerAddresses = [now.Self.Dns.Address],
-            ReverseRanges = [now.ServiceRange],
-        });
-    }
-
-    private sealed class DnsServiceComparer : IEqualityComparer<DnsService>
-    {
-        public static readonly DnsServiceComparer Instance = new();
-
-        public bool Equals(DnsService? x, DnsService? y) => ReferenceEquals(x, y) || x is not null && y is not null
-            && x with { Ports = [] } == y with { Ports = [] } && x.Ports.SequenceEqual(y.Ports);
-
-        public int GetHashCode(DnsService service) => service.Name.GetHashCode(StringComparison.Ordinal);
     }
 }

@@ -15,8 +15,14 @@ internal sealed record AuditEntry
 
     public required string Caller { get; init; }
 
-    /// <summary>Gateway whose word it is that this is the caller.</summary>
+    /// <summary>Gateway whose word it is that this is the caller; <c>self</c>: this one's.</summary>
     public required string AssertedBy { get; init; }
+
+    /// <summary>
+    /// How it is known who calls: <c>address</c>, by the workloads that the topology gives the client's address to; <c>gateway</c>, by the word of the
+    /// gateway that the client is at; <c>none</c>: it is not known, and was refused for that.
+    /// </summary>
+    public required string Established { get; init; }
 
     /// <summary><c>name.namespace:port</c></summary>
     public required string Service { get; init; }
@@ -27,11 +33,29 @@ internal sealed record AuditEntry
     /// <summary>Name of a shadow policy with which the verdict would have been the opposite; null when there is none.</summary>
     public string? Shadow { get; init; }
     public required string Reason { get; init; }
+
+    /// <summary>Of the HTTP request that it is about; null when it is about a connection.</summary>
+    public string? Method { get; init; }
+
+    /// <summary>Its path as policies compare it, without the query; at most 256 characters.</summary>
+    public string? Path { get; init; }
+
+    /// <summary>Requests of the connection that went through, and that did not; null where requests are not decided on.</summary>
+    public long? Requests { get; init; }
+    public long? RequestsDenied { get; init; }
     public string? Endpoint { get; init; }
     public long? BytesToEndpoint { get; init; }
     public long? BytesToClient { get; init; }
     public double? DurationMs { get; init; }
     public string? Trace { get; init; }
+
+    /// <summary>What an endpoint was connected for and a policy ended, and what was refused from the start.</summary>
+    [JsonIgnore]
+    public bool IsDenial { get; init; }
+
+    /// <inheritdoc cref="AuditSieve.DrawOf"/>
+    [JsonIgnore]
+    public double Draw { get; init; }
 }
 
 [JsonSerializable(typeof(AuditEntry))]

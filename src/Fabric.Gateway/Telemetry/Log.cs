@@ -65,6 +65,9 @@ internal static partial class Log
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 
+    [LoggerMessage(406, LogLevel.Warning, "Gateway {Peer} was not believed ({Claim}): {Reason}")]
+    public static partial void NotBelieved(ILogger log, string peer, string claim, string reason);
+
     [LoggerMessage(405, LogLevel.Warning, "Topology {Revision} does not allow {Count} live streams any more: they were reset")]
     public static partial void StreamsRevoked(ILogger log, string revision, int count);
 
@@ -82,6 +85,15 @@ internal static partial class Log
 
     [LoggerMessage(502, LogLevel.Information, "{Gateway} asked to join or renew: {Outcome}")]
     public static partial void Joined(ILogger log, string gateway, string outcome);
+
+    [LoggerMessage(503, LogLevel.Information, "Trust document {Version} taken from {From}: {Roots} roots, {Evicted} evicted")]
+    public static partial void TrustTaken(ILogger log, ulong version, string from, int roots, int evicted);
+
+    [LoggerMessage(504, LogLevel.Warning, "A trust document from {From} was refused: {Reason}")]
+    public static partial void TrustRefused(ILogger log, string from, string reason);
+
+    [LoggerMessage(505, LogLevel.Warning, "{Count} lanes were closed: the mesh trusts their peers no more")]
+    public static partial void LanesClosed(ILogger log, int count);
 
     [LoggerMessage(500, LogLevel.Information, "Certificate renewed from {Source}, valid until {Until}")]
     public static partial void Renewed(ILogger log, string source, DateTimeOffset until);

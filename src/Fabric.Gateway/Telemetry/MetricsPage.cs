@@ -27,6 +27,8 @@ internal sealed class MetricsPage
             g => [("generation", $"{g}")]);
         page.Single("fabric_certificate_expires_seconds", "gauge", "Time until the gateway's certificate ends.",
             status.CertificateExpiresInSeconds);
+        page.Single("fabric_trust_version", "gauge", "Version of the trust document that the gateway goes by; 0: there is none.", status.Trust?.Version ?? 0);
+        page.Single("fabric_trust_evicted", "gauge", "Sites and gateways that it evicts.", status.Trust?.Evicted.Count ?? 0);
         page.Single("fabric_streams", "gauge", "Streams carried now.", status.Streams);
         page.Single("fabric_streams_total", "counter", "Streams carried since the start.", status.StreamsTotal);
         page.Single("fabric_streams_refused_total", "counter", "Streams refused since the start.", status.StreamsRefused);
@@ -34,7 +36,13 @@ internal sealed class MetricsPage
         page.Each("fabric_policy_shadow_total", "counter", "Decisions that the shadow policy would have made the opposite, were it in force.",
             counters.Shadow ?? [], s => s.Count, s => [("policy", s.Policy)]);
         page.Single("fabric_audit_dropped_total", "counter", "Audit entries lost.", counters.AuditDropped);
+        page.Single("fabric_audit_written_total", "counter", "Audit entries written.", status.Audit?.Written ?? 0);
+        page.Single("fabric_audit_sampled_out_total", "counter", "Audit entries of allowed streams left out by the share that is asked for.",
+            status.Audit?.SampledOut ?? 0);
+        page.Each("fabric_peer_claims_refused_total", "counter", "What a gateway claimed of things that are not its own, and nobody believed.",
+            status.Claims, c => c.Count, c => [("peer", c.Peer), ("claim", c.Claim)]);
         page.Single("fabric_dns_queries_total", "counter", "DNS queries answered.", counters.DnsQueries);
+        page.Forwarding(status, counters.Forwarding);
         page.Single("fabric_probes_sent_total", "counter", "Link probes sent.", counters.Probes.Sent);
         page.Single("fabric_probes_answered_total", "counter", "Link probes whose answer came.", counters.Probes.Answered);
 
@@ -119,6 +127,30 @@ internal sealed class MetricsPage
         return page._text.ToString();
     }
 
+    /// <summary>Labels are zones and servers of the topology or resolv.conf, at most 16 servers a zone; never names or clients.</summary>
+    private void Forwarding(Status status, Dns.Forwarding.DnsForwardStatistics now)
+    {
+        Single("fabric_dns_forwarded_total", "counter", "Questions asked of other DNS servers, retries not counted.", now.Questions);
+        Single("fabric_dns_forwarding", "gauge", "Questions that other DNS servers are being asked.", now.UnderWay);
+        Single("fabric_dns_joined_total", "counter", "Queries that waited for a question under way already.", now.Joined);
+        Single("fabric_dns_cache_hits_total", "counter", "Queries for names of others answered from the cache.", now.Hits);
+        Single("fabric_dns_stale_total", "counter", "Queries answered with what was stale.", now.Stale);
+        Single("fabric_dns_prefetches_total", "counter", "Questions asked to renew popular answers before their end.", now.Prefetches);
+        Single("fabric_dns_failed_total", "counter", "Queries for names of others answered SERVFAIL.", now.Failed);
+        Single("fabric_dns_limited_total", "counter", "Queries for names of others that met a limit.", now.Limited);
+        Single("fabric_dns_cache_entries", "gauge", "Answers kept.", now.Entries);
+        Single("fabric_dns_cache_bytes", "gauge", "Bytes of answers kept.", now.Bytes);
+        Single("fabric_dns_cache_evicted_total", "counter", "Answers that had to go before their time.", now.Evicted);
+        Each("fabric_dns_upstream_up", "gauge", "1 when the server answers, or was never asked.",
+            status.DnsUpstreams, u => u.State is "up" or "unused" ? 1 : 0, UpstreamLabels);
+        Each("fabric_dns_upstream_rtt_seconds", "gauge", "Smoothed round-trip time.", status.DnsUpstreams, u => u.RttMs / 1000, UpstreamLabels);
+        Each("fabric_dns_upstream_queries_total", "counter", "Queries sent to the server.", status.DnsUpstreams, u => u.Queries, UpstreamLabels);
+        Each("fabric_dns_upstream_failures_total", "counter", "Queries that it did not answer in time, or not usefully.",
+            status.DnsUpstreams, u => u.Failures, UpstreamLabels);
+    }
+
+    private static (string, string)[] UpstreamLabels(DnsUpstreamStatus upstream) => [("zone", upstream.Zone), ("server", upstream.Server)];
+
     private static (string, string)[] LinkLabels(LinkStatus link) =>
         [("link", link.Name), ("peer", link.Peer), ("kind", link.Kind)];
 
@@ -163,6 +195,8 @@ internal sealed class MetricsPage
 /// <summary>Counts that are the daemon's own and not part of <c>status</c>.</summary>
 internal readonly record struct DaemonCounters(long AuditDropped, long DnsQueries, ProberCounters Probes)
 {
+    public Dns.Forwarding.DnsForwardStatistics Forwarding { get; init; }
+
     /// <summary>By shadow policy: at most 101 (<see cref="Egress.ShadowTally"/>). Null: none.</summary>
     public IReadOnlyList<(string Policy, long Count)>? Shadow { get; init; }
 

@@ -1,10 +1,11 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Svid;
+using Fabric.Identity.Trust;
 
 namespace Fabric.Identity.Authority;
 
-/// <summary>The three kinds of certificate that a mesh has, as X.509-SVID wants them. P-256 and SHA-256 throughout.</summary>
+/// <summary>The kinds of certificate that a mesh has, as X.509-SVID wants them. P-256 and SHA-256 throughout.</summary>
 internal static class CertificateProfile
 {
     public static readonly TimeSpan RootLife = TimeSpan.FromDays(3650);
@@ -17,10 +18,24 @@ internal static class CertificateProfile
     /// <summary>A signing request is a few hundred bytes; a larger one is not parsed.</summary>
     public const int MaxRequestBytes = 8192;
 
-    public static X509Certificate2 Root(ECDsa key, string trustDomain, DateTimeOffset now)
+    /// <param name="generation">1 for the mesh's first; a later one has it in its name, so that no two roots share one.</param>
+    public static X509Certificate2 Root(ECDsa key, string trustDomain, DateTimeOffset now, int generation = 1) =>
+        RootRequest(key, trustDomain, generation).CreateSelfSigned(now - Backdate, now + RootLife);
+
+    /// <summary>A root's key and name, signed by the root before it (NewWithOld, RFC 4210 §4.4.1).</summary>
+    public static X509Certificate2 Introduction(ECDsa key, string trustDomain, int generation, X509Certificate2 older, DateTimeOffset now) =>
+        RootRequest(key, trustDomain, generation).Create(older, now - Backdate, Earlier(now + RootLife, older.NotAfter), Serial());
+
+    /// <summary>What signs trust documents: as long-lived as its root, for what was signed has to be believed as long.</summary>
+    public static X509Certificate2 TrustSigner(ECDsa key, string trustDomain, X509Certificate2 root, DateTimeOffset now)
     {
-        var request = Authority(new X500DistinguishedName($"CN=Fabric root of {trustDomain}"), key, trustDomain, pathLength: 1);
-        return request.CreateSelfSigned(now - Backdate, now + RootLife);
+        var request = new CertificateRequest(new X500DistinguishedName($"CN=Fabric trust of {trustDomain}"), key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(UriNames.Write(TrustRules.SignerId(trustDomain), critical: false));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(root, true, false));
+        return request.Create(root, now - Backdate, root.NotAfter, Serial());
     }
 
     /// <summary>
@@ -85,6 +100,10 @@ internal static class CertificateProfile
             throw Bad($"the signing request is malformed: {e.Message}");
         }
     }
+
+    private static CertificateRequest RootRequest(ECDsa key, string trustDomain, int generation) => Authority(
+        new X500DistinguishedName(generation == 1 ? $"CN=Fabric root of {trustDomain}" : $"CN=Fabric root {generation} of {trustDomain}"),
+        key, trustDomain, pathLength: 1);
 
     private static CertificateRequest Authority(X500DistinguishedName subject, ECDsa key, string trustDomain, int pathLength)
     {

@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Joining;
 using Fabric.Identity.Storage;
 using Fabric.Identity.Svid;
+using Fabric.Identity.Trust;
 
 namespace Fabric.Identity.Authority;
 
@@ -13,34 +14,43 @@ namespace Fabric.Identity.Authority;
 /// may be taken away. The folder is the state: several processes may use it at once.
 /// </summary>
 /// <remarks>
-/// A folder from before sites had intermediates of their own holds <c>issuing.crt</c> and <c>issuing.key</c>, which sign for any
+/// <para>Roots that took the first one's place are in <c>roots/2</c> and so on, each with its own intermediates; <c>current</c> names the one
+/// under which certificates are issued (<see cref="Rotation"/>).</para>
+/// <para>A folder from before sites had intermediates of their own holds <c>issuing.crt</c> and <c>issuing.key</c>, which sign for any
 /// site. They serve sites that have none, until they expire: so such a mesh goes on without the root's key, and changes over by
-/// itself where the key is there. They are not renewed, and may be deleted once <see cref="Prepare"/> has made all intermediates.
+/// itself where the key is there. They are not renewed, and may be deleted once <see cref="Prepare"/> has made all intermediates.</para>
 /// </remarks>
 public sealed class MeshCa
 {
     private readonly string _dir;
     private readonly TimeProvider _time;
-    private readonly X509Certificate2 _root;
 
-    private MeshCa(string dir, string trustDomain, X509Certificate2 root, TimeProvider time)
+    private MeshCa(string dir, string trustDomain, TimeProvider time)
     {
-        (_dir, _root, _time, TrustDomain) = (dir, root, time, trustDomain);
+        (_dir, _time, TrustDomain) = (dir, time, trustDomain);
         Tokens = new JoinTokens(Path.Combine(dir, "tokens"), time);
     }
 
     public string TrustDomain { get; }
 
-    /// <summary>SHA-256 over the root certificate's DER, 32 bytes.</summary>
-    public byte[] RootFingerprint => TrustBundle.Fingerprint(_root);
+    /// <summary>SHA-256 over the DER of the root under which certificates are issued, 32 bytes.</summary>
+    public byte[] RootFingerprint => TrustBundle.Fingerprint(Current.Certificate);
+
+    /// <summary>Where <c>root.key</c> has to be for what needs it.</summary>
+    public string RootKeyFolder => Current.Path;
 
     internal JoinTokens Tokens { get; }
 
-    /// <summary>Self-signed roots, DER.</summary>
-    internal IReadOnlyList<byte[]> Roots => [_root.RawData];
+    /// <summary>Self-signed roots, DER: of the trust document, or the one there is.</summary>
+    internal IReadOnlyList<byte[]> Roots => RootsOf(Trust);
+
+    /// <summary>The root under which certificates are issued, read anew each time: a rotation in another process changes it.</summary>
+    internal RootFolder Current => RootFolder.Open(CurrentPath(_dir));
+
+    internal TrustDocument? Trust => new TrustFile(_dir).Load();
 
     /// <summary>Whether the folder holds a complete authority.</summary>
-    public static bool Exists(string dir) => File.Exists(RootPath(dir));
+    public static bool Exists(string dir) => RootFolder.Exists(dir);
 
     /// <summary>
     /// Makes a new authority in <paramref name="dir"/>. Throws <see cref="IOException"/> when there is one already, and
@@ -63,14 +73,7 @@ public sealed class MeshCa
             }
 
             SafeFile.MakeFolder(Path.Combine(dir, "tokens"));
-
-            // Intermediates of a root that was never finished would outlive it.
-            SafeFile.MakeFolder(SitesPath(dir));
-            Directory.Delete(SitesPath(dir), recursive: true);
-            using var rootKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            using var root = CertificateProfile.Root(rootKey, trustDomain, time.GetUtcNow());
-            SafeFile.Write(Path.Combine(dir, "root.key"), rootKey.ExportPkcs8PrivateKeyPem() + "\n");
-            SafeFile.Write(RootPath(dir), root.ExportCertificatePem() + "\n");
+            RootFolder.Create(dir, trustDomain, generation: 1, older: null, [], time.GetUtcNow());
         }
 
         return Open(dir, time);
@@ -82,22 +85,9 @@ public sealed class MeshCa
     /// </summary>
     public static MeshCa Open(string dir, TimeProvider time)
     {
-        if (!Exists(dir))
-        {
-            throw new FileNotFoundException($"{dir} holds no mesh authority (no root.crt)");
-        }
-
-        try
-        {
-            var root = X509Certificate2.CreateFromPem(SafeFile.ReadText(RootPath(dir)));
-            return UriNames.Read(root).Uris is [var uri] && SpiffeId.TryParse(uri, out var id, out _) && id.Path.Length == 0
-                ? new MeshCa(dir, id.TrustDomain, root, time)
-                : throw new InvalidDataException($"{RootPath(dir)} does not name a trust domain");
-        }
-        catch (Exception e) when (e is CryptographicException or System.Formats.Asn1.AsnContentException)
-        {
-            throw new InvalidDataException($"{RootPath(dir)} is damaged: {e.Message}", e);
-        }
+        var trustDomain = RootFolder.Open(dir).TrustDomain;
+        return RootFolder.Open(CurrentPath(dir)).TrustDomain == trustDomain ? new MeshCa(dir, trustDomain, time)
+            : throw new InvalidDataException($"{CurrentPath(dir)} is of another trust domain than {dir}");
     }
 
     /// <summary>A signing request over a key, as <see cref="Issue"/> and <see cref="Redeem"/> take it.</summary>
@@ -105,35 +95,48 @@ public sealed class MeshCa
 
     /// <summary>
     /// Makes a one-time token with which gateway <paramref name="gateway"/> of <paramref name="site"/> can join. Throws
-    /// <see cref="ArgumentException"/> for names that cannot stand in a SPIFFE ID, bad addresses, or a lifetime beyond 30 days.
+    /// <see cref="ArgumentException"/> for names that cannot stand in a SPIFFE ID, bad addresses, or a lifetime beyond 30 days, and
+    /// <see cref="JoinException"/>: NotAdmitted, when the gateway or its site was evicted.
     /// </summary>
     /// <param name="addresses"><c>host:port</c> where this authority is served; at most 16; none for local use.</param>
     public JoinToken CreateToken(string site, string gateway, TimeSpan? ttl = null, IReadOnlyList<string>? addresses = null)
     {
-        Check(new GatewayId(TrustDomain, site, gateway));
-        return Tokens.Create(new GatewayId(TrustDomain, site, gateway), ttl ?? JoinTokens.DefaultLife, RootFingerprint,
-            addresses ?? []);
+        var id = new GatewayId(TrustDomain, site, gateway);
+        Check(id);
+        Admit(id, Trust);
+        return Tokens.Create(id, ttl ?? JoinTokens.DefaultLife, RootFingerprint, addresses ?? []);
     }
 
     /// <summary>
     /// Makes the intermediates of these sites that are missing or past half their life, if the root's key is there. Returns the
-    /// sites for which nothing can be issued now: they have none that is valid, and the key is away.
+    /// sites for which nothing can be issued now: they have none that is valid, and the key is away. What signs trust documents is made
+    /// along with them.
     /// </summary>
-    public IReadOnlyList<string> Prepare(IEnumerable<string> sites) => [.. sites.Where(site =>
+    public IReadOnlyList<string> Prepare(IEnumerable<string> sites)
     {
-        using var issuer = Find(site, _time.GetUtcNow(), out _);
-        return issuer is null;
-    })];
+        using (FolderLock.Take(_dir))
+        {
+            Current.TrustSigner(_time.GetUtcNow());
+        }
+
+        return [.. sites.Where(site =>
+        {
+            using var issuer = Find(site, _time.GetUtcNow(), out _, out _);
+            return issuer is null;
+        })];
+    }
 
     /// <summary>
     /// Uses up a token and issues its gateway's certificate: the one way in, by network (<see cref="JoinServer"/>) and locally.
-    /// A malformed request does not use up the token, nor does a site for which nothing can be issued now. Throws
+    /// A malformed request does not use up the token, nor does a site for which nothing can be issued now, nor an eviction. Throws
     /// <see cref="JoinException"/>.
     /// </summary>
     internal Grant Redeem(ReadOnlySpan<byte> tokenId, ReadOnlySpan<byte> secret, byte[] csr, out GatewayId id)
     {
         CertificateProfile.Parse(csr);
-        Issuer(Tokens.Find(tokenId, secret).Site, _time.GetUtcNow()).Dispose();
+        var asker = Tokens.Find(tokenId, secret);
+        Admit(asker, Trust);
+        Issuer(asker.Site, _time.GetUtcNow(), out _).Dispose();
         id = Tokens.Redeem(tokenId, secret);
         return Issue(id, csr);
     }
@@ -152,7 +155,8 @@ public sealed class MeshCa
 
     /// <summary>
     /// Issues a leaf of 24 h for <paramref name="id"/>. The caller has established that the asker is that gateway. Throws
-    /// <see cref="JoinException"/>: Authority, when its site has no valid intermediate and the root's key is away.
+    /// <see cref="JoinException"/>: Authority, when its site has no valid intermediate and the root's key is away; NotAdmitted, when it or
+    /// its site was evicted.
     /// </summary>
     public Grant Issue(GatewayId id, byte[] csr)
     {
@@ -162,10 +166,17 @@ public sealed class MeshCa
         }
 
         Check(id);
+        var trust = Trust;
+        Admit(id, trust);
         var now = _time.GetUtcNow();
-        using var issuer = Issuer(id.Site, now);
+        using var issuer = Issuer(id.Site, now, out var root);
         using var leaf = CertificateProfile.Leaf(id, csr, issuer, now);
-        return new Grant([leaf.RawData, issuer.RawData], [_root.RawData, issuer.RawData], []);
+        var roots = RootsOf(trust);
+        return new Grant([leaf.RawData, issuer.RawData],
+            [.. roots, .. roots.Any(r => r.AsSpan().SequenceEqual(root.RawData)) ? Array.Empty<byte[]>() : [root.RawData], issuer.RawData], [])
+        {
+            Trust = trust?.Signed,
+        };
     }
 
     /// <summary>
@@ -176,59 +187,54 @@ public sealed class MeshCa
     {
         using (FolderLock.Take(_dir))
         {
-            Make_NeedsLock(site, _time.GetUtcNow());
+            Current.Make(site, _time.GetUtcNow());
         }
     }
 
-    private X509Certificate2 Issuer(string site, DateTimeOffset now) => Find(site, now, out var why) ?? throw new JoinException(
-        JoinFailure.Authority, $"{why}, and root.key, which makes a new one, is not in {_dir}; put it there, try again, and take it away");
+    /// <summary>Folder of the root under which certificates are issued.</summary>
+    internal static string CurrentPath(string dir)
+    {
+        var pointer = Path.Combine(dir, "current");
+        var name = File.Exists(pointer) ? SafeFile.ReadText(pointer).Trim() : ".";
+        return name == "." ? dir : IsGeneration(name, out _) ? Path.Combine(dir, name)
+            : throw new InvalidDataException($"{pointer} names \"{SpiffeId.Shown(name)}\": it must be . or roots/NUMBER");
+    }
+
+    internal static bool IsGeneration(string name, out int number)
+    {
+        number = 0;
+        return name.StartsWith("roots/", StringComparison.Ordinal)
+            && int.TryParse(name.AsSpan("roots/".Length), System.Globalization.NumberStyles.None, null, out number) && number > 1;
+    }
+
+    private List<byte[]> RootsOf(TrustDocument? trust) => trust is { Roots.Length: > 0 }
+        ? [.. trust.Roots.Select(r => r.RawData)] : [Current.Certificate.RawData];
+
+    private X509Certificate2 Issuer(string site, DateTimeOffset now, out X509Certificate2 root)
+    {
+        var issuer = Find(site, now, out var folder, out var why);
+        root = folder.Certificate;
+        return issuer ?? throw folder.KeyIsAway(why);
+    }
 
     /// <summary>What signs for the site, with its key, read anew each time: another process may have replaced it.</summary>
-    private X509Certificate2? Find(string site, DateTimeOffset now, out string why)
+    private X509Certificate2? Find(string site, DateTimeOffset now, out RootFolder folder, out string why)
     {
         Check(new GatewayId(TrustDomain, site, "any"));
-        why = "";
         using (FolderLock.Take(_dir))
         {
-            var own = Load(SitesPath(_dir), site);
-            if ((own is null || now >= RenewalLoop.RenewAt(own.NotBefore, own.NotAfter, 0)) && File.Exists(RootKeyPath))
-            {
-                own?.Dispose();
-                Make_NeedsLock(site, now);
-                own = Load(SitesPath(_dir), site);
-            }
-
-            why = own is null ? $"site {site} has no intermediate certificate"
-                : $"the intermediate certificate of site {site} expired at {own.NotAfter.ToUniversalTime():u}";
-            return own is not null && (!IssuerNames.TrySite(own, out var named, out _) || named != site)
-                ? throw new InvalidDataException($"{KeyPairFiles.CertificatePath(SitesPath(_dir), site)} is not that of site {site}")
-                : Valid(own) ?? Valid(Load(_dir, "issuing"));
-        }
-
-        X509Certificate2? Valid(X509Certificate2? issuer)
-        {
-            if (issuer is null || now < issuer.NotAfter)
-            {
-                return issuer;
-            }
-
-            issuer.Dispose();
-            return null;
+            folder = Current;
+            return folder.Find(site, now, out why);
         }
     }
 
-    private static X509Certificate2? Load(string dir, string name) =>
-        File.Exists(KeyPairFiles.CertificatePath(dir, name)) ? KeyPairFiles.Load(dir, name).Leaf : null;
-
-    private void Make_NeedsLock(string site, DateTimeOffset now)
+    private static void Admit(GatewayId id, TrustDocument? trust)
     {
-        using var rootKey = ECDsa.Create();
-        rootKey.ImportFromPem(SafeFile.ReadText(RootKeyPath));
-        using var root = _root.CopyWithPrivateKey(rootKey);
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = CertificateProfile.Intermediate(key, TrustDomain, site, root, now);
-        SafeFile.MakeFolder(SitesPath(_dir));
-        KeyPairFiles.Save(SitesPath(_dir), site, key, [certificate]);
+        if (trust?.IsEvicted(id.Site, id.Gateway) == true)
+        {
+            throw new JoinException(JoinFailure.NotAdmitted, $"{id.Site}/{id.Gateway} was evicted from the mesh; `fabric site readmit` or "
+                + "`fabric gateway readmit` lets it in again");
+        }
     }
 
     private static void Check(GatewayId id)
@@ -239,10 +245,4 @@ public sealed class MeshCa
             throw new ArgumentException(reason);
         }
     }
-
-    private string RootKeyPath => Path.Combine(_dir, "root.key");
-
-    private static string SitesPath(string dir) => Path.Combine(dir, "sites");
-
-    private static string RootPath(string dir) => Path.Combine(dir, "root.crt");
 }

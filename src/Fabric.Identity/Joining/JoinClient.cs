@@ -38,7 +38,7 @@ public static class JoinClient
             try
             {
                 var (grant, server) = await RedeemAsync(token, MeshCa.Request(key), c => dial(address, c), time, ct);
-                store.Save(token.GatewayId, key, grant, new AuthorityContact(server, token.Addresses), time.GetUtcNow());
+                store.Join(token.GatewayId, key, grant, new AuthorityContact(server, token.Addresses), time.GetUtcNow());
                 return grant;
             }
             catch (JoinException e) when (e.Failure is JoinFailure.Unreachable or JoinFailure.WrongRoot or JoinFailure.Busy)
@@ -56,7 +56,7 @@ public static class JoinClient
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var grant = ca.Redeem(token, MeshCa.Request(key));
-        store.Save(token.GatewayId, key, grant, authority: null, time.GetUtcNow());
+        store.Join(token.GatewayId, key, grant, authority: null, time.GetUtcNow());
         return grant;
     }
 
@@ -141,9 +141,7 @@ public static class JoinClient
             judge(hello);
             await JoinFraming.WriteAsync(stream, request, both.Token);
             var reply = await JoinFraming.ReadAsync(stream, JoinReply.Parser, JoinFraming.MaxReply, both.Token);
-            return reply.Refusal == JoinRefusal.None
-                ? new Grant(reply.Chain.Select(c => c.ToByteArray()).ToList(), reply.Bundle.Select(c => c.ToByteArray()).ToList(),
-                    reply.Topology.Select(f => (f.Name, f.Text)).ToList())
+            return reply.Refusal == JoinRefusal.None ? Granted(reply)
                 : throw new JoinException(
                     reply.Refusal <= JoinRefusal.Authority ? (JoinFailure)(int)reply.Refusal : JoinFailure.Protocol,
                         reply.Message);
@@ -157,6 +155,12 @@ public static class JoinClient
             throw new JoinException(JoinFailure.Protocol, $"the server broke off: {e.Message}", e);
         }
     }
+
+    private static Grant Granted(JoinReply reply) => new([.. reply.Chain.Select(c => c.ToByteArray())], [.. reply.Bundle.Select(c => c.ToByteArray())],
+        [.. reply.Topology.Select(f => (f.Name, f.Text))])
+    {
+        Trust = reply.Trust,
+    };
 
     /// <summary>Whatever a dial throws (its sockets are the caller's), it means the same here.</summary>
     private static async Task<Stream> Open(Func<CancellationToken, Task<Stream>> connect, CancellationToken ct)

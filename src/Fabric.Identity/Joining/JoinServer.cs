@@ -25,6 +25,7 @@ public sealed class JoinServer(
 
     public const int MaxConcurrent = 16;
     public static readonly TimeSpan Limit = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan BusyLimit = TimeSpan.FromSeconds(1);
     private const int MaxTopologyBytes = 7 << 20;
     private readonly SemaphoreSlim _places = new(MaxConcurrent);
 
@@ -35,19 +36,24 @@ public sealed class JoinServer(
     /// cancelled. The stream stays the caller's to close.
     /// </summary>
     /// <param name="peer">Whom the client's certificate names, verified by the caller; null when it showed none.</param>
-    public async Task<JoinOutcome> ServeAsync(Stream stream, GatewayId? peer, CancellationToken ct)
+    /// <param name="refusal">Why this one is not served now, though it might be later; null when it is.</param>
+    public async Task<JoinOutcome> ServeAsync(Stream stream, GatewayId? peer, CancellationToken ct, string? refusal = null)
     {
         using var limit = new CancellationTokenSource(Limit, time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(ct, limit.Token);
-        if (!await _places.WaitAsync(0, ct))
-        {
-            return await Refuse(stream, new JoinOutcome(peer, false, JoinFailure.Busy, "too many join at once; try again"),
-                both.Token);
-        }
-
+        var served = refusal is null && await _places.WaitAsync(0, ct);
         try
         {
             await JoinFraming.WriteAsync(stream, new JoinHello { Roots = { ca.Roots.Select(ByteString.CopyFrom) } }, both.Token);
+            if (!served)
+            {
+                // After hello, for a client takes anything else in its place for a breach of the protocol; and not for long.
+                limit.CancelAfter(BusyLimit);
+                var outcome = await Refuse(stream, new JoinOutcome(peer, false, JoinFailure.Busy, refusal ?? "too many join at once; try again"), both.Token);
+                await LetSpeakAsync(stream, both.Token);
+                return outcome;
+            }
+
             var request = await JoinFraming.ReadAsync(stream, JoinRequest.Parser, JoinFraming.MaxRequest, both.Token);
             var renewal = request.TokenId.IsEmpty && request.TokenSecret.IsEmpty;
             JoinReply reply;
@@ -78,7 +84,23 @@ public sealed class JoinServer(
         }
         finally
         {
-            _places.Release();
+            if (served)
+            {
+                _places.Release();
+            }
+        }
+    }
+
+    /// <summary>A connection that is closed with a request unread takes back what was said.</summary>
+    private static async Task LetSpeakAsync(Stream stream, CancellationToken ct)
+    {
+        try
+        {
+            await JoinFraming.ReadAsync(stream, JoinRequest.Parser, JoinFraming.MaxRequest, ct);
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or OperationCanceledException)
+        {
+            // It had its chance.
         }
     }
 
@@ -106,6 +128,7 @@ public sealed class JoinServer(
 
         reply.Chain.AddRange(grant.Chain.Select(ByteString.CopyFrom));
         reply.Bundle.AddRange(grant.Bundle.Select(ByteString.CopyFrom));
+        reply.Trust = grant.Trust;
         return (reply, peer.Value);
     }
 

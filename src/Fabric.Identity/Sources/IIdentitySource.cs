@@ -22,8 +22,8 @@ public interface IIdentitySource : IAsyncDisposable
 }
 
 /// <summary>
-/// When a source asks for the next certificate: at half the life of the present one. What is overdue waits as a first retry does, so
-/// that an authority which issues short lives is not hammered.
+/// When a source asks for the next certificate: at half the life of the present one, or at once when the mesh asks for it. What is overdue
+/// waits as a first retry does, so that an authority which issues short lives is not hammered.
 /// </summary>
 internal sealed class HalfLife(TimeProvider time)
 {
@@ -33,7 +33,7 @@ internal sealed class HalfLife(TimeProvider time)
     {
         var due = RenewalLoop.RenewAt(self.Certificate.TargetCertificate);
         var soonest = _last + RenewalLoop.FirstRetry;
-        await RenewalLoop.WaitUntil(due > soonest ? due : soonest, time, ct);
+        await RenewalLoop.WaitUntil(due > soonest ? due : soonest, time, ct, self.RenewalAsked);
         _last = time.GetUtcNow();
     }
 }

@@ -6,30 +6,29 @@ namespace Fabric.Identity.Storage;
 /// </summary>
 internal static class FolderLock
 {
+    private const string Name = ".lock";
     private const int Attempts = 1000;
 
     public static FileStream Take(string dir)
     {
-        var options = new FileStreamOptions
-        {
-            Mode = FileMode.OpenOrCreate,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.None,
-        };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = SafeFile.Private;
-        }
-
+        var path = Path.Combine(dir, Name);
         using var pause = new ManualResetEventSlim();
         for (var attempt = 1; ; attempt++)
         {
+            // The folder may be that of a user with less power than this one: a link of its making leads nowhere.
+            if (new FileInfo(path).LinkTarget is not null)
+            {
+                throw new IOException($"'{path}' is a symbolic link, which no lock is: remove it");
+            }
+
             try
             {
-                return new FileStream(Path.Combine(dir, ".lock"), options);
+                return File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None)
+                    : SafeFile.OpenNew(path, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException) && attempt < Attempts)
+            catch (IOException e) when (e is not DirectoryNotFoundException && attempt < Attempts)
             {
+                // Somebody has it, or made it in between.
                 pause.Wait(10);
             }
         }

@@ -20,6 +20,10 @@ internal static partial class SafeFile
     /// <summary>No file of an identity is larger than this (bytes): a larger one is not read.</summary>
     public const int MaxBytes = 1 << 20;
 
+    /// <summary>
+    /// A folder for secrets, 0700. What root makes belongs to the owner of the folder that it is in; in a folder of root's, to the user
+    /// <see cref="UnixOwner.Daemon"/>, where there is one. Throws <see cref="IOException"/>.
+    /// </summary>
     public static void MakeFolder(string dir)
     {
         if (OperatingSystem.IsWindows())
@@ -28,8 +32,46 @@ internal static partial class SafeFile
             return;
         }
 
-        Directory.CreateDirectory(dir, PrivateFolder);
-        File.SetUnixFileMode(dir, PrivateFolder);
+        var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(dir));
+        if (!Directory.Exists(full))
+        {
+            MakeNew(full);
+            return;
+        }
+
+        // In a folder of a user with less power, nothing that is there is touched: it may be what that user put in its place.
+        if (Path.GetDirectoryName(full) is { } parent && UnixOwner.Of(parent) is { } owner)
+        {
+            if (new DirectoryInfo(full).LinkTarget is not null)
+            {
+                throw new IOException($"'{dir}' is a symbolic link in a folder of user {owner.User}: replace it by a folder");
+            }
+        }
+        else
+        {
+            File.SetUnixFileMode(full, PrivateFolder);
+        }
+    }
+
+    /// <summary>With those above it that are missing.</summary>
+    [System.Runtime.Versioning.UnsupportedOSPlatform("windows")]
+    private static void MakeNew(string folder)
+    {
+        var parent = Path.GetDirectoryName(folder)!;
+        if (!Directory.Exists(parent))
+        {
+            MakeNew(parent);
+        }
+
+        Directory.CreateDirectory(folder, PrivateFolder);
+        if (UnixOwner.Of(parent) is { } owner)
+        {
+            UnixOwner.GiveFolder(folder, owner);
+        }
+        else if (UnixOwner.OfDaemon() is { } daemon)
+        {
+            UnixOwner.TryGiveFolder(folder, daemon);
+        }
     }
 
     public static void Write(string path, string text) => Write(path, Encoding.UTF8.GetBytes(text));
@@ -54,15 +96,37 @@ internal static partial class SafeFile
     /// </summary>
     public static void CreateNew(string path, ReadOnlySpan<byte> bytes)
     {
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Share = FileShare.Read };
+        using var file = OpenNew(path, FileAccess.Write, FileShare.Read);
+        file.Write(bytes);
+        file.Flush(flushToDisk: true);
+    }
+
+    /// <summary>
+    /// A file that was not there (O_EXCL, which follows no link): 0600, and its folder's owner's where root writes. Throws <see cref="IOException"/>.
+    /// </summary>
+    public static FileStream OpenNew(string path, FileAccess access, FileShare share)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = access, Share = share };
         if (!OperatingSystem.IsWindows())
         {
             options.UnixCreateMode = Private;
         }
 
-        using var file = new FileStream(path, options);
-        file.Write(bytes);
-        file.Flush(flushToDisk: true);
+        var file = new FileStream(path, options);
+        try
+        {
+            if (UnixOwner.Of(Path.GetDirectoryName(Path.GetFullPath(path))!) is { } owner)
+            {
+                UnixOwner.Give(file.SafeFileHandle, owner);
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Throws <see cref="FileNotFoundException"/>, <see cref="InvalidDataException"/> when over the limit.</summary>

@@ -38,7 +38,10 @@ internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle
                 return fault;
             }
 
-            return SvidVerdict.Accept(id, [.. path.SkipLast(1).Select(c => X509CertificateLoader.LoadCertificate(c.RawData))]);
+            return SvidVerdict.Accept(id, [.. path.SkipLast(1).Select(c => X509CertificateLoader.LoadCertificate(c.RawData))]) with
+            {
+                Root = Convert.ToHexStringLower(TrustBundle.Fingerprint(path[^1])),
+            };
         }
         finally
         {

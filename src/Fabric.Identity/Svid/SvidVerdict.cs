@@ -51,11 +51,17 @@ public enum SvidRejection
     /// <summary>The intermediate of one site signed for another one.</summary>
     IssuerOfAnotherSite,
 
-    /// <summary>A good certificate of another gateway than the one that is expected there.</summary>
+    /// <summary>A good certificate of another gateway than the one that is expected there, or one that gives a gateway another site than it has.</summary>
     WrongGateway,
 
     /// <summary>None was shown where one is needed.</summary>
     NoCertificate,
+
+    /// <summary>A good certificate of a gateway that was evicted, or whose site was.</summary>
+    Evicted,
+
+    /// <summary>Its lane is over: the root that vouched for it is trusted no more.</summary>
+    RootWithdrawn,
 }
 
 /// <summary>The verdict on a certificate.</summary>
@@ -65,6 +71,9 @@ public enum SvidRejection
 /// <param name="Via">Intermediates of the chain that was built, leaf's issuer first; empty when rejected.</param>
 public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string Reason, IReadOnlyList<X509Certificate2> Via)
 {
+    /// <summary>SHA-256 (hex) of the root that vouches for it; empty when rejected, or not known.</summary>
+    public string Root { get; init; } = "";
+
     public static SvidVerdict Accept(GatewayId id, IReadOnlyList<X509Certificate2> via) => new(id, SvidRejection.None, "", via);
 
     public static SvidVerdict Reject(SvidRejection rejection, string reason) => new(null, rejection, reason, []);
@@ -76,4 +85,12 @@ public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string 
     /// <param name="gateway">The name that the certificate must have; null takes any.</param>
     public SvidVerdict Expecting(string? gateway) => Id is not { } id || gateway is null || id.Gateway == gateway ? this
         : Reject(SvidRejection.WrongGateway, $"the certificate is that of {id}: gateway {gateway} was expected there");
+
+    /// <summary>
+    /// The same verdict, or WrongGateway when the certificate gives the gateway another site than it has: names of gateways are unique in a mesh, and
+    /// whoever may sign for one site must not make a gateway of another one by taking its name.
+    /// </summary>
+    /// <param name="site">The site of the gateway of that name; null where that is not known.</param>
+    public SvidVerdict Of(string? site) => Id is not { } id || site is null || id.Site == site ? this
+        : Reject(SvidRejection.WrongGateway, $"the certificate is that of {id}: gateway {id.Gateway} is of site {site}");
 }

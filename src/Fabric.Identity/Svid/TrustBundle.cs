@@ -75,6 +75,19 @@ public sealed class TrustBundle
         return Of(all);
     }
 
+    /// <summary>
+    /// The same with other roots added and some taken out. When none would be left, those stay that are there: a gateway without a root
+    /// could not even learn of one.
+    /// </summary>
+    /// <param name="add">More roots.</param>
+    /// <param name="withdrawn">Whether a root, by its SHA-256 in hex, is trusted no more.</param>
+    internal TrustBundle With(IEnumerable<X509Certificate2> add, Func<string, bool> withdrawn)
+    {
+        var roots = Roots.Concat(add.Where(a => !Roots.Any(r => r.RawDataMemory.Span.SequenceEqual(a.RawDataMemory.Span))))
+            .Where(r => !withdrawn(Convert.ToHexStringLower(Fingerprint(r)))).ToList();
+        return roots.Count > 0 ? new TrustBundle(roots, [.. Intermediates]) : this;
+    }
+
     public string ToPem() => string.Concat(Roots.Concat(Intermediates).Select(c => c.ExportCertificatePem() + "\n"));
 
     public IReadOnlyList<byte[]> ToDer() => Roots.Concat(Intermediates).Select(c => c.RawData).ToList();

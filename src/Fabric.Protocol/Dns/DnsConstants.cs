@@ -16,6 +16,8 @@ public enum DnsType : ushort
     Aaaa = 28,
     Srv = 33,
     Opt = 41,
+    Svcb = 64,
+    Https = 65,
     Tkey = 249,
     Tsig = 250,
     Ixfr = 251,
@@ -51,6 +53,50 @@ public enum DnsRcode : ushort
     NotImp = 4,
     Refused = 5,
     BadVers = 16,
+
+    /// <summary>The client's cookie is needed and was not there or not ours (RFC 7873 §5.2.3).</summary>
+    BadCookie = 23,
+}
+
+/// <summary>Codes of EDNS options that this code reads or writes (IANA DNS EDNS0 Option Codes); all others are ignored.</summary>
+public enum DnsOptionCode : ushort
+{
+    /// <summary>Name server identifier (RFC 5001).</summary>
+    Nsid = 3,
+
+    /// <summary>RFC 7873, RFC 9018.</summary>
+    Cookie = 10,
+
+    /// <summary>RFC 7830.</summary>
+    Padding = 12,
+
+    /// <summary>RFC 8914.</summary>
+    ExtendedError = 15,
+}
+
+/// <summary>INFO-CODEs of Extended DNS Errors (RFC 8914 §4).</summary>
+public enum DnsExtendedError : ushort
+{
+    Other = 0,
+
+    /// <summary>An answer whose time is over, for no newer one was to be had (RFC 8767).</summary>
+    StaleAnswer = 3,
+
+    /// <summary>The server is not, or no longer, in a state to answer.</summary>
+    NotReady = 14,
+
+    /// <summary>As <see cref="StaleAnswer"/>, of a name that did not exist.</summary>
+    StaleNxDomain = 19,
+
+    /// <summary>The name is in no zone of this server.</summary>
+    NotAuthoritative = 20,
+    NotSupported = 21,
+
+    /// <summary>No server that knows the name answers.</summary>
+    NoReachableAuthority = 22,
+
+    /// <summary>A server that knows the name answered, and had an error.</summary>
+    NetworkError = 23,
 }
 
 /// <summary>The bits of the header's second word that are neither opcode nor RCODE (RFC 1035 §4.1.1, RFC 4035 §3.1.6).</summary>

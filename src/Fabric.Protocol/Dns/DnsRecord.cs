@@ -185,21 +185,6 @@ public sealed record DnsOpt(ImmutableArray<DnsOption> Options) : DnsData
 
     public override DnsType Type => DnsType.Opt;
 
-    /// <summary>Whether code, length and value repeat until exactly the end.</summary>
-    public static bool AreWellFormed(ReadOnlySpan<byte> options)
-    {
-        var reader = new DnsReader(options);
-        while (!reader.AtEnd)
-        {
-            if (!reader.TryReadUInt16(out _) || !reader.TryReadUInt16(out var length) || !reader.TryReadBytes(length, out _))
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
     internal static bool TryRead(ReadOnlySpan<byte> bytes, out DnsData data)
     {
         var options = ImmutableArray.CreateBuilder<DnsOption>();

@@ -25,6 +25,8 @@ public static class AdminMethods
     public static readonly GrpcMethod<ReloadRequest, ReloadReply> Reload = new("/fabric.v1.Admin/Reload");
     public static readonly GrpcMethod<SetFaultRequest, SetFaultReply> SetFault = new("/fabric.v1.Admin/SetFault");
     public static readonly GrpcMethod<DrainRequest, DrainReply> Drain = new("/fabric.v1.Admin/Drain");
+    public static readonly GrpcMethod<SignedTrust, PublishTrustReply> PublishTrust = new("/fabric.v1.Admin/PublishTrust");
+    public static readonly GrpcMethod<ResolveNameRequest, ResolveNameReply> ResolveName = new("/fabric.v1.Admin/ResolveName");
 }
 
 /// <summary>The methods of <c>catalog.proto</c>.</summary>

@@ -22,6 +22,9 @@ public sealed class GrpcServer(
 
     private readonly Dictionary<string, Func<HttpContext, GrpcCall, Task>> _methods = new(StringComparer.Ordinal);
 
+    /// <summary>Asked before each call that has a handler; throws <see cref="GrpcException"/> to refuse it. Default: all are served.</summary>
+    public Action<GrpcCall> Admit { get; init; } = static _ => { };
+
     /// <summary>The handler answers with the reply, or throws <see cref="GrpcException"/>.</summary>
     public GrpcServer Unary<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, Func<TRequest, GrpcCall, Task<TReply>> handler)
         where TRequest : class, IMessage<TRequest>, new()
@@ -107,6 +110,7 @@ public sealed class GrpcServer(
             }
 
             call.Cancellation.ThrowIfCancellationRequested();
+            Admit(call);
             await serve(http, call);
         }
         catch (Exception) when (http.RequestAborted.IsCancellationRequested)

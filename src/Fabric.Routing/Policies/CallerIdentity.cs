@@ -1,9 +1,10 @@
+using System.Collections.Immutable;
 using System.Net;
 using Fabric.Topology.Model;
 
 namespace Fabric.Routing.Policies;
 
-/// <summary>Who calls, by source address, within one site. Immutable; resolving allocates nothing.</summary>
+/// <summary>Who calls, within one site. Immutable; resolving by source address allocates nothing.</summary>
 public sealed class CallerIdentity
 {
     private readonly (IPNetwork Network, string Id)[] _byLength;
@@ -19,7 +20,16 @@ public sealed class CallerIdentity
             .Where(w => w.Site == site)
             .SelectMany(w => w.Addresses.Select(a => (Network: a, Id: $"{root}/workload/{w.Name}")))
             .OrderByDescending(w => w.Network.PrefixLength)];
+        Local = [.. topology.Workloads.Where(w => w.Site == site && w.IsLocal)
+            .OrderByDescending(w => (w.UnixUser is null ? 0 : 1) + (w.Cgroup is null ? 0 : 1))
+            .Select(w => (w, $"{root}/workload/{w.Name}"))];
     }
+
+    /// <summary>
+    /// Workloads that are processes of this machine, with their IDs; those that say both user and cgroup first, then as declared. They go before
+    /// those with addresses.
+    /// </summary>
+    public ImmutableArray<(Workload Workload, string Id)> Local { get; }
 
     /// <summary>
     /// <c>spiffe://td/site/&lt;site&gt;/workload/&lt;name&gt;</c> of the workload with the longest prefix that holds the address, or

@@ -25,6 +25,10 @@ public sealed class PolicyEvaluator
     private readonly Dictionary<string, PolicyIndex> _services = new(StringComparer.Ordinal);
     private readonly Dictionary<string, PolicyIndex> _namespaces = new(StringComparer.Ordinal);
 
+    /// <summary>Ports that speak HTTP; those with policies about requests.</summary>
+    private readonly HashSet<(string Service, int Port)> _http = [];
+    private readonly HashSet<(string Service, int Port)> _requests = [];
+
     /// <summary>Compiles the policies. Throws <see cref="ArgumentException"/> for a pattern that is not one: never guesses.</summary>
     public PolicyEvaluator(FabricTopology topology)
     {
@@ -41,15 +45,45 @@ public sealed class PolicyEvaluator
                 }
             }
         }
+
+        var aboutRequests = topology.Policies.Where(p => p.Http is not null).SelectMany(p => p.To, (p, to) => (To: to, p.Ports))
+            .ToLookup(p => p.To, p => p.Ports, StringComparer.Ordinal);
+        foreach (var service in topology.Services)
+        {
+            foreach (var port in service.Ports.Where(p => p.Protocol == ServiceProtocol.Http).Select(p => p.Port))
+            {
+                _http.Add((service.FullName, port));
+                if (aboutRequests[service.FullName].Concat(aboutRequests["*." + service.Namespace]).Any(p => p.IsEmpty || p.Contains(port)))
+                {
+                    _requests.Add((service.FullName, port));
+                }
+            }
+        }
     }
+
+    /// <summary>
+    /// Whether there is a policy about requests to that port, so that its connections are read and each request is decided on. Whoever speaks no
+    /// HTTP there is refused.
+    /// </summary>
+    public bool DecidesRequests(string service, int port) => _requests.Contains((service, port));
 
     /// <summary>
     /// May this caller call that service? <paramref name="assertedBy"/> is the site of the gateway that vouches for the caller (from its
     /// certificate; the own site for local callers): a gateway vouches for its own site only.
     /// </summary>
+    /// <remarks>
+    /// Of a connection, or a flow, as a whole. Where requests are decided on (<see cref="DecidesRequests"/>), a policy that allows some of them
+    /// allows the connection, and one that denies some does not deny it.
+    /// </remarks>
     /// <param name="caller">SPIFFE ID of the calling workload.</param>
     /// <param name="service"><c>name.namespace</c></param>
-    public Verdict Evaluate(string assertedBy, string caller, string service, int port)
+    public Verdict Evaluate(string assertedBy, string caller, string service, int port) =>
+        Evaluate(assertedBy, caller, service, port, null, null);
+
+    /// <summary>As above, of one HTTP request. Ports that do not speak HTTP have none: there it is denied what only a policy about requests allows.</summary>
+    /// <param name="method">As it was sent; <c>null</c>: of the connection.</param>
+    /// <param name="path">As <see cref="Topology.RequestPath"/> spells it; <c>*</c> for that of OPTIONS.</param>
+    public Verdict Evaluate(string assertedBy, string caller, string service, int port, string? method, string? path)
     {
         var dot = service.IndexOf('.', StringComparison.Ordinal);
         if (dot <= 0 || service.Length > LongestService || service.AsSpan().ContainsAnyExcept(_printable))
@@ -57,7 +91,7 @@ public sealed class PolicyEvaluator
             return Verdict.Objection($"\"{Printable(service)}\" is not the name of a service (name.namespace)");
         }
 
-        if (!SpiffePath.TrySplit(caller, out var domain, out var path))
+        if (!SpiffePath.TrySplit(caller, out var domain, out var name))
         {
             return Verdict.Objection($"\"{Printable(caller)}\" is not a SPIFFE ID, so it may not call {service}:{port}");
         }
@@ -67,28 +101,29 @@ public sealed class PolicyEvaluator
             return Verdict.Objection($"{caller} is of trust domain {domain}, not {_trustDomain}, so it may not call {service}:{port}");
         }
 
-        var site = SpiffePath.SiteOf(path);
+        var site = SpiffePath.SiteOf(name);
         if (site.IsEmpty || !site.SequenceEqual(assertedBy))
         {
             return Verdict.Objection($"a gateway of site {assertedBy} may not vouch for {caller}, which calls {service}:{port}");
         }
 
+        var asked = !_http.Contains((service, port)) ? RequestAsked.Nothing : method is null ? RequestAsked.Connection : RequestAsked.Of(method, path);
         var found = default(FoundPolicies);
         if (_services.TryGetValue(service, out var exact))
         {
-            exact.Find(path, port, ref found);
+            exact.Find(name, port, asked, ref found);
         }
 
         if (_namespaces.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(service.AsSpan(dot + 1), out var whole))
         {
-            whole.Find(path, port, ref found);
+            whole.Find(name, port, asked, ref found);
         }
 
         return found switch
         {
-            { Deny: { } deny } => new Verdict(false, deny, null, caller, service, port),
-            { Allow: { } allow } => new Verdict(true, allow, found.ShadowDeny, caller, service, port),
-            _ => new Verdict(false, null, found.ShadowDeny is null ? found.ShadowAllow : null, caller, service, port),
+            { Deny: { } deny } => new Verdict(false, deny, null, caller, service, port) { Method = method, Path = path },
+            { Allow: { } allow } => new Verdict(true, allow, found.ShadowDeny, caller, service, port) { Method = method, Path = path },
+            _ => new Verdict(false, null, found.ShadowDeny is null ? found.ShadowAllow : null, caller, service, port) { Method = method, Path = path },
         };
     }
 

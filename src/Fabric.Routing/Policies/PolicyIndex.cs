@@ -58,11 +58,11 @@ internal sealed class PolicyIndex
     }
 
     /// <summary>Adds what holds the call: the exact caller first, then prefixes, the longest first.</summary>
-    public void Find(ReadOnlySpan<char> path, int port, ref FoundPolicies found)
+    public void Find(ReadOnlySpan<char> path, int port, in RequestAsked asked, ref FoundPolicies found)
     {
         if (_exact.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(path, out var exact))
         {
-            exact.Find(port, ref found);
+            exact.Find(port, asked, ref found);
         }
 
         var below = _below.GetAlternateLookup<ReadOnlySpan<char>>();
@@ -72,7 +72,7 @@ internal sealed class PolicyIndex
             rest = rest[..slash];
             if (below.TryGetValue(rest, out var prefix))
             {
-                prefix.Find(port, ref found);
+                prefix.Find(port, asked, ref found);
             }
         }
     }
@@ -82,26 +82,47 @@ internal sealed class PolicyIndex
         private FoundPolicies _all;
         private Dictionary<int, FoundPolicies>? _some;
 
+        private RequestIndex? _requestsOfAll;
+        private Dictionary<int, RequestIndex>? _requestsOfSome;
+
         public void Add(Policy policy)
         {
-            if (policy.Ports.IsEmpty)
+            if (policy.Ports.IsEmpty && policy.Http is not null)
+            {
+                (_requestsOfAll ??= new RequestIndex()).Add(policy, policy.Http);
+            }
+            else if (policy.Ports.IsEmpty)
             {
                 _all.Add(policy);
             }
 
             foreach (var port in policy.Ports)
             {
-                CollectionsMarshal.GetValueRefOrAddDefault(_some ??= [], port, out _).Add(policy);
+                if (policy.Http is not null)
+                {
+                    ref var requests = ref CollectionsMarshal.GetValueRefOrAddDefault(_requestsOfSome ??= [], port, out _);
+                    (requests ??= new RequestIndex()).Add(policy, policy.Http);
+                }
+                else
+                {
+                    CollectionsMarshal.GetValueRefOrAddDefault(_some ??= [], port, out _).Add(policy);
+                }
             }
         }
 
-        public void Find(int port, ref FoundPolicies found)
+        public void Find(int port, in RequestAsked asked, ref FoundPolicies found)
         {
+            if (_requestsOfSome is not null && _requestsOfSome.TryGetValue(port, out var requests))
+            {
+                requests.Find(asked, ref found);
+            }
+
             if (_some is not null && _some.TryGetValue(port, out var some))
             {
                 found.Add(some);
             }
 
+            _requestsOfAll?.Find(asked, ref found);
             found.Add(_all);
         }
     }

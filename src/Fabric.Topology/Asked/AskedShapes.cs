@@ -12,6 +12,9 @@ internal static class AskedShapes
     /// <summary>Ends of one link: 4,950 pairs.</summary>
     public const int MaxEnds = 100;
 
+    /// <summary>DNS servers of one zone.</summary>
+    private const int MaxServers = 16;
+
     private const int MaxPerObject = 1_000;
 
     private static MapShape<AskedProbes> Probes { get; } = new MapShape<AskedProbes>("probes", "How links are probed.")
@@ -24,6 +27,32 @@ internal static class AskedShapes
         .With("holdDown", Scalars.Duration(0, 600_000), (p, v) => p.HoldDown = v,
             "How long a link that was down must answer every probe until it is used again.", @default: "2s");
 
+    private static MapShape<AskedForwardingZone> ForwardingZone { get; } = new MapShape<AskedForwardingZone>(
+        "zone", "A zone that is not the fabric's, and who knows it.")
+        .With("zone", Scalars.Domain, (z, v) => z.Zone = v, "It and the names below it; the longest one that a name is in decides.",
+            required: true)
+        .With("servers", new ListShape<IPEndPoint>(Scalars.Endpoint, 1, MaxServers), (z, v) => z.Servers = v,
+            "The quickest healthy one is asked first.", required: true);
+
+    private static MapShape<AskedForwarding> Forwarding { get; } = new MapShape<AskedForwarding>(
+        "forward", "Where gateways look up names that are not the fabric's, and for whom.")
+        .With("servers", new ListShape<IPEndPoint>(Scalars.Endpoint, 0, MaxServers), (f, v) => f.Servers = v,
+            "For all names outside of `zones`. Empty: they are REFUSED.", @default: "those of /etc/resolv.conf")
+        .With("clients", new ListShape<IPNetwork>(Scalars.Range, 0, MaxPerObject), (f, v) => f.Clients = v,
+            "Ranges that may ask; all others are REFUSED.", @default: "loopback, and the addresses of the site's workloads")
+        .With("zones", new ListShape<AskedForwardingZone>(ForwardingZone, 0, MaxPerObject), (f, v) => f.Zones = v.Value,
+            "Zones with servers of their own.");
+
+    private static MapShape<AskedDns> Dns { get; } = new MapShape<AskedDns>("dns", "How names are answered, in every site.")
+        .With("absent", Scalars.Choice(("nodata", AbsentAnswer.NoData), ("nxdomain", AbsentAnswer.NxDomain),
+            ("servfail", AbsentAnswer.ServFail)), (d, v) => d.Absent = v, "What the names of a service answer that no site can serve "
+                + "now: the name without data, no such name, or a failure; each with the reason as an Extended DNS Error.",
+            @default: "nodata")
+        .With("responsesPerSecond", Scalars.Number(0, 50_000), (d, v) => d.ResponsesPerSecond = v,
+            "The same answer over UDP to the same /24 or /56. Above, clients are asked to come over TCP or with a cookie; loopback is "
+                + "not limited. 0: no limit. Read at the start.", @default: "1000")
+        .With("forward", Forwarding, (d, v) => d.Forward = v, "Where names of others are looked up, in sites that do not say otherwise.");
+
     private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
         "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
         .With("name", Scalars.Label, (g, v) => g.Name = v, "RFC 1123 label, unique among all gateways.", required: true)
@@ -31,6 +60,7 @@ internal static class AskedShapes
             "Addresses that lanes and probes are accepted on.", @default: "[\"::\"], which is all")
         .With("port", Scalars.Port, (g, v) => g.Port = v, "Lanes and joining over TCP, probes over UDP.", @default: "7443")
         .With("dns", Scalars.Listener, (g, v) => g.Dns = v, "Where DNS is answered, over UDP and TCP.", @default: "127.0.0.1:53")
+        .With("dnsTls", Scalars.ListenerOrOff, (g, v) => g.DnsTls = v, "Where DNS is answered over TLS, or `off`.", @default: "off")
         .With("metrics", Scalars.Listener, (g, v) => g.Metrics = v, "Where metrics and health are served.",
             @default: "127.0.0.1:9440")
         .With("dashboard", Scalars.ListenerOrOff, (g, v) => g.Dashboard = v, "Where the dashboard is served, or `off`.",
@@ -46,6 +76,7 @@ internal static class AskedShapes
             @default: "a /16 in 127.64.0.0/10 derived from the name")
         .With("relay", Scalars.Flag, (s, v) => s.Relay = v,
             "Whether its gateways carry lanes between others that have no link to each other left. They see ciphertext.", @default: "true")
+        .With("forward", Forwarding, (s, v) => s.Forward = v, "Where names of others are looked up in this site, instead of what `dns` says.")
         .With("gateways", new ListShape<AskedGateway>(Gateway, 1, MaxPerObject), (s, v) => s.Gateways = v.Value,
             "The gateways at the site's edge.", required: true);
 
@@ -73,7 +104,9 @@ internal static class AskedShapes
         .With("port", Scalars.Port, (p, v) => p.Port = v, "1 to 65535.", required: true)
         .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http),
             ("udp", ServiceProtocol.Udp), ("tcp+udp", ServiceProtocol.TcpAndUdp)), (p, v) => p.Protocol = v,
-            "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp");
+            "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp")
+        .With("alpn", new ListShape<string>(Scalars.Choice(("http/1.1", "http/1.1"), ("h2", "h2")), 1, 2), (p, v) => p.Alpn = v,
+            "HTTP that the endpoints negotiate by TLS: DNS tells it in HTTPS records. Not with `http` or `udp`.", @default: "none");
 
     private static MapShape<AskedHealth> Health { get; } = new MapShape<AskedHealth>(
         "health", "How the exporting gateway checks each endpoint.")
@@ -121,11 +154,23 @@ internal static class AskedShapes
             "Sites that offer it, in order of preference when all else is equal.", required: true);
 
     private static MapShape<AskedWorkload> Workload { get; } = new MapShape<AskedWorkload>(
-        "workload", "Who calls, by source address within one site.")
+        "workload", "Who calls within one site: by source address, or a process on a gateway's own machine by its user and cgroup.")
         .With("name", Scalars.Label, (w, v) => w.Name = v, "RFC 1123 label, unique in its site.", required: true)
         .With("site", Scalars.Label, (w, v) => w.Site = v, "Name of a site.", required: true)
-        .With("addresses", new ListShape<IPNetwork>(Scalars.Range, 1, MaxPerObject), (w, v) => w.Addresses = v.Value,
-            "Ranges that it calls from.", required: true);
+        .With("addresses", new ListShape<IPNetwork>(Scalars.Range, 1, MaxPerObject), (w, v) => (w.Addresses, w.HasAddresses) = (v.Value, true),
+            "Ranges that it calls from. Required without `unixUser` and `cgroup`.")
+        .With("unixUser", Scalars.UnixUser, (w, v) => w.UnixUser = v,
+            "User, by name or number, whose processes on a gateway's machine it is.")
+        .With("cgroup", Scalars.Cgroup, (w, v) => w.Cgroup = v,
+            "Path of a cgroup (version 2), such as `/system.slice/shop.service`: processes in it and below. With `unixUser`, both hold.");
+
+    private static MapShape<AskedRequests> Requests { get; } = new MapShape<AskedRequests>(
+        "http", "Requests by method and path; at least one of the two. Only on ports with `protocol: http`.")
+        .With("methods", new ListShape<string>(Scalars.HttpMethod, 1, 20), (h, v) => h.Methods = v.Value,
+            "In capitals, such as `GET`; gRPC uses `POST`.", @default: "all")
+        .With("paths", new ListShape<string>(Scalars.RequestPath, 1, MaxPerObject), (h, v) => h.Paths = v.Value,
+            "Exact (`/healthz`), or with `/*` at the end for a path and all below it (`/api/*`); of gRPC `/package.Service/Method`.",
+            @default: "all");
 
     private static MapShape<AskedPolicy> Policy { get; } = new MapShape<AskedPolicy>(
         "policy", "Who may call what. Nothing is allowed that no policy allows; deny wins.")
@@ -139,7 +184,9 @@ internal static class AskedShapes
         .With("to", new ListShape<string>(Scalars.PolicyService, 1, MaxPerObject), (p, v) => p.To = v.Value,
             "`name.namespace` or `*.namespace`.", required: true)
         .With("ports", new ListShape<int>(Scalars.Port, 0, 100), (p, v) => p.Ports = v.Value,
-            "Service ports that it covers.", @default: "all");
+            "Service ports that it covers.", @default: "all")
+        .With("http", Requests, (p, v) => p.Http = v, "HTTP requests that it covers, each of which is decided on its own.",
+            @default: "whole connections");
 
     /// <summary>One file.</summary>
     public static MapShape<AskedFile> File { get; } = new MapShape<AskedFile>("topology", "What a fabric should be.")
@@ -149,6 +196,7 @@ internal static class AskedShapes
         .With("domain", Scalars.Domain, (f, v) => f.Domain = v, "DNS domain of services. Given in one of the files.",
             @default: "svc.clusterset.local")
         .With("probes", Probes, (f, v) => f.Probes = v, "How links are probed. Given in one of the files.")
+        .With("dns", Dns, (f, v) => f.Dns = v, "How names are answered. Given in one of the files.")
         .With("sites", new ListShape<AskedSite>(Site), (f, v) => f.Sites = v.Value, "The sites and their gateways.")
         .With("links", new ListShape<AskedLink>(Link), (f, v) => f.Links = v.Value, "The ways between gateways.")
         .With("services", new ListShape<AskedService>(Service), (f, v) => f.Services = v.Value, "What sites export.")

@@ -12,6 +12,7 @@ internal sealed class AskedFile
     public Located<string>? TrustDomain { get; set; }
     public Located<string>? Domain { get; set; }
     public Located<AskedProbes>? Probes { get; set; }
+    public Located<AskedDns>? Dns { get; set; }
     public ImmutableArray<Located<AskedSite>> Sites { get; set; } = [];
     public ImmutableArray<Located<AskedLink>> Links { get; set; } = [];
     public ImmutableArray<Located<AskedService>> Services { get; set; } = [];
@@ -27,11 +28,32 @@ internal sealed class AskedProbes
     public Located<TimeSpan>? HoldDown { get; set; }
 }
 
+internal sealed class AskedDns
+{
+    public Located<AbsentAnswer>? Absent { get; set; }
+    public Located<int>? ResponsesPerSecond { get; set; }
+    public Located<AskedForwarding>? Forward { get; set; }
+}
+
+internal sealed class AskedForwarding
+{
+    public Located<ImmutableArray<Located<IPEndPoint>>>? Servers { get; set; }
+    public Located<ImmutableArray<Located<IPNetwork>>>? Clients { get; set; }
+    public ImmutableArray<Located<AskedForwardingZone>> Zones { get; set; } = [];
+}
+
+internal sealed class AskedForwardingZone
+{
+    public Located<string>? Zone { get; set; }
+    public Located<ImmutableArray<Located<IPEndPoint>>>? Servers { get; set; }
+}
+
 internal sealed class AskedSite
 {
     public Located<string>? Name { get; set; }
     public Located<IPNetwork>? ServiceAddresses { get; set; }
     public Located<bool>? Relay { get; set; }
+    public Located<AskedForwarding>? Forward { get; set; }
     public ImmutableArray<Located<AskedGateway>> Gateways { get; set; } = [];
 }
 
@@ -41,6 +63,9 @@ internal sealed class AskedGateway
     public Located<ImmutableArray<Located<IPAddress>>>? Listen { get; set; }
     public Located<int>? Port { get; set; }
     public Located<IPEndPoint>? Dns { get; set; }
+
+    /// <summary>The value is null for <c>off</c>.</summary>
+    public Located<IPEndPoint?>? DnsTls { get; set; }
     public Located<IPEndPoint>? Metrics { get; set; }
 
     /// <summary>The value is null for <c>off</c>.</summary>
@@ -93,6 +118,7 @@ internal sealed class AskedPort
     public Located<string>? Name { get; set; }
     public Located<int>? Port { get; set; }
     public Located<ServiceProtocol>? Protocol { get; set; }
+    public Located<ImmutableArray<Located<string>>>? Alpn { get; set; }
 }
 
 internal sealed class AskedHealth
@@ -123,6 +149,11 @@ internal sealed class AskedWorkload
     public Located<string>? Name { get; set; }
     public Located<string>? Site { get; set; }
     public ImmutableArray<Located<IPNetwork>> Addresses { get; set; } = [];
+    public Located<string>? UnixUser { get; set; }
+    public Located<string>? Cgroup { get; set; }
+
+    /// <summary>Whether they were given, also when none of them is one.</summary>
+    public bool HasAddresses { get; set; }
 }
 
 internal sealed class AskedPolicy
@@ -133,4 +164,11 @@ internal sealed class AskedPolicy
     public ImmutableArray<Located<string>> From { get; set; } = [];
     public ImmutableArray<Located<string>> To { get; set; } = [];
     public ImmutableArray<Located<int>> Ports { get; set; } = [];
+    public Located<AskedRequests>? Http { get; set; }
+}
+
+internal sealed class AskedRequests
+{
+    public ImmutableArray<Located<string>> Methods { get; set; } = [];
+    public ImmutableArray<Located<string>> Paths { get; set; } = [];
 }

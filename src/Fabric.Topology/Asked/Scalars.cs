@@ -18,9 +18,14 @@ internal static partial class Scalars
     private const string DomainPattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$";
     private const string HttpPathPattern = "^/[!-~]{0,1023}$";
 
+    private const string UnixUserPattern = "^([a-z_][a-z0-9._-]{0,31}|[0-9]{1,9})$";
+    private const string CgroupPattern = "^(/[A-Za-z0-9:_.@\\\\-]+)+$";
+    private const string MethodPattern = "^[A-Z][A-Z-]{0,31}$";
+
     // Only for the schema, and wider than the rule: addresses are read by a parser.
     private const string AddressPattern = "^[0-9A-Fa-f:.]{2,45}$";
     private const string EndpointPattern = "^([0-9.]{7,15}|\\[[0-9A-Fa-f:.]{2,45}\\]):[0-9]{1,5}$";
+    private const string RequestPathPattern = "^/[!-~]{0,1023}$";
     private const string RangePattern = "^[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}$";
 
     /// <summary>SPIFFE ID: at most 2,048 bytes with scheme and trust domain.</summary>
@@ -116,6 +121,26 @@ internal static partial class Scalars
         HttpPathRegex().IsMatch(text) ? Ok(text)
         : Bad<string>("is not a path: it begins with '/' and has neither spaces nor control characters",
             !text.StartsWith('/') && HttpPathRegex().IsMatch("/" + text) ? $"did you mean {Words.Quote("/" + text)}?" : null));
+
+    public static ScalarShape<string> UnixUser { get; } = new(DiagnosticCodes.BadUnixUser, Pattern(UnixUserPattern), text =>
+        UnixUserRegex().IsMatch(text) ? Ok(text)
+        : new Parsed<string>(true, text, "is not a user: a name of a-z, 0-9, '.', '_' and '-', at most 32, or a number"));
+
+    public static ScalarShape<string> Cgroup { get; } = new(DiagnosticCodes.BadCgroup, Pattern(CgroupPattern), text =>
+        text.Length <= 1024 && CgroupRegex().IsMatch(text) && !text.Split('/').Any(s => s is "." or "..")
+            && !text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? Ok(text)
+        : new Parsed<string>(true, text, "is not the path of a cgroup: it begins with '/', as the third field of /proc/PID/cgroup does, "
+            + "names one below the root, and has no '.' or '..'", CgroupHint(text)));
+
+    public static ScalarShape<string> HttpMethod { get; } = new(DiagnosticCodes.BadHttpMethod, Pattern(MethodPattern), text =>
+        MethodRegex().IsMatch(text) ? Ok(text)
+        : Bad<string>("is not a method of HTTP: capitals and '-', at most 32",
+            MethodRegex().IsMatch(text.ToUpperInvariant()) ? $"did you mean {Words.Quote(text.ToUpperInvariant())}?"
+            : text == "*" ? "leave methods out for all of them" : null));
+
+    /// <summary>Given in the one spelling that requests are compared by.</summary>
+    public static ScalarShape<string> RequestPath { get; } = new(
+        DiagnosticCodes.BadRequestPath, Pattern(RequestPathPattern), ParseRequestPath);
 
     public static ScalarShape<string> PolicyPath { get; } = new(DiagnosticCodes.BadPolicyPath, Pattern(PathPattern), text =>
         text.Length <= MaxPolicyPath && PathRegex().IsMatch(text) && !text.Split('/').Any(s => s is "." or "..") ? Ok(text)
@@ -266,6 +291,37 @@ internal static partial class Scalars
             : Bad<IPNetwork>($"is not a range: it has bits set after its prefix of {prefix}", $"did you mean {first}/{prefix}?");
     }
 
+    private static Parsed<string> ParseRequestPath(string text)
+    {
+        const string Rule = "is not a path of requests: it ";
+        bool below = text.EndsWith("/*", StringComparison.Ordinal);
+        string path = below ? text[..^2] : text;
+        if (text.Length > 1024 || path.AsSpan().ContainsAny('*', '?'))
+        {
+            return Bad<string>(Rule + (text.Length > 1024 ? "is longer than 1024 characters" : "has a '*' that is not '/*' at the end, or a '?'"),
+                path.Contains('?') ? "queries are not compared: leave it out" : null);
+        }
+
+        if (below && path.Length == 0)
+        {
+            return Ok(text);
+        }
+
+        if (!Topology.RequestPath.TryRead(System.Text.Encoding.UTF8.GetBytes(path), out string? read, out string problem))
+        {
+            return Bad<string>(Rule + problem, !text.StartsWith('/') ? $"did you mean {Words.Quote("/" + text)}?" : null);
+        }
+
+        return below && read.EndsWith('/') ? Bad<string>(Rule + "has two slashes in a row") : Ok(below ? read + "/*" : read);
+    }
+
+    private static string? CgroupHint(string text)
+    {
+        const string Mount = "/sys/fs/cgroup";
+        return text.StartsWith(Mount + "/", StringComparison.Ordinal) && !text.Contains("/.", StringComparison.Ordinal)
+            ? $"did you mean {Words.Quote(text[Mount.Length..])}?" : null;
+    }
+
     private static string? PathHint(string text) =>
         text.StartsWith("spiffe://", StringComparison.Ordinal) ? "leave out spiffe:// and the trust domain"
         : text.StartsWith('/') ? "leave out the '/' at the beginning"
@@ -309,4 +365,13 @@ internal static partial class Scalars
 
     [GeneratedRegex(HttpPathPattern + "(?<!\n)\\z")]
     private static partial Regex HttpPathRegex();
+
+    [GeneratedRegex(UnixUserPattern + "(?<!\n)\\z")]
+    private static partial Regex UnixUserRegex();
+
+    [GeneratedRegex(CgroupPattern + "(?<!\n)\\z")]
+    private static partial Regex CgroupRegex();
+
+    [GeneratedRegex(MethodPattern + "(?<!\n)\\z")]
+    private static partial Regex MethodRegex();
 }

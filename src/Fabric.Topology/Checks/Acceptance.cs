@@ -14,16 +14,22 @@ internal static class Acceptance
         Domain = mesh.Domain?.Value ?? FabricTopology.DefaultDomain,
         Revision = revision,
         Probes = Accept(mesh.Probes?.Value ?? new AskedProbes()),
+        Dns = Accept(mesh.Dns?.Value ?? new AskedDns()),
         Sites = [.. mesh.Sites.Select(s => Accept(s.Value))],
         Links = [.. mesh.Links.SelectMany(l => Accept(l.Value))],
         Services = [.. mesh.Services.Select(s => Accept(s.Value))],
         Workloads = [.. mesh.Workloads.Select(w => new Workload(
-            w.Value.Name!.Value.Value, w.Value.Site!.Value.Value, Values(w.Value.Addresses)))],
+            w.Value.Name!.Value.Value, w.Value.Site!.Value.Value, Values(w.Value.Addresses))
+        {
+            UnixUser = w.Value.UnixUser?.Value,
+            Cgroup = w.Value.Cgroup?.Value,
+        })],
         Policies = [.. mesh.Policies.Select(p => new Policy(
             p.Value.Name!.Value.Value, p.Value.Action!.Value.Value, Values(p.Value.From), Values(p.Value.To))
         {
             Ports = Values(p.Value.Ports),
             Mode = p.Value.Mode?.Value ?? PolicyMode.Enforce,
+            Http = p.Value.Http is { } http ? new HttpRequests(Values(http.Value.Methods), Values(http.Value.Paths)) : null,
         })],
     };
 
@@ -40,6 +46,24 @@ internal static class Acceptance
         };
     }
 
+    private static DnsSettings Accept(AskedDns asked)
+    {
+        var defaults = new DnsSettings();
+        return new DnsSettings
+        {
+            Absent = asked.Absent?.Value ?? defaults.Absent,
+            ResponsesPerSecond = asked.ResponsesPerSecond?.Value ?? defaults.ResponsesPerSecond,
+            Forward = asked.Forward is { } forward ? Accept(forward.Value) : defaults.Forward,
+        };
+    }
+
+    private static DnsForwarding Accept(AskedForwarding asked) => new()
+    {
+        Servers = asked.Servers is { } servers ? Values(servers.Value) : null,
+        Clients = asked.Clients is { } clients ? Values(clients.Value) : null,
+        Zones = [.. asked.Zones.Select(z => new DnsForwardingZone(z.Value.Zone!.Value.Value, Values(z.Value.Servers!.Value.Value)))],
+    };
+
     private static Site Accept(AskedSite asked)
     {
         string name = asked.Name!.Value.Value;
@@ -48,6 +72,7 @@ internal static class Acceptance
             Name = name,
             ServiceAddresses = asked.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(name),
             Relay = asked.Relay?.Value ?? true,
+            Forward = asked.Forward is { } forward ? Accept(forward.Value) : null,
             Gateways = [.. asked.Gateways.Select(g => Accept(name, g.Value))],
         };
     }
@@ -60,6 +85,7 @@ internal static class Acceptance
             Listen = asked.Listen is { } listen ? Values(listen.Value) : gateway.Listen,
             Port = asked.Port?.Value ?? gateway.Port,
             Dns = asked.Dns?.Value ?? gateway.Dns,
+            DnsTls = asked.DnsTls?.Value,
             Metrics = asked.Metrics?.Value ?? gateway.Metrics,
             Dashboard = asked.Dashboard is { } dashboard ? dashboard.Value : gateway.Dashboard,
             WireGuardKey = asked.WireGuardKey?.Value,
@@ -90,7 +116,10 @@ internal static class Acceptance
     private static Service Accept(AskedService asked)
     {
         ImmutableArray<ServicePort> ports = [.. asked.Ports.Select(p => new ServicePort(
-            p.Value.Name?.Value, p.Value.Port!.Value.Value, p.Value.Protocol?.Value ?? ServiceProtocol.Tcp))];
+            p.Value.Name?.Value, p.Value.Port!.Value.Value, p.Value.Protocol?.Value ?? ServiceProtocol.Tcp)
+        {
+            Alpn = p.Value.Alpn is { } alpn ? Values(alpn.Value) : [],
+        })];
         return new Service
         {
             Name = asked.Name!.Value.Value,

@@ -11,6 +11,7 @@ internal sealed class AskedMesh
     public Located<string>? TrustDomain { get; private set; }
     public Located<string>? Domain { get; private set; }
     public Located<AskedProbes>? Probes { get; private set; }
+    public Located<AskedDns>? Dns { get; private set; }
     public List<Located<AskedSite>> Sites { get; } = [];
     public List<Located<AskedLink>> Links { get; } = [];
     public List<Located<AskedService>> Services { get; } = [];
@@ -41,6 +42,7 @@ internal sealed class AskedMesh
             mesh.TrustDomain = Once(mesh.TrustDomain, file.TrustDomain, "trustDomain", diagnostics);
             mesh.Domain = Once(mesh.Domain, file.Domain, "domain", diagnostics);
             mesh.Probes = Once(mesh.Probes, file.Probes, "probes", diagnostics);
+            mesh.Dns = Once(mesh.Dns, file.Dns, "dns", diagnostics);
             mesh.Sites.AddRange(file.Sites);
             mesh.Links.AddRange(file.Links);
             mesh.Services.AddRange(file.Services);

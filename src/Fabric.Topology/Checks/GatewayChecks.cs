@@ -33,6 +33,11 @@ internal static class GatewayChecks
         }
 
         listeners.Add(new Listener("dns", gateway.Dns?.Value ?? Defaults.Dns, true, true, gateway.Dns?.At ?? located.At));
+        if (gateway.DnsTls is { Value: { } tls } dnsTls)
+        {
+            listeners.Add(new Listener("dnsTls", tls, true, false, dnsTls.At));
+        }
+
         listeners.Add(new Listener("metrics", gateway.Metrics?.Value ?? Defaults.Metrics, true, false,
             gateway.Metrics?.At ?? located.At));
         if ((gateway.Dashboard is { } asked ? asked.Value : Defaults.Dashboard) is { } dashboard)

@@ -11,6 +11,7 @@ internal static class MeshChecks
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
         CheckProbes(mesh, diagnostics);
+        ForwardingChecks.Check(mesh, diagnostics);
         GatewayChecks.Check(mesh, diagnostics);
         LinkChecks.Check(mesh, diagnostics);
         ServiceChecks.Check(mesh, diagnostics);
@@ -38,15 +39,31 @@ internal static class WorkloadChecks
 {
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
     {
-        foreach (AskedWorkload workload in mesh.Workloads.Select(w => w.Value))
+        foreach ((AskedWorkload workload, Mark at) in mesh.Workloads)
         {
             mesh.SitesByName.Refers(workload.Site);
+            CheckKind(workload, at, diagnostics);
         }
 
         foreach (IGrouping<string, AskedWorkload> site in mesh.Workloads.Select(w => w.Value)
             .Where(w => w.Site is not null).GroupBy(w => w.Site!.Value.Value))
         {
             CheckSite(mesh, site.Key, [.. site.SelectMany(w => w.Addresses.Select(a => (w, a)))], diagnostics);
+        }
+    }
+
+    /// <summary>Somewhere in a network, or a process here.</summary>
+    private static void CheckKind(AskedWorkload workload, Mark at, DiagnosticBag diagnostics)
+    {
+        Mark? local = workload.UnixUser?.At ?? workload.Cgroup?.At;
+        if (local is null && !workload.HasAddresses)
+        {
+            diagnostics.Error(DiagnosticCodes.MissingKey, at, "workload needs the key 'addresses', or 'unixUser' or 'cgroup'");
+        }
+        else if (local is not null && workload.HasAddresses)
+        {
+            diagnostics.Error(DiagnosticCodes.DoesNotApply, local.Value,
+                $"workload {Name(workload)} has addresses, and is processes of a gateway's machine as well", "make it two workloads");
         }
     }
 

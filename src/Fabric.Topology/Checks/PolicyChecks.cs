@@ -1,4 +1,5 @@
 using Fabric.Topology.Asked;
+using Fabric.Topology.Model;
 
 namespace Fabric.Topology.Checks;
 
@@ -26,6 +27,33 @@ internal static class PolicyChecks
             }
 
             CheckPorts(policy, portsOf, diagnostics);
+            CheckRequests(mesh, policy, diagnostics);
+        }
+    }
+
+    /// <summary>A rule about requests needs a port that carries some.</summary>
+    private static void CheckRequests(AskedMesh mesh, AskedPolicy policy, DiagnosticBag diagnostics)
+    {
+        if (policy.Http is not { } http)
+        {
+            return;
+        }
+
+        string name = Words.Quote(policy.Name?.Value ?? "?");
+        if (http.Value.Methods.IsEmpty && http.Value.Paths.IsEmpty)
+        {
+            diagnostics.Error(DiagnosticCodes.MissingKey, http.At, $"http of policy {name} needs the key 'methods' or 'paths'",
+                "leave http out to cover all requests");
+        }
+
+        HashSet<int> ports = [.. policy.Ports.Select(p => p.Value)];
+        List<AskedService> services = [.. mesh.ServicesByName.All.Where(s => policy.To.Any(t =>
+            t.Value == s.Key || t.Value == "*." + s.Value.Namespace!.Value.Value)).Select(s => s.Value)];
+        if (services.Count > 0 && !services.Exists(s => s.Ports.Any(p => p.Value.Protocol?.Value == ServiceProtocol.Http
+            && (ports.Count == 0 || p.Value.Port is null || ports.Contains(p.Value.Port.Value.Value)))))
+        {
+            diagnostics.Error(DiagnosticCodes.DoesNotApply, http.At,
+                $"http does not apply to policy {name}: no port that it covers has protocol http", "give the port protocol: http");
         }
     }
 
@@ -34,11 +62,13 @@ internal static class PolicyChecks
         long combinations = 0;
         foreach (Located<AskedPolicy> policy in mesh.Policies)
         {
-            combinations += (long)policy.Value.From.Length * policy.Value.To.Length * Math.Max(1, policy.Value.Ports.Length);
+            AskedRequests? http = policy.Value.Http?.Value;
+            combinations += (long)policy.Value.From.Length * policy.Value.To.Length * Math.Max(1, policy.Value.Ports.Length)
+                * Math.Max(1, http?.Methods.Length ?? 1) * Math.Max(1, http?.Paths.Length ?? 1);
             if (combinations > MaxCombinations)
             {
                 diagnostics.Error(DiagnosticCodes.LimitExceeded, policy.At,
-                    $"the policies up to {Words.Quote(policy.Value.Name?.Value ?? "?")} have {combinations} combinations of from, to and port; "
+                    $"the policies up to {Words.Quote(policy.Value.Name?.Value ?? "?")} have {combinations} combinations of from, to, port, method and path; "
                     + $"at most {MaxCombinations} are read", "cover many by one: site/SITE/* in from, *.NAMESPACE in to, no ports for all");
                 return;
             }

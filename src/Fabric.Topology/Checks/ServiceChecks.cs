@@ -48,6 +48,12 @@ internal static class ServiceChecks
                 numbers.IsNew(new Located<string>(number.Value.ToString(), number.At));
             }
 
+            if (port.Value.Alpn is { } alpn && port.Value.Protocol?.Value is ServiceProtocol.Http or ServiceProtocol.Udp)
+            {
+                diagnostics.Error(DiagnosticCodes.DoesNotApply, alpn.At,
+                    "alpn does not apply to protocol http or udp: it is negotiated by TLS, over tcp", "use protocol: tcp");
+            }
+
             if (service.Ports.Length > 1 && port.Value.Name is null)
             {
                 diagnostics.Error(DiagnosticCodes.MissingKey, port.At,

@@ -1,3 +1,4 @@
+using System.Net;
 using Fabric.Topology.Asked;
 using Fabric.Topology.Model;
 
@@ -10,6 +11,7 @@ internal static class Warnings
     {
         CheckEachSiteHasALink(mesh, diagnostics);
         CheckEachServiceMayBeCalled(mesh, diagnostics);
+        CheckNoMetadata(mesh, diagnostics);
         foreach (Located<string> from in mesh.Policies.SelectMany(p => p.Value.From).Where(_ => !diagnostics.IsFull))
         {
             CheckWorkloadIsDeclared(mesh, from, diagnostics);
@@ -41,6 +43,21 @@ internal static class Warnings
                     $"no policy allows anyone to call service {Words.Quote(name)}",
                     "nothing is allowed that no policy allows: add one with action: allow");
             }
+        }
+    }
+
+    /// <summary>Only a warning: gateways dial what the topology names and nothing else, so whoever wrote it may have meant it.</summary>
+    private static void CheckNoMetadata(AskedMesh mesh, DiagnosticBag diagnostics)
+    {
+        IEnumerable<(IPAddress Address, Mark At, string What)> endpoints = mesh.Services.SelectMany(s => s.Value.Exports.SelectMany(e => e.Value.Endpoints)
+            .Select(e => (e.Value.Address!.Value.Value.Address, e.Value.Address!.Value.At, $"an endpoint of service {Words.Quote(s.Value.FullName!)}")));
+        IEnumerable<(IPAddress Address, Mark At, string What)> ends = mesh.Links.SelectMany(l => l.Value.Ends.Where(e => e.Value.Address?.Value is not null)
+            .Select(e => (e.Value.Address!.Value.Value!, e.Value.Address!.Value.At, $"an end of link {Words.Quote(l.Value.Name!.Value.Value)}")));
+        foreach (var (address, at, what) in endpoints.Concat(ends).Where(a => Ip.IsMetadata(a.Address)))
+        {
+            diagnostics.Warning(DiagnosticCodes.MetadataAddress, at,
+                $"{address} is {what}: clouds give out the credentials of the gateway's host there",
+                "whoever may call the service gets them; take it out, unless that is what you want");
         }
     }
 

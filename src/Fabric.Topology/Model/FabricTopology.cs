@@ -27,6 +27,7 @@ public sealed record FabricTopology
     public ImmutableArray<Workload> Workloads { get; init; } = [];
     public ImmutableArray<Policy> Policies { get; init; } = [];
     public ProbeSettings Probes { get; init; } = new();
+    public DnsSettings Dns { get; init; } = new();
 
     /// <summary>SHA-256 (hex, first 12 digits) over the canonical text of all files: the same files, the same revision.</summary>
     public required string Revision { get; init; }
@@ -62,6 +63,9 @@ public sealed record Site
     /// <summary>Whether its gateways carry lanes between gateways that have no link to each other. They see ciphertext. Default true.</summary>
     public bool Relay { get; init; } = true;
 
+    /// <summary>Where names of others are looked up in this site; null: as <see cref="DnsSettings.Forward"/> says.</summary>
+    public DnsForwarding? Forward { get; init; }
+
     public ImmutableArray<SiteGateway> Gateways { get; init; } = [];
 }
 
@@ -79,6 +83,9 @@ public sealed record SiteGateway
 
     /// <summary>Where the DNS server listens, UDP and TCP. Default 127.0.0.1:53.</summary>
     public IPEndPoint Dns { get; init; } = new(IPAddress.Loopback, 53);
+
+    /// <summary>Where it listens for DNS over TLS; null when it does not. Default null.</summary>
+    public IPEndPoint? DnsTls { get; init; }
 
     /// <summary>Where metrics and health are served. Default 127.0.0.1:9440.</summary>
     public IPEndPoint Metrics { get; init; } = new(IPAddress.Loopback, 9440);
@@ -195,6 +202,9 @@ public sealed record Service
 /// <summary>A number stands once in a service. Name is null when the service has one unnamed port.</summary>
 public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol)
 {
+    /// <summary>What the endpoints negotiate by TLS, by ALPN names: DNS tells it in HTTPS records. Default none.</summary>
+    public ImmutableArray<string> Alpn { get; init; } = [];
+
     public bool CarriesStreams => Protocol != ServiceProtocol.Udp;
 
     public bool CarriesDatagrams => Protocol is ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp;
@@ -241,9 +251,20 @@ public sealed record HealthCheck
 }
 
 /// <summary>
-/// Who calls, by source address, within one site: <c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/workload/&lt;name&gt;</c>.
+/// Who calls, within one site: <c>spiffe://&lt;trust domain&gt;/site/&lt;site&gt;/workload/&lt;name&gt;</c>. By source address, or, for processes on a
+/// gateway's own machine, by what the kernel says of them.
 /// </summary>
-public sealed record Workload(string Name, string Site, ImmutableArray<IPNetwork> Addresses);
+public sealed record Workload(string Name, string Site, ImmutableArray<IPNetwork> Addresses)
+{
+    /// <summary>Name or number of the user whose processes it is; null: any.</summary>
+    public string? UnixUser { get; init; }
+
+    /// <summary>Path of the cgroup (version 2) whose processes it is, and of those below; null: any.</summary>
+    public string? Cgroup { get; init; }
+
+    /// <summary>Whether it is processes of a gateway's own machine. It has no addresses then.</summary>
+    public bool IsLocal => UnixUser is not null || Cgroup is not null;
+}
 
 public enum PolicyAction
 {
@@ -272,7 +293,16 @@ public sealed record Policy(string Name, PolicyAction Action, ImmutableArray<str
 
     /// <summary>Whether it is in force. Default: it is.</summary>
     public PolicyMode Mode { get; init; }
+
+    /// <summary>Requests that it covers, on ports that speak HTTP; null: connections, and so all that is in them.</summary>
+    public HttpRequests? Http { get; init; }
 }
+
+/// <summary>
+/// HTTP requests by method and path; an empty list stands for all. A path is spelled as <see cref="RequestPath"/> does, and with <c>/*</c>
+/// at the end covers what stands before it as well as all segments below: <c>/api/*</c> holds <c>/api</c>, <c>/api/</c> and <c>/api/v1</c>.
+/// </summary>
+public sealed record HttpRequests(ImmutableArray<string> Methods, ImmutableArray<string> Paths);
 
 /// <summary>How links are probed. The defaults are design figures: see <c>src/Fabric.Routing/README.md</c>.</summary>
 public sealed record ProbeSettings

@@ -133,12 +133,16 @@ internal sealed class PeerCore(
         return SessionIds.IsSuccessor(_remote, of: remote.Session) ? "the lane belongs to a session that the peer gave up" : "";
     }
 
-    /// <summary>Ends the lanes over links that are no longer planned.</summary>
-    public void EndUnplanned(Func<string, bool> isPlanned, TimeSpan now)
+    /// <summary>Ends the lanes over links that are no longer planned, and all of a peer whose certificate said another site.</summary>
+    /// <param name="isPlanned">Whether a link still is.</param>
+    /// <param name="site">The peer's site; null where that is not known.</param>
+    /// <param name="now">The instant.</param>
+    public void EndUnplanned(Func<string, bool> isPlanned, string? site, TimeSpan now)
     {
-        foreach (var lane in Session?.Lanes.Where(l => !isPlanned(l.Link)) ?? [])
+        var moved = site is not null && _site.Length > 0 && _site != site;
+        foreach (var lane in Session?.Lanes.Where(l => moved || !isPlanned(l.Link)) ?? [])
         {
-            Session!.EndLane(lane, "no longer planned", now);
+            Session!.EndLane(lane, moved ? $"the gateway is of site {site} now, and its certificate says {_site}" : "no longer planned", now);
         }
     }
 
@@ -241,6 +245,15 @@ internal sealed class PeerCore(
     {
         _generation++;
         Forget(StreamCode.SessionLost, reason, now);
+    }
+
+    /// <summary>The peer may be none any more: this session with it ends now, and what waits for it is told so.</summary>
+    public void Dismiss(string reason, TimeSpan now)
+    {
+        if (Session is not null)
+        {
+            GiveUp(reason, now);
+        }
     }
 
     /// <summary>Ends the session and every later one.</summary>

@@ -45,7 +45,8 @@ internal sealed class EgressDialer(GatewayTunnel tunnel, RelayDesk relays)
 
                     endpoint = reached;
                     stream.Accept();
-                    await Splice.RunAsync(socket, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
+                    await (dial.Carrier is { } carrier ? CarryAsync(carrier, stream, socket)
+                        : Splice.RunAsync(socket, stream, tunnel.Pool, tunnel.Options.Time)).ConfigureAwait(false);
                     break;
             }
         }
@@ -109,6 +110,34 @@ internal sealed class EgressDialer(GatewayTunnel tunnel, RelayDesk relays)
         }
 
         return (null, null);
+    }
+
+    private async Task CarryAsync(StreamCarrier carrier, TunnelStream stream, Socket socket)
+    {
+        await CarryAsync(carrier, StreamEnd.Of(stream), socket, tunnel.Stopping).ConfigureAwait(false);
+        stream.CompleteWrites();
+        await stream.DisposeAsync().ConfigureAwait(false);
+        await Task.WhenAny(stream.Ended, Task.Delay(_handlerLinger, tunnel.Options.Time)).ConfigureAwait(false);
+    }
+
+    /// <summary>Has the carrier do it; the socket is closed then, and the caller's end reset when it could not end in order.</summary>
+    public static async Task CarryAsync(StreamCarrier carrier, StreamEnd caller, Socket socket, CancellationToken stopping)
+    {
+        using (socket)
+        {
+            var endpoint = StreamEnd.Of(socket);
+            try
+            {
+                socket.NoDelay = true;
+                await carrier(caller, endpoint, stopping).ConfigureAwait(false);
+            }
+            catch (Exception error)
+            {
+                endpoint.Reset(error.Message);
+                caller.Reset(error.Message);
+                throw;
+            }
+        }
     }
 
     private async Task HandleAsync(TunnelStream stream, Func<Stream, Task> handler)

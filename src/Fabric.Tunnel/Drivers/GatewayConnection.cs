@@ -18,6 +18,12 @@ internal abstract class GatewayConnection : IAsyncDisposable
     /// <summary>What is said and heard inside TLS, after the handshake.</summary>
     public abstract Stream Stream { get; }
 
+    /// <summary>SHA-256 (hex) of the root that vouches for the peer; empty before the handshake.</summary>
+    public abstract string PeerRoot { get; }
+
+    /// <summary>The same of the own certificate, as it was shown; empty when not known.</summary>
+    public string OwnRoot { get; set; } = "";
+
     /// <summary>From now on the faults of that link apply. Only the first call counts.</summary>
     public abstract void Obey(ILinkFaults? faults, string peer, string link);
 

@@ -81,6 +81,7 @@ internal sealed class GatewayPort(GatewayTunnel tunnel)
         try
         {
             string[] protocols = [MutualTls.LaneProtocol, .. relay is null ? tunnel.Options.Protocols.Keys : []];
+            connection.OwnRoot = tunnel.Options.Identity.Root;
             var (protocol, peer) = await connection.AcceptAsync(protocols, limit.Token).ConfigureAwait(false);
             isSealed = true;
             if (relay is { } through && peer?.Gateway != through.Origin)

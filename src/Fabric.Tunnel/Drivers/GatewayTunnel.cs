@@ -39,7 +39,7 @@ public sealed partial class GatewayTunnel : ITunnel
 
     public GatewayTunnel(TunnelOptions options)
     {
-        Options = options;
+        Options = options with { Identity = new PlannedIdentity(options.Identity, () => Volatile.Read(ref _plan).Sites) };
         _began = options.Time.GetTimestamp();
         Pool = new SlabPool(options.Limits.Memory);
         DialSlots = new SemaphoreSlim(options.Limits.MaxHandshakes);
@@ -104,7 +104,8 @@ public sealed partial class GatewayTunnel : ITunnel
                 return;
             }
 
-            _plan = plan;
+            changed.UnionWith(_plan.Sites.Where(s => plan.Sites.TryGetValue(s.Key, out var site) && site != s.Value).Select(s => s.Key));
+            Volatile.Write(ref _plan, plan);
             var lanes = plan.Lanes.SelectMany(l => Channels(l).Select(c => (Lane: l, Channel: c)))
                 .ToDictionary(l => (l.Lane.Peer, l.Lane.Link, l.Channel), l => l.Lane);
             _planned = [.. plan.Lanes.Select(l => (l.Peer, l.Link))];
@@ -137,7 +138,7 @@ public sealed partial class GatewayTunnel : ITunnel
         OpenListeners();
         foreach (var peer in changed)
         {
-            Session(peer)?.EndUnplanned(link => IsPlanned(peer, link));
+            Session(peer)?.EndUnplanned(link => IsPlanned(peer, link), plan.Sites.GetValueOrDefault(peer));
             RaiseChanged(peer);
         }
     }
@@ -190,6 +191,9 @@ public sealed partial class GatewayTunnel : ITunnel
 
     internal bool IsPlanned(string peer, string link) => _planned.Contains((peer, link))
         || (RelayNames.RelayOf(link) is { } relay && _plannedRelays.GetValueOrDefault(peer)?.Contains(relay) == true);
+
+    /// <summary>The peer's site by the plan in force; null where the plan does not say.</summary>
+    internal string? SiteOf(string peer) => Volatile.Read(ref _plan).Sites.GetValueOrDefault(peer);
 
     /// <summary>The session with a peer that is planned; begins with its first lane.</summary>
     internal PeerSession SessionWith(string peer) => _sessions.GetOrAdd(peer, name => new PeerSession(this, name));

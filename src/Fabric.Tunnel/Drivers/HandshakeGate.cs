@@ -1,7 +1,6 @@
-using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Net;
-using System.Net.Sockets;
+using Fabric.Routing.Rates;
 
 namespace Fabric.Tunnel.Drivers;
 
@@ -18,16 +17,20 @@ internal sealed class HandshakeGate(TunnelLimits limits)
     /// <summary>Handshakes that one address may begin in a second; twice as many at once. About a fifth of a core.</summary>
     public const int Rate = 100;
 
-    /// <summary>Addresses that are counted at once. When all of them are busy, further strangers are closed.</summary>
-    private const int Counted = 4_096;
+    private static readonly SourceLimit _limit = new(Rate, Rate * 2);
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<object, From> _byAddress = [];
+    private readonly SourceRates<object> _strangersBegin = new(_limit);
+
+    /// <summary>A table of their own, which strangers cannot fill.</summary>
+    private readonly SourceRates<object> _knownBegin = new(_limit);
+
+    /// <summary>Handshakes under way by address: as many as there are, at most.</summary>
+    private readonly Dictionary<object, int> _byAddress = [];
     private readonly Dictionary<string, int> _byPeer = [];
     private readonly HashSet<IPAddress> _met = [];
     private readonly Queue<IPAddress> _metInOrder = new();
     private ImmutableHashSet<IPAddress> _planned = [];
-    private TimeSpan _swept;
     private int _strangers;
     private int _reserved;
 
@@ -48,7 +51,7 @@ internal sealed class HandshakeGate(TunnelLimits limits)
     {
         lock (_lock)
         {
-            _planned = [.. addresses.Select(Source)];
+            _planned = [.. addresses.Select(AddressSource.Of)];
         }
     }
 
@@ -57,7 +60,7 @@ internal sealed class HandshakeGate(TunnelLimits limits)
     {
         lock (_lock)
         {
-            var source = Source(address);
+            var source = AddressSource.Of(address);
             if (!_met.Add(source))
             {
                 return;
@@ -76,7 +79,7 @@ internal sealed class HandshakeGate(TunnelLimits limits)
     {
         lock (_lock)
         {
-            var source = Source(address);
+            var source = AddressSource.Of(address);
             return TryEnter(source, _planned.Contains(source) || _met.Contains(source), now, out why);
         }
     }
@@ -92,85 +95,29 @@ internal sealed class HandshakeGate(TunnelLimits limits)
 
     private Place? TryEnter(object source, bool known, TimeSpan now, out Refusal why)
     {
-        var from = Find(source, known, now);
-        from?.Refill(now);
-        if (from?.UnderWay >= limits.MaxHandshakesPerAddress || from?.Left < 1)
+        var underWay = _byAddress.GetValueOrDefault(source);
+        var reserved = known && _reserved < limits.MaxHandshakes;
+        why = underWay >= limits.MaxHandshakesPerAddress ? Refusal.HandshakeAddressLimit : Refusal.HandshakeLimit;
+        if (underWay >= limits.MaxHandshakesPerAddress || (!reserved && _strangers >= limits.MaxHandshakes))
         {
-            why = from.Left < 1 ? Refusal.HandshakeRate : Refusal.HandshakeAddressLimit;
             return null;
         }
 
-        var reserved = known && _reserved < limits.MaxHandshakes;
-        if (from is null || (!reserved && _strangers >= limits.MaxHandshakes))
+        if (!(known ? _knownBegin : _strangersBegin).TryTake(source, now))
         {
-            why = Refusal.HandshakeLimit;
+            why = Refusal.HandshakeRate;
             return null;
         }
 
         _reserved += reserved ? 1 : 0;
         _strangers += reserved ? 0 : 1;
-        from.UnderWay++;
-        from.Left--;
+        _byAddress[source] = underWay + 1;
         why = default;
-        return new Place(this, from, reserved);
-    }
-
-    /// <summary>What is counted of an address; null when there are too many. Those that are idle are forgotten for it.</summary>
-    private From? Find(object source, bool known, TimeSpan now)
-    {
-        if (_byAddress.TryGetValue(source, out var from))
-        {
-            return from;
-        }
-
-        if (_byAddress.Count >= Counted && now - _swept >= TimeSpan.FromSeconds(1))
-        {
-            _swept = now;
-            foreach (var (idle, _) in _byAddress.Where(a => a.Value.UnderWay == 0 && now - a.Value.Since > TimeSpan.FromSeconds(2)).ToArray())
-            {
-                _byAddress.Remove(idle);
-            }
-        }
-
-        return _byAddress.Count >= Counted && !known ? null
-            : _byAddress[source] = new From { Since = now };
-    }
-
-    /// <summary>What is counted of one address.</summary>
-    internal sealed class From
-    {
-        public int UnderWay;
-        public double Left = Rate * 2;
-        public TimeSpan Since;
-
-        public void Refill(TimeSpan now)
-        {
-            Left = Math.Min(Rate * 2, Left + (now - Since).TotalSeconds * Rate);
-            Since = now;
-        }
-    }
-
-    /// <summary>An IPv4 address, or the /64 of an IPv6 address: what one customer has.</summary>
-    private static IPAddress Source(IPAddress address)
-    {
-        if (address.AddressFamily != AddressFamily.InterNetworkV6)
-        {
-            return address;
-        }
-
-        if (address.IsIPv4MappedToIPv6)
-        {
-            return address.MapToIPv4();
-        }
-
-        Span<byte> bytes = stackalloc byte[16];
-        address.TryWriteBytes(bytes, out _);
-        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], 0);
-        return new IPAddress(bytes);
+        return new Place(this, source, reserved);
     }
 
     /// <summary>One handshake under way.</summary>
-    internal sealed class Place(HandshakeGate gate, From from, bool reserved) : IDisposable
+    internal sealed class Place(HandshakeGate gate, object source, bool reserved) : IDisposable
     {
         private string? _peer;
         private bool _left;
@@ -204,7 +151,11 @@ internal sealed class HandshakeGate(TunnelLimits limits)
                 _left = true;
                 gate._reserved -= reserved ? 1 : 0;
                 gate._strangers -= reserved ? 0 : 1;
-                from.UnderWay--;
+                if (--gate._byAddress[source] == 0)
+                {
+                    gate._byAddress.Remove(source);
+                }
+
                 if (_peer is not null && --gate._byPeer[_peer] == 0)
                 {
                     gate._byPeer.Remove(_peer);

@@ -1,4 +1,5 @@
 using System.Net;
+using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
 using Fabric.Tunnel.Core;
 
@@ -32,6 +33,16 @@ internal abstract class Lane(GatewayTunnel tunnel, GatewayConnection connection)
     public LaneCore? Core { get; private set; }
 
     public IPEndPoint? Remote => connection.Remote;
+
+    /// <summary>Whom the peer's certificate named; set when the session takes it in.</summary>
+    public GatewayId Peer { get; set; }
+
+    /// <inheritdoc cref="GatewayConnection.PeerRoot"/>
+    public string PeerRoot => connection.PeerRoot;
+
+    /// <summary>Whether either end showed a certificate under another root than that; false where that is not known.</summary>
+    public bool IsOld(string root) => (connection.PeerRoot.Length > 0 && connection.PeerRoot != root)
+        || (connection.OwnRoot.Length > 0 && connection.OwnRoot != root);
 
     /// <summary>Ends with the connection.</summary>
     public Task Closed => _closed.Task;

@@ -20,6 +20,8 @@ internal sealed class LaneKeeper
     private readonly Task _loop;
     private volatile LaneState _state;
     private volatile string? _error;
+    private volatile bool _isStale;
+    private volatile TaskCompletionSource _refresh = NewRefresh();
     private bool _accepted;
     private SvidRejection _told;
 
@@ -47,6 +49,19 @@ internal sealed class LaneKeeper
     /// <summary>A lane of the session ended: look whether there is something to do.</summary>
     public void Wake() => _wake.Set();
 
+    /// <summary>Dials the lane anew, while the one that is up goes on: the new one takes its place when it is up. Idempotent until then.</summary>
+    public void Refresh()
+    {
+        if (Plan.Dials && !_isStale)
+        {
+            _isStale = true;
+            _refresh.TrySetResult();
+            _wake.Set();
+        }
+    }
+
+    private static TaskCompletionSource NewRefresh() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public async Task StopAsync()
     {
         await _stop.CancelAsync().ConfigureAwait(false);
@@ -61,7 +76,7 @@ internal sealed class LaneKeeper
         var pace = new RedialPace(limits);
         while (!_stop.IsCancellationRequested)
         {
-            if (_session.HasLane(Plan.Link, Channel))
+            if (!_isStale && _session.HasLane(Plan.Link, Channel))
             {
                 await _wake.WaitAsync().ConfigureAwait(false);
                 continue;
@@ -155,6 +170,11 @@ internal sealed class LaneKeeper
     private async Task DialAsync()
     {
         Lane lane;
+        if (_refresh.Task.IsCompleted)
+        {
+            _refresh = NewRefresh();
+        }
+
         using (var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
         using (StartTimer(limit))
         {
@@ -168,6 +188,7 @@ internal sealed class LaneKeeper
                 connection.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
                 connection.Carry(Channel);
                 _accepted = true;
+                connection.OwnRoot = _tunnel.Options.Identity.Root;
                 var peer = await connection.ConnectAsync(Plan.Peer, limit.Token).ConfigureAwait(false);
                 lane = await GreetAsync(connection.ToLane(), peer, limit.Token).ConfigureAwait(false);
             }
@@ -184,9 +205,14 @@ internal sealed class LaneKeeper
 
         (_error, _told) = (null, SvidRejection.None);
         _state = LaneState.Up;
-        await lane.RunAsync(_session).ConfigureAwait(false);
-        _error = lane.EndReason;
-        _state = LaneState.Down;
+        _isStale = false;
+        var running = lane.RunAsync(_session);
+        if (await Task.WhenAny(running, _refresh.Task).ConfigureAwait(false) == running)
+        {
+            await running.ConfigureAwait(false);
+            _error = lane.EndReason;
+            _state = LaneState.Down;
+        }
     }
 
     private async Task<GatewayConnection> ThroughAsync(string relay, CancellationToken cancellationToken) => PortableConnection.Through(_tunnel, await _tunnel.OpenAsync(

@@ -7,7 +7,7 @@ using Fabric.Tunnel.Core;
 namespace Fabric.Tunnel.Drivers;
 
 /// <summary>The session with one peer: the lock and the timer around its <see cref="PeerCore"/>.</summary>
-internal sealed class PeerSession : ISessionDriver
+internal sealed partial class PeerSession : ISessionDriver
 {
     private readonly GatewayTunnel _tunnel;
     private readonly ITimer _timer;
@@ -79,12 +79,17 @@ internal sealed class PeerSession : ISessionDriver
         lock (Gate)
         {
             // Asked in the lock: a plan that drops the link ends its lanes in it after that, and a lane that joined later would stay.
-            reason = _tunnel.IsPlanned(Peer, remote.Link) ? _penalty.Refusal(Now) : $"no lane over {remote.Link} is planned any more";
+            // The same goes for a review of whom the mesh trusts.
+            reason = !_tunnel.IsPlanned(Peer, remote.Link) ? $"no lane over {remote.Link} is planned any more"
+                : _tunnel.Options.Identity.Refuses(peer, lane.PeerRoot)?.Reason
+                ?? (_tunnel.SiteOf(Peer) is { } site && site != peer.Site ? $"{Peer} is of site {site} now, and its certificate says {peer.Site}"
+                    : _penalty.Refusal(Now));
             if (reason.Length > 0)
             {
                 return null;
             }
 
+            lane.Peer = peer;
             _core.Drain(_tunnel.IsDraining);
             hello = _core.Join(lane, peer.Site, remote, sent, Now, out var core, out reason);
             if (hello is not null)
@@ -112,12 +117,12 @@ internal sealed class PeerSession : ISessionDriver
         }
     }
 
-    /// <summary>Ends the lanes over links that are no longer planned.</summary>
-    public void EndUnplanned(Func<string, bool> isPlanned)
+    /// <inheritdoc cref="PeerCore.EndUnplanned"/>
+    public void EndUnplanned(Func<string, bool> isPlanned, string? site)
     {
         lock (Gate)
         {
-            _core.EndUnplanned(isPlanned, Now);
+            _core.EndUnplanned(isPlanned, site, Now);
             Rearm();
         }
     }

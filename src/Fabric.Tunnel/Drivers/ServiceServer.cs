@@ -140,6 +140,11 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
                 using (socket)
                 {
                     connection.Join();
+                    if (dial.Carrier is { } carrier)
+                    {
+                        return await CarryLocallyAsync(carrier, connection, client, socket, endpoint, began).ConfigureAwait(false);
+                    }
+
                     var (sent, received, error) = await Splice.RunAsync(client, socket).ConfigureAwait(false);
                     return Ended(connection, endpoint, sent, received, error, tunnel.Now - began);
                 }
@@ -157,6 +162,25 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
             default:
                 throw new InvalidOperationException($"unknown verdict {verdict}");
         }
+    }
+
+    private async Task<StreamSummary> CarryLocallyAsync(
+        StreamCarrier carrier, LocalConnection connection, Socket client, Socket socket, IPEndPoint? endpoint, TimeSpan began)
+    {
+        var caller = StreamEnd.Of(client);
+        string? error = null;
+        try
+        {
+            client.NoDelay = true;
+            await EgressDialer.CarryAsync(carrier, caller, socket, tunnel.Stopping).ConfigureAwait(false);
+            caller.CompleteWrites();
+        }
+        catch (Exception failure) when (failure is IOException or SocketException or ObjectDisposedException or OperationCanceledException)
+        {
+            error = failure.Message;
+        }
+
+        return Ended(connection, endpoint, caller.BytesRead, caller.BytesWritten, error, tunnel.Now - began);
     }
 
     private StreamSummary Ended(LocalConnection connection, IPEndPoint? endpoint, long sent, long received, string? error, TimeSpan duration)

@@ -122,7 +122,7 @@ internal sealed class EndpointConnection : SocketCarrier
             case EgressVerdict.Dial when Core!.IsReset:
                 GiveUp();
                 break;
-            case EgressVerdict.Dial dial:
+            case EgressVerdict.Dial { Carrier: null } dial:
                 _dial = dial;
                 DialNext();
                 break;

@@ -35,6 +35,8 @@ internal sealed class LinuxConnection : GatewayConnection
 
     public TlsSession Tls => _tls!;
 
+    public override string PeerRoot => _tls?.PeerRoot ?? "";
+
     public LoopSocket Socket => _socket;
 
     /// <summary>Told when a fault came or went.</summary>

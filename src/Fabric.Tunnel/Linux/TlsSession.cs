@@ -85,6 +85,9 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// <summary>Whom the peer's certificate names; null before the end of the handshake, or when it showed none.</summary>
     public GatewayId? Peer => _established ? _check.Peer : null;
 
+    /// <inheritdoc cref="PeerCheck.Root"/>
+    public string PeerRoot => _check.Root;
+
     /// <summary>Why it failed, in one line: why a certificate was refused, which alert the peer sent. Null until then.</summary>
     public string? Error => _endReason ?? _sendError;
 

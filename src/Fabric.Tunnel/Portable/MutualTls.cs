@@ -20,10 +20,13 @@ public static class MutualTls
     /// Accepts: returns the stream, and the gateway that the client's certificate names, or null when it sent none.
     /// Throws <see cref="AuthenticationException"/> with the reason.
     /// </summary>
-    public static async Task<(SslStream Stream, GatewayId? Peer)> AcceptAsync(
-        Stream transport, IGatewayIdentity identity, IEnumerable<string> protocols, CancellationToken cancellationToken)
+    public static Task<(SslStream Stream, GatewayId? Peer)> AcceptAsync(
+        Stream transport, IGatewayIdentity identity, IEnumerable<string> protocols, CancellationToken cancellationToken) =>
+        AcceptAsync(transport, identity, new PeerCheck(identity, null), protocols, cancellationToken);
+
+    internal static async Task<(SslStream Stream, GatewayId? Peer)> AcceptAsync(
+        Stream transport, IGatewayIdentity identity, PeerCheck check, IEnumerable<string> protocols, CancellationToken cancellationToken)
     {
-        var check = new PeerCheck(identity, null);
         var options = MeshTls.Server(identity, anonymous: true, [.. protocols]);
         options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null || IsGood(check, leaf, chain);
         options.AllowTlsResume = false;
@@ -45,10 +48,13 @@ public static class MutualTls
     /// takes any gateway that the identity verifies. Throws <see cref="AuthenticationException"/> with the reason.
     /// A TLS 1.3 server may refuse the client's certificate after this has returned: the first read tells.
     /// </summary>
-    public static async Task<(SslStream Stream, GatewayId Peer)> ConnectAsync(
-        Stream transport, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken)
+    public static Task<(SslStream Stream, GatewayId Peer)> ConnectAsync(
+        Stream transport, IGatewayIdentity identity, string protocol, string? expectedGateway, CancellationToken cancellationToken) =>
+        ConnectAsync(transport, identity, new PeerCheck(identity, expectedGateway), protocol, cancellationToken);
+
+    internal static async Task<(SslStream Stream, GatewayId Peer)> ConnectAsync(
+        Stream transport, IGatewayIdentity identity, PeerCheck check, string protocol, CancellationToken cancellationToken)
     {
-        var check = new PeerCheck(identity, expectedGateway);
         var options = MeshTls.Client(identity, expected: null, protocol);
         options.RemoteCertificateValidationCallback = (_, leaf, chain, _) => IsGood(check, leaf, chain);
         options.AllowTlsResume = false;

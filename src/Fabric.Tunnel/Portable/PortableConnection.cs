@@ -10,12 +10,15 @@ namespace Fabric.Tunnel.Portable;
 internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport transport, Socket? socket) : GatewayConnection
 {
     private SslStream? _tls;
+    private PeerCheck? _check;
 
     public override IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
 
     public override long BytesReceived => transport.BytesReceived;
 
     public override Stream Stream => _tls!;
+
+    public override string PeerRoot => _check?.Root ?? "";
 
     /// <summary>On a connected socket, which it owns.</summary>
     public static PortableConnection Over(GatewayTunnel tunnel, Socket socket) => new(tunnel, new LaneTransport(socket), socket);
@@ -35,14 +38,16 @@ internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport tra
 
     public override async Task<(string Protocol, GatewayId? Peer)> AcceptAsync(IEnumerable<string> protocols, CancellationToken cancellationToken)
     {
-        (_tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, protocols, cancellationToken).ConfigureAwait(false);
+        _check = new PeerCheck(tunnel.Options.Identity, null);
+        (_tls, var peer) = await MutualTls.AcceptAsync(transport, tunnel.Options.Identity, _check, protocols, cancellationToken).ConfigureAwait(false);
         return (_tls.NegotiatedApplicationProtocol.ToString(), peer);
     }
 
     public override async Task<GatewayId> ConnectAsync(string expectedGateway, CancellationToken cancellationToken)
     {
+        _check = new PeerCheck(tunnel.Options.Identity, expectedGateway);
         (_tls, var peer) = await MutualTls.ConnectAsync(
-            transport, tunnel.Options.Identity, MutualTls.LaneProtocol, expectedGateway, cancellationToken).ConfigureAwait(false);
+            transport, tunnel.Options.Identity, _check, MutualTls.LaneProtocol, cancellationToken).ConfigureAwait(false);
         return peer;
     }
 

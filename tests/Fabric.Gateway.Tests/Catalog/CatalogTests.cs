@@ -5,6 +5,7 @@ using Fabric.Gateway.Egress;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
 using Fabric.Topology.Model;
+using Google.Protobuf;
 using Neighbour = Fabric.Routing.Paths.Neighbour;
 
 namespace Fabric.Gateway.Tests.Catalog;
@@ -204,6 +205,80 @@ public sealed class CatalogTests : IAsyncLifetime
             Assert.Throws<InvalidDataException>(() => PeerCatalog.Apply(one, Update(3, full: false, []), 0)).Message, StringComparison.Ordinal);
         Assert.Throws<InvalidDataException>(() => PeerCatalog.Apply(one, Update(1, full: false, []), 0));
         Assert.Throws<InvalidDataException>(() => PeerCatalog.Apply(null, Update(1, full: false, []), 0));
+    }
+
+    [Fact]
+    public void What_no_catalog_can_say_is_refused()
+    {
+        void Refused(string because, Action<ExportedService> change)
+        {
+            var service = new ExportedService { Service = "a.x", Ports = { new ExportedPort { Port = 80, Endpoints = 2, Healthy = 2 } } };
+            change(service);
+            var update = Update(1, full: true, []);
+            update.Services.Add(service);
+            Assert.Contains(because, Assert.Throws<InvalidDataException>(() => PeerCatalog.Apply(null, update, 0)).Message, StringComparison.Ordinal);
+        }
+
+        Refused("3 of 2 endpoints healthy on port 80", s => s.Ports[0].Healthy = 3);
+        Refused("on port 65536", s => s.Ports[0].Port = 65_536);
+        Refused("2 of 4000000000 endpoints", s => s.Ports[0].Endpoints = 4_000_000_000);
+        Refused("254 characters", s => s.Service = new string('a', 254));
+        Refused("none of them a space or a control", s => s.Service = "a.x\n{}");
+        Refused("none of them a space or a control", s => s.Service = "\u001b[2Ja.x");
+
+        // However it is spread over updates, it is never more than so many bytes.
+        PeerCatalog? catalog = null;
+        var error = Record.Exception(() =>
+        {
+            for (var i = 0; i < 1_000; i++)
+            {
+                var update = Update((ulong)i + 1, full: i == 0, []);
+                update.Services.Add(new ExportedService { Service = $"s{i}.x", Ports = { Enumerable.Range(1, 3_000).Select(p => new ExportedPort { Port = (uint)p }) } });
+                catalog = PeerCatalog.Apply(catalog, update, 0);
+            }
+        });
+        Assert.Contains($"at most {PeerCatalog.MaxServices} services of {PeerCatalog.MaxBytes} bytes", Assert.IsType<InvalidDataException>(error).Message, StringComparison.Ordinal);
+        Assert.InRange(catalog!.Services.Values.Sum(s => s.CalculateSize()), 1 << 20, PeerCatalog.MaxBytes);
+
+        // The same service again takes the place of the first, also in the sum.
+        for (var i = 0; i < 1_000; i++)
+        {
+            var update = Update(catalog.Sequence + 1, full: false, []);
+            update.Services.Add(catalog.Services["s0.x"]);
+            catalog = PeerCatalog.Apply(catalog, update, 0);
+        }
+    }
+
+    [Fact]
+    public void Fuzz_any_update_is_taken_or_refused_as_invalid()
+    {
+        var random = new Random(7);
+        var seed = Update(1, full: true, ["a.x", "b.x"], "c.x");
+        seed.Neighbours = new Protocol.Proto.Neighbours { Gateways = { new Protocol.Proto.Neighbour { Gateway = "oslo-1", RttUs = 3 } } };
+        var bytes = seed.ToByteArray();
+        PeerCatalog? catalog = null;
+        var taken = 0;
+        for (var i = 0; i < 20_000; i++)
+        {
+            var spoilt = bytes.ToArray();
+            for (var changes = random.Next(4); changes >= 0; changes--)
+            {
+                spoilt[random.Next(spoilt.Length)] = (byte)random.Next(256);
+            }
+
+            try
+            {
+                catalog = PeerCatalog.Apply(catalog, CatalogUpdate.Parser.ParseFrom(spoilt), i);
+                taken++;
+            }
+            catch (Exception e) when (e is InvalidDataException or InvalidProtocolBufferException)
+            {
+                // Refused.
+            }
+        }
+
+        Assert.InRange(taken, 100, 19_900);
+        Assert.All(catalog!.Services.Keys, name => Assert.DoesNotContain(name, char.IsControl));
     }
 
     [Fact]

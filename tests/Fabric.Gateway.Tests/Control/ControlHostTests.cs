@@ -144,6 +144,7 @@ public sealed class ControlHostTests : IAsyncLifetime
         await UnimplementedAsync(client, AdminMethods.Reload);
         await UnimplementedAsync(client, AdminMethods.SetFault);
         await UnimplementedAsync(client, AdminMethods.Drain);
+        await UnimplementedAsync(client, AdminMethods.PublishTrust);
         Assert.Empty(_faults);
 
         // And the command line has no business with the catalog.

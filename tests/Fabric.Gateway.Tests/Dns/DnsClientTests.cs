@@ -16,7 +16,7 @@ public sealed class DnsClientTests : IAsyncLifetime
     private static readonly DnsZone TheZone = DnsFixtures.Zone();
 
     private readonly DnsServer _server =
-        new(new DnsServerOptions { Listen = [new IPEndPoint(IPAddress.Loopback, 0)] }, () => TheZone, TimeProvider.System);
+        new(new DnsServerOptions { Listen = [new IPEndPoint(IPAddress.Loopback, 0)], Identifier = "paris-1" }, () => TheZone, TimeProvider.System);
 
     public Task InitializeAsync()
     {
@@ -42,7 +42,14 @@ public sealed class DnsClientTests : IAsyncLifetime
     [InlineData("idle.shop.svc.clusterset.local A", "status: NOERROR;[\\s\\S]*ANSWER: 0; AUTHORITY: 1;[\\s\\S]*SOA")]
     [InlineData("example.com A", "status: REFUSED")]
     [InlineData("version.bind CH TXT", "status: REFUSED")]
-    [InlineData(Web + " ANY", "ANSWER: 1;[\\s\\S]*IN\\s+A\\s+127\\.64\\.3\\.9")]
+    [InlineData(Web + " ANY", "ANSWER: 1;[\\s\\S]*IN\\s+HINFO\\s+\"RFC8482\" \"\"")]
+    [InlineData("+short " + Web + " HTTPS", "^1 \\. alpn=h2 ipv4hint=127\\.64\\.3\\.9$")]
+    [InlineData("+short _8443._https." + Web + " HTTPS", "^1 web[a-z.]+ alpn=h2 no-default-alpn=? port=8443 ipv4hint=127\\.64\\.3\\.9$")]
+    [InlineData("_8443._https." + Web + " HTTPS", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
+    [InlineData("+edns +cookie " + Web + " A", "COOKIE: [0-9A-F]{16}01000000[0-9A-F]{24}")]
+    [InlineData("+edns +nsid " + Web + " A", "NSID: [^\\n]*paris-1")]
+    [InlineData("+edns idle.shop.svc.clusterset.local A", "EDE: 0 [^\\n]*no site can serve idle\\.shop")]
+    [InlineData("+edns example.com A", "status: REFUSED")]
     [InlineData(Web + " TYPE65399", "status: NOERROR;[\\s\\S]*ANSWER: 0; AUTHORITY: 1;")]
     public async Task Kdig_reads(string arguments, string expected) => await Expect("kdig", arguments, expected);
 
@@ -75,7 +82,9 @@ public sealed class DnsClientTests : IAsyncLifetime
         Assert.True(opt == output.Contains("OPT PSEUDOSECTION"), output);
         Assert.Contains(contains, output);
         Assert.DoesNotContain("OPT=", output);
-        Assert.DoesNotContain("COOKIE", output);
+        // dig sends a cookie along whenever it speaks EDNS; what refuses is not to be longer than the query.
+        Assert.Equal(
+            opt && status == "NOERROR", Regex.IsMatch(output, "^; COOKIE: [0-9a-f]{16}01000000[0-9a-f]{24} \\(good\\)", RegexOptions.Multiline));
         Assert.DoesNotContain("MBZ", output);
         Assert.DoesNotContain("malformed", output);
     }

@@ -15,9 +15,16 @@ internal static class DnsFixtures
     [
         new(
             "web", "shop", IPAddress.Parse("127.64.3.9"),
-            [new("http", 80, true), new("https", 443, true), new("dns", 53, false)], true),
+            [
+                new("http", 80, true), new("https", 443, true) { Alpn = ["h2", "http/1.1"] }, new("dns", 53, false),
+                new("admin", 8443, true) { Alpn = ["h2"] },
+            ],
+            true),
         new("db", "shop", IPAddress.Parse("fd00::7"), [new(null, 5432, true)], true),
-        new("idle", "shop", IPAddress.Parse("127.64.3.10"), [new("http", 80, true)], false),
+        new("idle", "shop", IPAddress.Parse("127.64.3.10"), [new("http", 80, true)], false)
+        {
+            Why = "no site can serve idle.shop: paris has no healthy endpoint",
+        },
     ];
 
     public static DnsZone Zone(IEnumerable<DnsService>? services = null, DnsZoneOptions? options = null) => DnsZone.Build(
@@ -49,10 +56,11 @@ internal static class DnsFixtures
 
     public static DnsMessage Ask(this DnsZone zone, string name, DnsType type) => zone.Ask(Query(name, type));
 
-    public static DnsMessage Ask(this DnsZone zone, DnsMessage query, DnsTransport transport = DnsTransport.Udp)
+    public static DnsMessage Ask(
+        this DnsZone zone, DnsMessage query, DnsTransport transport = DnsTransport.Udp, DnsGuard? guard = null)
     {
         var response = new byte[transport == DnsTransport.Udp ? DnsResponder.UdpBuffer : DnsLimits.Tcp];
-        var length = DnsResponder.Respond(zone, query.Bytes(), response, transport, out var rcode);
+        var length = DnsResponder.Respond(zone, query.Bytes(), response, new DnsAsker(transport, [192, 0, 2, 1], guard), out var rcode);
         var message = Read(response.AsSpan(0, length));
         Assert.Equal((query.Id, query.Opcode, rcode), (message.Id, message.Opcode, message.Rcode));
         Assert.True((message.Flags & DnsFlags.Response) != 0);

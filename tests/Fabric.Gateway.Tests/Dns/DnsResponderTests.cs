@@ -43,10 +43,18 @@ public class DnsResponderTests
     }
 
     [Fact]
-    public void ANY_gets_one_RRset_and_unknown_types_none()
+    public void ANY_gets_HINFO_where_there_is_data_and_unknown_types_none()
     {
-        Assert.Equal([DnsType.A], TheZone.Ask(Web, DnsType.Any).Answers.Select(r => r.Type));
-        Assert.Single(TheZone.Ask("clusterset.local", DnsType.Any).Answers.Select(r => r.Type).Distinct());
+        foreach (var name in new[] { Web, "clusterset.local", "9.3.64.127.in-addr.arpa", "64.127.in-addr.arpa" })
+        {
+            var any = Assert.Single(TheZone.Ask(name, DnsType.Any).Answers);
+            Assert.Equal("\x07RFC8482\0"u8, Assert.IsType<DnsOpaque>(any.Data).Bytes.AsSpan());
+            Assert.Equal((DnsType.Hinfo, DnsName.Parse(name)), (any.Type, any.Name));
+        }
+
+        Assert.Empty(TheZone.Ask("shop.svc.clusterset.local", DnsType.Any).Answers);
+        Assert.Empty(TheZone.Ask("idle.shop.svc.clusterset.local", DnsType.Any).Answers);
+        Assert.Equal(DnsRcode.NxDomain, TheZone.Ask("no." + Web, DnsType.Any).Rcode);
         var unknown = TheZone.Ask(Web, (DnsType)65399);
         Assert.Equal((DnsRcode.NoError, 0, 1), (unknown.Rcode, unknown.Answers.Length, unknown.Authorities.Length));
     }
@@ -65,8 +73,8 @@ public class DnsResponderTests
     {
         var response = new byte[DnsResponder.UdpBuffer];
         var echo = (Query(Web, DnsType.A) with { Flags = DnsFlags.Response }).Bytes();
-        Assert.Equal(0, DnsResponder.Respond(TheZone, echo, response, DnsTransport.Udp, out _));
-        Assert.Equal(0, DnsResponder.Respond(TheZone, new byte[11], response, DnsTransport.Udp, out _));
+        Assert.Equal(0, DnsResponder.Respond(TheZone, echo, response, new DnsAsker(DnsTransport.Udp), out _));
+        Assert.Equal(0, DnsResponder.Respond(TheZone, new byte[11], response, new DnsAsker(DnsTransport.Udp), out _));
         Assert.Equal(0, DnsResponder.ServFail(new byte[11], response));
     }
 
@@ -75,7 +83,7 @@ public class DnsResponderTests
     {
         var scrap = Query(Web, DnsType.A).Bytes()[..20];
         var response = new byte[DnsResponder.UdpBuffer];
-        var length = DnsResponder.Respond(TheZone, scrap, response, DnsTransport.Udp, out _);
+        var length = DnsResponder.Respond(TheZone, scrap, response, new DnsAsker(DnsTransport.Udp), out _);
         var message = Read(response.AsSpan(0, length));
         Assert.Equal((12, 0xABCD, DnsRcode.FormErr), (length, message.Id, message.Rcode));
     }
@@ -109,8 +117,8 @@ public class DnsResponderTests
         Assert.Equal(2, zone.Ask(query).Additionals.Length);
 
         var buffer = new byte[DnsResponder.UdpBuffer];
-        var length = DnsResponder.Respond(zone, query.Bytes(), buffer, DnsTransport.Udp, out _);
-        var shorter = DnsResponder.Respond(zone, query.Bytes(), buffer.AsSpan(0, length - 1), DnsTransport.Udp, out _);
+        var length = DnsResponder.Respond(zone, query.Bytes(), buffer, new DnsAsker(DnsTransport.Udp), out _);
+        var shorter = DnsResponder.Respond(zone, query.Bytes(), buffer.AsSpan(0, length - 1), new DnsAsker(DnsTransport.Udp), out _);
         var message = Read(buffer.AsSpan(0, shorter));
         Assert.Equal((1, 1), (message.Answers.Length, message.Additionals.Length));
         Assert.Equal(DnsFlags.None, message.Flags & DnsFlags.Truncated);
@@ -136,15 +144,19 @@ public class DnsResponderTests
                 Query(Web, DnsType.A), Query("_http._tcp." + Web, DnsType.Srv), Query("no." + Web, DnsType.A),
                 Query("shop.svc.clusterset.local", DnsType.A),
                 Query("example.com", DnsType.A) with { Additionals = [Opt] },
+                Query("9.3.64.127.in-addr.arpa", DnsType.Ptr), Query("8.3.64.127.in-addr.arpa", DnsType.Ptr), Query(Web, DnsType.Any),
+                Query("idle.shop.svc.clusterset.local", DnsType.A) with { Additionals = [Opt] },
+                Query(Web, DnsType.A) with { Additionals = [Opt with { Data = new DnsOpt([new DnsOption(10, [1, 2, 3, 4, 5, 6, 7, 8]), new DnsOption(3, [])]) }] },
             }.Select(q => q.Bytes()),
         ];
         var response = new byte[DnsResponder.UdpBuffer];
+        var guard = new DnsGuard("paris-1", 50_000, TimeProvider.System);
         foreach (var measured in new[] { false, true })
         {
             var before = GC.GetAllocatedBytesForCurrentThread();
             for (var i = 0; i < 1000; i++)
             {
-                DnsResponder.Respond(TheZone, queries[i % queries.Length], response, DnsTransport.Udp, out _);
+                DnsResponder.Respond(TheZone, queries[i % queries.Length], response, new DnsAsker(DnsTransport.Udp, [192, 0, 2, 1], guard), out _);
             }
 
             Assert.True(!measured || GC.GetAllocatedBytesForCurrentThread() == before);
@@ -166,7 +178,7 @@ public class DnsResponderTests
                 query[random.Next(query.Length)] = (byte)random.Next(256);
             }
 
-            var length = DnsResponder.Respond(TheZone, query, response, DnsTransport.Udp, out var rcode);
+            var length = DnsResponder.Respond(TheZone, query, response, new DnsAsker(DnsTransport.Udp), out var rcode);
             if (length > 0)
             {
                 var message = Read(response.AsSpan(0, length));

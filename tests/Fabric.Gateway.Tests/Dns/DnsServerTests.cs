@@ -16,11 +16,14 @@ public class DnsServerTests
     private static readonly DnsZone TheZone = Zone();
     private static readonly DnsServerOptions OnLoopback = new() { Listen = [new IPEndPoint(IPAddress.Loopback, 0)] };
 
-    [Fact]
-    public async Task Answers_over_UDP_and_TCP_at_the_same_port_of_every_address()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Answers_over_UDP_and_TCP_at_the_same_port_of_every_address(bool portable)
     {
         await using var server = Start(OnLoopback with
         {
+            Portable = portable,
             Listen = [new IPEndPoint(IPAddress.Loopback, 0), new IPEndPoint(IPAddress.IPv6Loopback, 0)],
             UdpThreads = 2,
         });
@@ -197,10 +200,88 @@ public class DnsServerTests
     }
 
     [Fact]
+    public async Task One_address_gets_its_share_of_the_connections_and_no_more()
+    {
+        await using var server = Start(OnLoopback with { TcpConnections = 4, TcpPerSource = 2 });
+        using var first = await Connect(server.EndPoints[0]);
+        using var second = await Connect(server.EndPoints[0]);
+        await Until(() => server.Statistics.TcpConnections == 2);
+        using (var third = await Connect(server.EndPoints[0]))
+        {
+            await AssertClosed(third);
+        }
+
+        using var other = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        other.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.2"), 0));
+        await other.ConnectAsync(server.EndPoints[0]);
+        await other.SendAsync(Framed(Query(Web, DnsType.A)));
+        Assert.Single((await ReadFramed(other)).Answers);
+
+        first.Dispose();
+        await Until(() => server.Statistics.TcpConnections == 2);
+        using var fourth = await Connect(server.EndPoints[0]);
+        await fourth.SendAsync(Framed(Query(Web, DnsType.A)));
+        Assert.Single((await ReadFramed(fourth)).Answers);
+    }
+
+    [Theory]
+    [InlineData("0.0.0.0", "127.0.0.77", 1)]
+    [InlineData("::", "127.0.0.77", 1)]
+    [InlineData("::", "127.0.0.77", 4)]
+    [InlineData("::", "::1", 1)]
+    public async Task On_a_wildcard_the_answer_comes_from_the_address_that_was_asked(string listen, string asked, int threads)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        await using var server = Start(OnLoopback with { Listen = [new IPEndPoint(IPAddress.Parse(listen), 0)], UdpThreads = threads });
+        for (var i = 0; i < 2 * threads; i++)
+        {
+            // A connected socket takes datagrams of that address alone.
+            Assert.Single((await AskUdp(new IPEndPoint(IPAddress.Parse(asked), server.EndPoints[0].Port), Query(Web, DnsType.A))).Answers);
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Many_at_once_all_get_their_answers(bool portable)
+    {
+        await using var server = Start(OnLoopback with { UdpThreads = 3, Portable = portable });
+        var answered = 0;
+        await Parallel.ForAsync(0, 40, async (client, _) =>
+        {
+            using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+            await socket.ConnectAsync(server.EndPoints[0]);
+            var buffer = new byte[1500];
+            using var limit = new CancellationTokenSource(Limit);
+            for (var burst = 0; burst < 5; burst++)
+            {
+                var ids = Enumerable.Range(0, 50).Select(i => (ushort)(client * 100 + i)).ToHashSet();
+                foreach (var id in ids)
+                {
+                    await socket.SendAsync((Query(Web, DnsType.A) with { Id = id }).Bytes());
+                }
+
+                while (ids.Count > 0)
+                {
+                    var message = Read(buffer.AsSpan(0, await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token)));
+                    Assert.True(ids.Remove(message.Id));
+                    Assert.Single(message.Answers);
+                    Interlocked.Increment(ref answered);
+                }
+            }
+        });
+        Assert.Equal((10_000, 10_000), (answered, server.Statistics.UdpQueries));
+    }
+
+    [Fact]
     public async Task A_port_that_is_taken_is_told_and_can_be_tried_again()
     {
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        taken.Bind(new IPEndPoint(IPAddress.Loopback, FreePorts.Take(1)[0]));
         var endPoint = (IPEndPoint)taken.LocalEndPoint!;
         var options = OnLoopback with { Listen = [new IPEndPoint(IPAddress.IPv6Loopback, 0), endPoint] };
         await using var server = new DnsServer(options, () => TheZone, TimeProvider.System);
@@ -218,10 +299,12 @@ public class DnsServerTests
         Assert.Throws<InvalidOperationException>(server.Start);
     }
 
-    [Fact]
-    public async Task Disposal_ends_threads_and_connections_and_frees_the_port()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Disposal_ends_threads_and_connections_and_frees_the_port(bool portable)
     {
-        var server = Start(OnLoopback with { UdpThreads = 3 });
+        var server = Start(OnLoopback with { UdpThreads = 3, Portable = portable });
         var endPoint = server.EndPoints[0];
         using var tcp = await Connect(endPoint);
         await Until(() => server.Statistics.TcpConnections == 1);

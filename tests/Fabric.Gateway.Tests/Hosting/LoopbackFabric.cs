@@ -8,6 +8,7 @@ using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Fabric.Gateway.Tests.Hosting;
@@ -32,6 +33,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     private readonly int _range = 128 + (Interlocked.Increment(ref _ranges) % 40 * 3);
     private readonly Dictionary<string, GatewayProcess> _gateways = [];
     private readonly Dictionary<string, AdminClient> _admins = [];
+    private ServiceStatus? _web;
 
     private readonly bool _two;
     private Process? _process;
@@ -44,8 +46,22 @@ internal sealed class LoopbackFabric : IAsyncDisposable
 
     private string[] Names => _two ? [Paris, Virginia, Virginia2, Factory] : [Paris, Virginia, Factory];
 
+    /// <summary>The gateway's port.</summary>
+    public IPEndPoint PortOf(string gateway) => new(IPAddress.Loopback, _ports[gateway switch { Paris => 0, Virginia => 3, Virginia2 => 10, _ => 6 }]);
+
+    /// <summary>Where its metrics are.</summary>
+    public IPEndPoint MetricsOf(string gateway) => new(IPAddress.Loopback, _ports[gateway switch { Paris => 2, Virginia => 5, Virginia2 => 12, _ => 8 }]);
+
+    /// <summary>The mesh's authority.</summary>
+    public string CaFolder => _folder["ca"];
+
+    public int ServicePort => _ports[9];
+
     public NamedEndpoint InVirginia { get; } = new("virginia");
     public NamedEndpoint InFactory { get; } = new("factory");
+
+    /// <summary>The mesh's authority; each gateway renews there, from the folder.</summary>
+    public TrustAuthority Authority => TrustAuthority.Open(_folder["ca"], TimeProvider.System);
 
     public string TopologyPath => _folder["topology.yaml"];
 
@@ -75,12 +91,19 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     }
 
     /// <summary>Nobody started yet; all have an identity.</summary>
-    public static LoopbackFabric Joined()
+    /// <param name="time">When they got it; default: now.</param>
+    public static LoopbackFabric Joined(TimeProvider? time = null)
     {
         var fabric = new LoopbackFabric(false);
-        fabric.Join();
+        fabric.Join(time);
         return fabric;
     }
+
+    /// <summary>Every folder of a gateway's state.</summary>
+    public IEnumerable<string> States => Directory.EnumerateDirectories(_folder.Root).Where(d => d != CaFolder);
+
+    /// <summary>Where the DNS of paris is answered.</summary>
+    public IPEndPoint Dns => new(IPAddress.Loopback, _ports[1]);
 
     public AdminClient Admin(string gateway) => _admins[gateway];
 
@@ -120,9 +143,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         await stopped!.DisposeAsync();
     }
 
-    public async Task StartAsync(string gateway)
+    public async Task StartAsync(string gateway, ILoggerFactory? logs = null)
     {
-        var started = await LaunchAsync(gateway);
+        var started = await LaunchAsync(gateway, logs);
         lock (_gateways)
         {
             _gateways[gateway] = started;
@@ -130,8 +153,8 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         }
     }
 
-    public Task<GatewayProcess> LaunchAsync(string gateway) =>
-        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, NullLoggerFactory.Instance, default);
+    public Task<GatewayProcess> LaunchAsync(string gateway, ILoggerFactory? logs = null) =>
+        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, logs ?? NullLoggerFactory.Instance, default);
 
     public DaemonOptions Options(string gateway) => new()
     {
@@ -140,6 +163,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         Socket = _folder[gateway + ".sock"],
         WireGuard = "off",
         AllowFaults = true,
+        Ca = _folder["ca"],
         // No test has to be quick to meet a connection that waits.
         Patience = Wait.Limit,
     };
@@ -196,7 +220,8 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     /// <summary>A connection to the service's address in paris, from an address of the caller.</summary>
     public async Task<Call> CallAsync(string from = "127.0.0.1")
     {
-        var service = (await Admin(Paris).StatusAsync()).Services.Single(s => s.Name == "web.shop");
+        // Asked once: who calls hundreds of times a second is no operator, and the admin API would say so.
+        var service = _web ??= (await Admin(Paris).StatusAsync()).Services.Single(s => s.Name == "web.shop");
         var client = new TcpClient(new IPEndPoint(IPAddress.Parse(from), 0));
         await client.ConnectAsync(IPAddress.Parse(service.ServiceAddress), (int)service.Ports[0]).WaitAsync(Wait.Limit);
         return new Call(client);
@@ -243,12 +268,13 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         _folder.Dispose();
     }
 
-    private void Join()
+    private void Join(TimeProvider? time = null)
     {
-        var ca = MeshCa.Create(_folder["ca"], "acme.example", TimeProvider.System);
+        time ??= TimeProvider.System;
+        var ca = MeshCa.Create(_folder["ca"], "acme.example", time);
         foreach (var gateway in Names)
         {
-            JoinClient.JoinLocally(ca.CreateToken(gateway.Split('-')[0], gateway), ca, new GatewayKeyStore(State(gateway, "identity")), TimeProvider.System);
+            JoinClient.JoinLocally(ca.CreateToken(gateway.Split('-')[0], gateway), ca, new GatewayKeyStore(State(gateway, "identity")), time);
         }
     }
 

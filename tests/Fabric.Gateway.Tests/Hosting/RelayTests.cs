@@ -79,6 +79,28 @@ public sealed class RelayTests
         Assert.DoesNotContain(status.Relays, r => r.Relay == "rome-1");
     }
 
+    [Fact]
+    public async Task An_evicted_relay_carries_nothing_any_more_and_an_evicted_peer_is_not_reached_through_one()
+    {
+        await using var fabric = await RelayFabric.StartAsync("");
+        await fabric.Paris.UntilAsync(s => Virginia(s) is { State: "connected", ActiveLink: "via:rome-1" } && s.Services[0].ChosenSite == "virginia");
+        using var call = await fabric.CallAsync();
+        Assert.Equal("virginia", await call.ReadLineAsync());
+
+        await fabric.Paris.CallAsync(Protocol.Grpc.AdminMethods.PublishTrust, fabric.Authority.Evict("rome").Signed!);
+
+        await fabric.Paris.UntilAsync(s => s.Relays.All(r => r.Relay != "rome-1") && s.Sites.All(x => x.Name != "rome")
+            && Virginia(s).ActiveLink == "via:oslo-1");
+        Assert.Equal("on", await call.EchoAsync("on"));
+
+        await fabric.Paris.CallAsync(Protocol.Grpc.AdminMethods.PublishTrust, fabric.Authority.Evict("virginia").Signed!);
+
+        Assert.Null(await call.EchoAsync("off"));
+        await fabric.Paris.UntilAsync(s => s.Relays.Count == 0 && s.Services.Count == 0 && s.Listeners.All(l => l.Name != "web.shop"));
+        await fabric["oslo-1"].UntilAsync(s => s.Sites.SelectMany(x => x.Gateways).All(g => g.RelayedLanes == 0 && g.Name != "virginia-1"));
+        await fabric["virginia-1"].UntilAsync(s => s.Sites.SelectMany(x => x.Gateways).All(g => g.State is "self" or "unreachable"));
+    }
+
     private static GatewayStatus Virginia(Status status) => status.Sites.Single(s => s.Name == "virginia").Gateways[0];
 
     /// <summary>
@@ -94,6 +116,8 @@ public sealed class RelayTests
         private readonly NamedEndpoint _endpoint = new("virginia");
 
         public AdminClient Paris => this["paris-1"];
+
+        public TrustAuthority Authority => TrustAuthority.Open(_folder["ca"], TimeProvider.System);
 
         public AdminClient this[string gateway] => _gateways[gateway].Admin;
 

@@ -22,7 +22,7 @@ public sealed class AuditLogTests : IDisposable
 
         var lines = AuditLines.Read(Log);
         Assert.Equal(Enumerable.Range(0, 100).Select(i => $"caller-{i}"), lines.Select(l => l["caller"]));
-        Assert.Equal(["time", "verdict", "caller", "assertedBy", "service", "reason"], lines[0].Keys);
+        Assert.Equal(["time", "verdict", "caller", "assertedBy", "established", "service", "reason"], lines[0].Keys);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead, File.GetUnixFileMode(Log));
     }
 
@@ -124,6 +124,7 @@ public sealed class AuditLogTests : IDisposable
         Verdict = "deny",
         Caller = caller,
         AssertedBy = "paris-1",
+        Established = "gateway",
         Service = "web.shop:80",
         Reason = "a reason of \"some\"\nlength",
     };

@@ -163,7 +163,19 @@ public class JoinOverTlsTests
         using var stop = new CancellationTokenSource();
         var held = Enumerable.Range(0, JoinServer.MaxConcurrent).Select(_ =>
             server.ServeAsync(DuplexStream.Pair().B, null, stop.Token)).ToList();
-        Assert.Equal(JoinFailure.Busy, (await server.ServeAsync(DuplexStream.Pair().B, null, default).WaitAsync(Limit)).Failure);
+        foreach (var refusal in new[] { null, "that address asks too often" })
+        {
+            // As a client meets it: hello first, then the answer, whether or not it has asked by then.
+            var (client, far) = DuplexStream.Pair();
+            var serving = server.ServeAsync(far, null, default, refusal);
+            await JoinFraming.ReadAsync(client, JoinHello.Parser, JoinFraming.MaxHello, default).WaitAsync(Limit);
+            var reply = await JoinFraming.ReadAsync(client, JoinReply.Parser, JoinFraming.MaxReply, default).WaitAsync(Limit);
+            Assert.Equal((JoinRefusal)(int)JoinFailure.Busy, reply.Refusal);
+            Assert.Equal(refusal ?? "too many join at once; try again", reply.Message);
+            await client.DisposeAsync();
+            Assert.Equal(JoinFailure.Busy, (await serving.WaitAsync(Limit)).Failure);
+        }
+
         stop.Cancel();
         foreach (var one in held)
         {

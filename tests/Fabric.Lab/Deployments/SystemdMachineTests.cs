@@ -44,6 +44,7 @@ public sealed class SystemdMachineTests
             await The_script_of_the_Vagrantfile_installs_joins_and_starts_it(machine);
             await It_is_ready_and_says_so(machine);
             await Its_files_are_its_own(machine);
+            await A_stream_goes_over_both_links_to_another_site(machine);
             await A_reload_is_in_force_when_it_returns(machine);
             await SIGHUP_reloads_too(machine);
             await The_watchdog_is_fed_and_bites(machine);
@@ -68,9 +69,20 @@ public sealed class SystemdMachineTests
 
     private static async Task The_script_of_the_Vagrantfile_installs_joins_and_starts_it(Machine machine)
     {
-        // The addresses of its two networks, which the Vagrantfile gives.
-        await machine.Do("ip", "address", "add", "10.10.0.11/32", "dev", "lo");
-        await machine.Do("ip", "address", "add", "10.20.0.11/32", "dev", "lo");
+        // As udev's rules have it on a machine; a container has no udev, and the mode of the host's device.
+        await machine.Do("chmod", "0666", "/dev/net/tun");
+
+        // The addresses of its two networks, which the Vagrantfile gives. Virginia is at the other end of the cable.
+        await machine.Do("ip", "netns", "add", "virginia");
+        await machine.Do("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", "virginia");
+        foreach (var (host, end) in new[] { (11, Array.Empty<string>()), (12, ["ip", "netns", "exec", "virginia"]) })
+        {
+            await machine.Do([.. end, "ip", "link", "set", "lo", "up"]);
+            await machine.Do([.. end, "ip", "link", "set", "cable", "up"]);
+            await machine.Do([.. end, "ip", "address", "add", $"10.10.0.{host}/24", "dev", "cable"]);
+            await machine.Do([.. end, "ip", "address", "add", $"10.20.0.{host}/24", "dev", "cable"]);
+        }
+
         Assert.False((await machine.Run("sh", "-c", "command -v dotnet")).ExitCode == 0, "the machine has .NET: this proves nothing");
         await machine.Do("/vagrant/scripts/vagrant.sh", "paris");
         Assert.Contains("revision", await machine.Do("fabricd", "--check"));
@@ -86,7 +98,11 @@ public sealed class SystemdMachineTests
         Assert.Contains("paris-1 of paris", await machine.Do("systemctl", "status", "--no-pager", "fabricd"));
         var status = await Status(machine);
         Assert.All(Items(status, "listeners"), l => Assert.True((bool)l["open"]!, l.ToString()));
-        Assert.Contains("fab-vpn", await machine.Do("wg", "show", "interfaces"));
+        await Poll.Until("the WireGuard interface", Limit, async () =>
+        {
+            status = await Status(machine);
+            return (await machine.Do("wg", "show", "interfaces")).Contains("fab-vpn", StringComparison.Ordinal);
+        }, () => $"{status["problems"]}");
         var links = await machine.Do("ip", "address", "show", "dev", "fab-vpn");
         Assert.Contains("inet6 fd", links);
     }
@@ -94,22 +110,70 @@ public sealed class SystemdMachineTests
     private static async Task Its_files_are_its_own(Machine machine)
     {
         async Task<string> Mode(string path) => await machine.Do("stat", "-c", "%a %U", path);
-        Assert.Equal("700 root", await Mode("/run/fabric"));
-        Assert.Equal("700 root", await Mode("/run/wireguard"));
-        Assert.Equal("600 root", await Mode("/run/fabric/fabricd.sock"));
-        Assert.Equal("700 root", await Mode("/var/lib/fabric"));
+        Assert.Equal("750 fabric", await Mode("/run/fabric"));
+        Assert.Equal("750 fabric", await Mode("/run/wireguard"));
+        Assert.Equal("660 fabric", await Mode("/run/fabric/fabricd.sock"));
+        Assert.Equal("fabric", await machine.Do("stat", "-c", "%G", "/run/fabric/fabricd.sock"));
+        Assert.Equal("700 fabric", await Mode("/var/lib/fabric"));
         Assert.Equal("755 root", await Mode("/etc/fabric"));
-        Assert.Equal("700 root", await Mode("/etc/fabric/ca"));
+        Assert.Equal("700 fabric", await Mode("/etc/fabric/ca"));
+        // What root typed (init, token create, join) is the daemon's too.
+        Assert.Equal("", await machine.Do("find", "/var/lib/fabric", "/etc/fabric/ca", "!", "-user", "fabric"));
         Assert.Equal("", await machine.Do("find", "/var/lib/fabric", "/etc/fabric/ca", "-type", "f", "!", "-perm", "600"));
         Assert.Equal("", await machine.Do("find", "/var/lib/fabric", "/etc/fabric/ca", "-type", "d", "!", "-perm", "700"));
 
         var pid = await Show(machine, "MainPID");
         var process = await machine.Do("cat", $"/proc/{pid}/status");
+        var user = await machine.Do("id", "-u", "fabric");
+        Assert.NotEqual("0", user);
+        Assert.Contains($"Uid:\t{user}\t{user}\t{user}\t{user}", process);
         // CAP_NET_BIND_SERVICE is bit 10, CAP_NET_ADMIN bit 12.
         Assert.Contains("CapEff:\t0000000000001400", process);
+        Assert.Contains("CapAmb:\t0000000000001400", process);
         Assert.Contains("CapBnd:\t0000000000001400", process);
         Assert.Contains("NoNewPrivs:\t1", process);
         Assert.Contains("Seccomp:\t2", process);
+    }
+
+    /// <summary>
+    /// Virginia's gateway runs beside it, in a network of its own, as the same user and with the same powers: it joins over the network with what root typed,
+    /// and a stream goes through both daemons.
+    /// </summary>
+    private static async Task A_stream_goes_over_both_links_to_another_site(Machine machine)
+    {
+        const string State = "/var/lib/fabric-virginia";
+        await machine.Do("install", "-d", "-o", "fabric", "-g", "fabric", "-m", "0700", State);
+        await machine.Do("sh", "-ec", $"""
+            fabric token create virginia/virginia-1 > /run/virginia.token
+            FABRIC_STATE={State} ip netns exec virginia fabric join --token-file /run/virginia.token
+            """);
+        Assert.Equal("", await machine.Do("find", State, "!", "-user", "fabric"));
+        string[] there = ["systemd-run", "--quiet", "--uid=fabric", "--gid=fabric", "-p", "NetworkNamespacePath=/run/netns/virginia"];
+        await File.WriteAllTextAsync(machine.Of("/usr/local/lib/answer.pl"), """
+            use IO::Socket::INET;
+            my $port = IO::Socket::INET->new(Listen => 9, LocalAddr => '127.0.0.1:22', ReuseAddr => 1) or die $!;
+            while (my $client = $port->accept) { my $line = <$client>; print $client "$> says $line" if defined $line; close $client }
+            """);
+        await machine.Do([.. there, "--unit=virginia-ssh", "-p", "AmbientCapabilities=CAP_NET_BIND_SERVICE", "perl", "/usr/local/lib/answer.pl"]);
+        await machine.Do([.. there, "--unit=virginia", "-p", "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE", "fabricd", "--state", State,
+            "--socket", "/run/fabric/virginia.sock", "--interface-prefix", "vir-"]);
+
+        JsonObject status = [];
+        await Poll.Until("both links to virginia", Limit, async () =>
+        {
+            status = await Status(machine);
+            return Items(status, "links").Where(l => Text(l, "peer") == "virginia-1").Count(l => Text(l, "state") == "up" && Text(l, "lane") == "up") == 2;
+        }, () => $"{status}");
+        var address = Text(Items(status, "services").Single(s => Text(s, "name") == "ssh.ops"), "serviceAddress");
+        var answer = "";
+        await Poll.Until("an answer from virginia", Limit, async () =>
+        {
+            answer = (await machine.Run("bash", "-c", $"exec 3<>/dev/tcp/{address}/2222 && echo hello >&3 && cat <&3")).Output;
+            return answer.Length > 0;
+        }, () => machine.Do("fabric", "status").GetAwaiter().GetResult());
+        Assert.Equal($"{await machine.Do("id", "-u", "fabric")} says hello\n", answer);
+
+        await machine.Do("systemctl", "stop", "virginia", "virginia-ssh");
     }
 
     private static async Task A_reload_is_in_force_when_it_returns(Machine machine)

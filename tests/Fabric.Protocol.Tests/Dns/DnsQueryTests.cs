@@ -58,6 +58,17 @@ public class DnsQueryTests
         var cutOff = new DnsOpaque(DnsType.Opt, [0, 3, 0, 9]);
         Add(Plain with { Additionals = [Opt with { Data = cutOff }] }, DnsVerdict.FormErr, hasOpt: true);
         Add(Plain with { Questions = [Plain.Questions[0] with { Type = DnsType.Opt }] }, DnsVerdict.FormErr);
+        DnsRecord WithCookie(int length) => Opt with { Data = new DnsOpt([new DnsOption(10, [.. new byte[length]])]) };
+        Add(Plain with { Additionals = [WithCookie(8)] }, DnsVerdict.Answer, hasOpt: true);
+        Add(Plain with { Additionals = [WithCookie(24)] }, DnsVerdict.Answer, hasOpt: true);
+        Add(Plain with { Additionals = [WithCookie(40)] }, DnsVerdict.Answer, hasOpt: true);
+        foreach (var length in new[] { 0, 7, 9, 15, 41 })
+        {
+            Add(Plain with { Additionals = [WithCookie(length)] }, DnsVerdict.FormErr, hasOpt: true);
+        }
+
+        Add(new DnsMessage { Additionals = [WithCookie(8)] }, DnsVerdict.CookieOnly, hasOpt: true);
+        Add(new DnsMessage { Additionals = [Opt] }, DnsVerdict.FormErr, hasOpt: true);
         data.Add("0001", DnsVerdict.Drop, false);
         data.Add("", DnsVerdict.Drop, false);
         return data;

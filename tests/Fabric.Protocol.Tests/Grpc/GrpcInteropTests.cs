@@ -224,7 +224,8 @@ public sealed class GrpcInteropTests : IAsyncLifetime
 
     private static string Descriptors => string.Join(',', new[]
     {
-        AdminReflection.Descriptor, CatalogReflection.Descriptor, HealthReflection.Descriptor,
+        // What others import comes first.
+        TrustReflection.Descriptor, AdminReflection.Descriptor, CatalogReflection.Descriptor, HealthReflection.Descriptor,
     }.Select(d => d.SerializedData.ToBase64()));
 
     /// <summary>Runs their client against our server, and returns what it saw.</summary>

@@ -62,7 +62,7 @@ internal sealed class SimTunnel(World world, SimGateway gateway) : ITunnel
 
         foreach (var (peer, session) in _sessions)
         {
-            session.Core.EndUnplanned(link => IsPlanned(peer, link), world.Now);
+            session.Core.EndUnplanned(link => IsPlanned(peer, link), null, world.Now);
             session.Rearm();
         }
     }

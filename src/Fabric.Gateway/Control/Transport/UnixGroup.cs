@@ -8,6 +8,8 @@ internal static unsafe partial class UnixGroup
 {
     private const int TooSmall = 34;
     private const int LargestEntry = 1 << 20;
+    private const int CurrentFolder = -100;
+    private const uint GroupField = 0x10;
 
     /// <summary>Number of the group of that name, or of that number. Throws <see cref="IOException"/> when there is none.</summary>
     public static uint Find(string name)
@@ -39,11 +41,26 @@ internal static unsafe partial class UnixGroup
     /// <summary>Throws <see cref="IOException"/> when this process may not: it must own the file, and be root or in the group.</summary>
     public static void Give(string path, uint group)
     {
-        if (ChangeOwner(path, uint.MaxValue, group) != 0)
+        // A daemon that needs no power to change owners is not to be stopped for asking.
+        if (!Has(path, group) && ChangeOwner(path, uint.MaxValue, group) != 0)
         {
             throw new IOException($"group {group} cannot have '{path}': {Marshal.GetLastPInvokeErrorMessage()}. "
-                + "Run the daemon as root or with that group (systemd: SupplementaryGroups=)");
+                + "Run the daemon as root or with that group (systemd: Group=)");
         }
+    }
+
+    private static bool Has(string path, uint group)
+    {
+        FileStatus status;
+        return OperatingSystem.IsLinux() && StatX(CurrentFolder, path, 0, GroupField, &status) == 0 && status.Group == group;
+    }
+
+    /// <summary><c>struct statx</c> (linux/stat.h): the same on every architecture.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct FileStatus
+    {
+        [FieldOffset(24)]
+        public uint Group;
     }
 
     /// <summary><c>struct group</c>.</summary>
@@ -58,6 +75,9 @@ internal static unsafe partial class UnixGroup
 
     [LibraryImport("libc", EntryPoint = "getgrnam_r", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int GetGroup(string name, Entry* entry, byte* buffer, nuint size, Entry** found);
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int StatX(int folder, string path, int flags, uint mask, FileStatus* status);
 
     [LibraryImport("libc", EntryPoint = "chown", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int ChangeOwner(string path, uint owner, uint group);

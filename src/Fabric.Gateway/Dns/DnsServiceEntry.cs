@@ -1,0 +1,257 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Net;
+using System.Text;
+using Fabric.Protocol.Dns;
+
+namespace Fabric.Gateway.Dns;
+
+/// <summary>One service, compiled: its name, the answers of its names, and the PTR record that its address has for it.</summary>
+internal sealed class DnsServiceEntry : IDnsNamed
+{
+    /// <summary>Longest text of an Extended DNS Error here, in bytes.</summary>
+    private const int MaxWhy = 200;
+
+    public required byte[] Labels { get; init; }
+
+    public required int Hash { get; init; }
+
+    public required IPAddress Address { get; init; }
+
+    public required DnsAnswerSet Set { get; init; }
+
+    /// <summary>Null: it is ready. Else why not, as the text of an Extended DNS Error.</summary>
+    public required byte[]? Absent { get; init; }
+
+    /// <summary>PTR record that names it, its owner a pointer to the question. The same object as long as name and address are.</summary>
+    public required byte[] Pointer { get; init; }
+
+    public ReadOnlySpan<byte> Namespace => Labels.AsSpan(Labels[0] + 1);
+
+    public static byte[] Why(DnsService service)
+    {
+        var text = Encoding.ASCII.GetBytes(service.Why);
+        return text.Length <= MaxWhy ? text : text[..MaxWhy];
+    }
+}
+
+/// <summary>Compiles services below one domain. Not for concurrent use: it keeps its buffers.</summary>
+internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
+{
+    // HTTP's ALPN names (IANA TLS ALPN protocol IDs): only these are what an HTTPS record speaks of.
+    private static readonly string[] Http = ["http/1.1", "h2"];
+    private const int HttpsPort = 443;
+
+    private readonly byte[] _scratch = new byte[4096];
+    private readonly List<DnsAnswer> _answers = [];
+    private readonly byte[] _root = root.Wire.ToArray();
+    private byte[] _bytes = new byte[1024];
+    private int _length;
+
+    /// <param name="service">What to compile.</param>
+    /// <param name="before">Its entry until now; what still holds is taken from it.</param>
+    /// <exception cref="FormatException">A name or a port breaks a rule.</exception>
+    public DnsServiceEntry Compile(DnsService service, DnsServiceEntry? before)
+    {
+        var labels = Labels(service);
+        if (labels.Length + _root.Length > DnsLimits.Name)
+        {
+            throw new FormatException($"DNS name \"{service.Name}.{service.Namespace}.{root}\" is longer than {DnsLimits.Name} bytes");
+        }
+
+        Span<byte> bytes = stackalloc byte[16];
+        service.ServiceAddress.TryWriteBytes(bytes, out var written);
+        ReadOnlySpan<byte> address = bytes[..written];
+        _length = 0;
+        _answers.Clear();
+        AddOwn(service, labels, address);
+        foreach (var port in service.Ports)
+        {
+            AddPort(service, port, labels, address);
+        }
+
+        return new DnsServiceEntry
+        {
+            Labels = before is not null && before.Labels.AsSpan().SequenceEqual(labels) ? before.Labels : labels,
+            Hash = DnsNameComparer.Hash(labels),
+            Address = service.ServiceAddress,
+            Set = new DnsAnswerSet(_bytes[.._length], [.. _answers]),
+            Absent = service.Ready ? null : DnsServiceEntry.Why(service),
+            Pointer = before is not null && before.Address.Equals(service.ServiceAddress)
+                && before.Labels.AsSpan().SequenceEqual(labels) ? before.Pointer : Pointer(labels),
+        };
+    }
+
+    /// <summary>Name and namespace in wire form.</summary>
+    /// <exception cref="FormatException">One of them is no label.</exception>
+    public static byte[] Labels(DnsService service) => Label(service.Name, Label(service.Namespace));
+
+    /// <summary>A label in wire form, and what comes after it.</summary>
+    public static byte[] Label(string label, ReadOnlySpan<byte> after = default, string before = "")
+    {
+        var length = before.Length + label.Length;
+        if (label.Length == 0 || length > DnsLimits.Label || !Ascii.IsValid(label))
+        {
+            throw new FormatException($"DNS label \"{before}{label}\" must be 1 to {DnsLimits.Label} ASCII characters");
+        }
+
+        var bytes = new byte[1 + length + after.Length];
+        bytes[0] = (byte)length;
+        Encoding.ASCII.GetBytes(before, bytes.AsSpan(1));
+        Encoding.ASCII.GetBytes(label, bytes.AsSpan(1 + before.Length));
+        after.CopyTo(bytes.AsSpan(1 + length));
+        return bytes;
+    }
+
+    /// <summary>The service's own name: its address, and what is negotiated at the port of https.</summary>
+    private void AddOwn(DnsService service, byte[] labels, ReadOnlySpan<byte> address)
+    {
+        if (!service.Ready)
+        {
+            _answers.Add(new DnsAnswer(0, 0, DnsType.None, 0, 0, 0, 0, 0));
+            return;
+        }
+
+        var start = _length;
+        PutAddress(0, address);
+        _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, _length - start, _length - start, 1, 0));
+        foreach (var port in service.Ports)
+        {
+            if (port.Port == HttpsPort && SpeaksHttps(port))
+            {
+                AddHttps(service, port, labels, [], address);
+                return;
+            }
+        }
+    }
+
+    private void AddPort(DnsService service, DnsPort port, byte[] labels, ReadOnlySpan<byte> address)
+    {
+        if (port.Port is < 1 or > 65535)
+        {
+            throw new FormatException($"port {port.Port} must be 1 to 65535");
+        }
+
+        if (port.Name is not null)
+        {
+            AddSrv(service, port, labels, Label(port.Name, port.Tcp ? "\x04_tcp"u8 : "\x04_udp"u8, "_"), address);
+        }
+
+        if (port.Port != HttpsPort && SpeaksHttps(port))
+        {
+            AddHttps(service, port, labels, Label($"{port.Port}", "\x06_https"u8, "_"), address);
+        }
+    }
+
+    private void AddSrv(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
+    {
+        var belowStart = PutBelow(below, labels);
+        foreach (var answer in _answers)
+        {
+            if (answer.BelowLength == below.Length && Ascii.EqualsIgnoreCase(_bytes.AsSpan(answer.BelowStart, answer.BelowLength), below))
+            {
+                throw new FormatException($"port name {port.Name} is there twice for one protocol");
+            }
+        }
+
+        if (!service.Ready)
+        {
+            _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.None, 0, 0, 0, 0, 0));
+            return;
+        }
+
+        // One target: nothing to weigh, so weight 0; its name is not compressed (RFC 2782).
+        var start = _length;
+        PutHead(0, DnsType.Srv, options.Ttl, 6 + labels.Length + _root.Length);
+        PutUInt16(0);
+        PutUInt16(0);
+        PutUInt16((ushort)port.Port);
+        Put(labels);
+        Put(_root);
+        var answerLength = _length - start;
+        PutAddress(below.Length, address);
+        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Srv, start, answerLength, _length - start, 1, 1));
+    }
+
+    /// <summary>RFC 9460 §9: at the service's name for the port of https, else at <c>_port._https</c> in front of it, and then with the
+    /// service as the target.</summary>
+    private void AddHttps(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
+    {
+        // The own name's other answer is there already.
+        var belowStart = below.Length == 0 ? 0 : PutBelow(below, labels);
+        if (!service.Ready)
+        {
+            _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.None, 0, 0, 0, 0, 0));
+            return;
+        }
+
+        var target = below.Length == 0 ? DnsName.Root : DnsName.FromWire([.. labels, .. _root]);
+        var data = new DnsServiceBinding(
+            DnsType.Https, 1, target, port.Alpn, below.Length == 0 ? null : (ushort)port.Port, service.ServiceAddress);
+        var writer = new DnsWriter(_scratch);
+        writer.TryWriteRecord(DnsName.Root.Wire, DnsClass.Internet, options.Ttl, data);
+        var start = _length;
+        PutUInt16(0xC000 | DnsLimits.Header);
+        Put(_scratch.AsSpan((DnsLimits.Header + 1)..writer.Length));
+        var answerLength = _length - start;
+        PutAddress(below.Length, address);
+        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Https, start, answerLength, _length - start, 1, 1));
+    }
+
+    private static bool SpeaksHttps(DnsPort port) => port.Tcp && !port.Alpn.IsEmpty && port.Alpn.Any(a => Http.Contains(a));
+
+    private byte[] Pointer(byte[] labels)
+    {
+        var start = _length;
+        PutHead(0, DnsType.Ptr, options.Ttl, labels.Length + _root.Length);
+        Put(labels);
+        Put(_root);
+        return _bytes[start.._length];
+    }
+
+    private int PutBelow(byte[] below, byte[] labels)
+    {
+        if (below.Length + labels.Length + _root.Length > DnsLimits.Name)
+        {
+            throw new FormatException($"the name of a port with {below.Length} bytes makes one longer than {DnsLimits.Name} bytes");
+        }
+
+        Put(below);
+        return _length - below.Length;
+    }
+
+    private void PutAddress(int nameOffset, ReadOnlySpan<byte> address)
+    {
+        PutHead(nameOffset, address.Length == 4 ? DnsType.A : DnsType.Aaaa, options.Ttl, address.Length);
+        Put(address);
+    }
+
+    /// <summary>A record up to its data. Its owner is the question's name from <paramref name="nameOffset"/> on.</summary>
+    private void PutHead(int nameOffset, DnsType type, uint ttl, int dataLength)
+    {
+        PutUInt16((ushort)(0xC000 | DnsLimits.Header + nameOffset));
+        PutUInt16((ushort)type);
+        PutUInt16((ushort)DnsClass.Internet);
+        PutUInt16((ushort)(ttl >> 16));
+        PutUInt16((ushort)ttl);
+        PutUInt16((ushort)dataLength);
+    }
+
+    private void PutUInt16(ushort value)
+    {
+        Span<byte> bytes = stackalloc byte[2];
+        BinaryPrimitives.WriteUInt16BigEndian(bytes, value);
+        Put(bytes);
+    }
+
+    private void Put(ReadOnlySpan<byte> bytes)
+    {
+        if (_bytes.Length - _length < bytes.Length)
+        {
+            Array.Resize(ref _bytes, Math.Max(2 * _bytes.Length, _length + bytes.Length));
+        }
+
+        bytes.CopyTo(_bytes.AsSpan(_length));
+        _length += bytes.Length;
+    }
+}

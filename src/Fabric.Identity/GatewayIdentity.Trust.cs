@@ -1,0 +1,98 @@
+using Fabric.Identity.Authority;
+using Fabric.Identity.Svid;
+using Fabric.Identity.Trust;
+
+namespace Fabric.Identity;
+
+/// <summary>What the trust document makes of the identity: which roots count, who is out, and when to renew.</summary>
+public sealed partial class GatewayIdentity
+{
+    private volatile TaskCompletionSource _renewalAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The document that this gateway goes by; null: none yet.</summary>
+    public TrustDocument? Trust => _view.Trust;
+
+    public string Root => _view.Root;
+
+    /// <summary>The certificate now, with what is sent along.</summary>
+    public IdentityState State => _view.State;
+
+    /// <summary>Completes when the mesh asks for a new certificate; done with it when one was swapped in.</summary>
+    internal Task RenewalAsked => _renewalAsked.Task;
+
+    public SvidVerdict? Refuses(GatewayId peer, string root) => Refuses(peer, root, _view);
+
+    /// <summary>
+    /// The document that was stored when this gateway ran last: it was checked then. Throws <see cref="InvalidDataException"/> when it is that
+    /// of another mesh.
+    /// </summary>
+    public void Restore(TrustDocument document)
+    {
+        if (document.TrustDomain != Id.TrustDomain)
+        {
+            throw new InvalidDataException($"{TrustFile.Name} is of trust domain {document.TrustDomain}, and this gateway is of {Id.TrustDomain}: delete it");
+        }
+
+        lock (_gate)
+        {
+            Take(document);
+        }
+    }
+
+    /// <summary>
+    /// Takes a document that somebody handed over. Throws <see cref="TrustRefusedException"/>, with nothing changed, when it is not
+    /// acceptable (<see cref="TrustRules"/>).
+    /// </summary>
+    /// <param name="document">Well-formed, of whatever origin.</param>
+    /// <param name="keep">Stores it, before anybody goes by it; what it throws is thrown.</param>
+    public void Accept(TrustDocument document, Action<TrustDocument> keep)
+    {
+        lock (_gate)
+        {
+            TrustRules.Check(document, Id.TrustDomain, _view.Trust, _view.Bundle.Roots);
+            keep(document);
+            Take(document);
+        }
+    }
+
+    private void Take(TrustDocument document)
+    {
+        var before = _view.Trust;
+        _view = Viewed(_view.State, document);
+
+        // Leaves begin in the past, for clocks that run behind.
+        var issued = Validity.NotBefore + CertificateProfile.Backdate;
+        if ((document.Issuing.Length > 0 && document.Issuing != Root && document.Issuing != before?.Issuing)
+            || (document.RenewBefore is { } at && at != before?.RenewBefore && issued < at))
+        {
+            _renewalAsked.TrySetResult();
+        }
+    }
+
+    private void RenewalIsDone()
+    {
+        if (_renewalAsked.Task.IsCompleted)
+        {
+            _renewalAsked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    private static SvidVerdict? Refuses(GatewayId peer, string root, View view) => view.Trust switch
+    {
+        { } trust when trust.IsEvicted(peer.Site, peer.Gateway) => SvidVerdict.Reject(SvidRejection.Evicted, trust.Evicted.Contains(peer.Site)
+            ? $"site {peer.Site} was evicted from the mesh" : $"gateway {peer.Site}/{peer.Gateway} was evicted from the mesh"),
+        { } trust when trust.Withdrawn.Contains(root) => SvidVerdict.Reject(SvidRejection.RootWithdrawn,
+            $"the root that vouches for {peer}, {root}, was withdrawn"),
+        _ => null,
+    };
+
+    private View Viewed(IdentityState state, TrustDocument? trust)
+    {
+        var bundle = trust is null ? state.Bundle : state.Bundle.With(trust.Roots, trust.Withdrawn.Contains);
+        var root = SvidVerifier.Verify(state.Leaf, state.Intermediates, Id.TrustDomain, bundle, [], _time.GetUtcNow()).Root;
+        return new View(state, trust, bundle, root);
+    }
+
+    /// <summary>All that belongs together, swapped as one.</summary>
+    private sealed record View(IdentityState State, TrustDocument? Trust, TrustBundle Bundle, string Root);
+}

@@ -1,0 +1,70 @@
+using Fabric.Topology.Model;
+
+namespace Fabric.Topology.Tests;
+
+public class DnsSettingsTests
+{
+    private const string Base = """
+        fabric: 1
+        trustDomain: acme.example
+        sites:
+          - name: paris
+            gateways: [ { name: paris-1 } ]
+        services:
+          - name: web
+            namespace: shop
+            ports: [ { name: https, port: 443 } ]
+            exports: [ { site: paris, endpoints: [ "127.0.0.1:8443" ] } ]
+
+        """;
+
+    [Fact]
+    public void Without_a_word_absent_services_hold_no_data_and_nothing_listens_for_TLS()
+    {
+        var topology = Accept(Base);
+        Assert.Equal(new DnsSettings { Absent = AbsentAnswer.NoData, ResponsesPerSecond = 1000 }, topology.Dns);
+        Assert.Null(topology.FindGateway("paris-1")!.DnsTls);
+        Assert.Empty(topology.Services[0].Ports[0].Alpn);
+    }
+
+    [Theory]
+    [InlineData("nodata", AbsentAnswer.NoData)]
+    [InlineData("nxdomain", AbsentAnswer.NxDomain)]
+    [InlineData("servfail", AbsentAnswer.ServFail)]
+    public void What_was_asked_is_accepted(string word, AbsentAnswer absent)
+    {
+        var topology = Accept((Base + $"dns: {{ absent: {word}, responsesPerSecond: 0 }}\n")
+            .Replace("name: paris-1", "name: paris-1, dnsTls: \"127.0.0.1:853\"").Replace("port: 443", "port: 443, alpn: [ h2, http/1.1 ]"));
+        Assert.Equal(new DnsSettings { Absent = absent, ResponsesPerSecond = 0 }, topology.Dns);
+        Assert.Equal("127.0.0.1:853", topology.FindGateway("paris-1")!.DnsTls?.ToString());
+        Assert.Equal(["h2", "http/1.1"], topology.Services[0].Ports[0].Alpn.AsEnumerable());
+    }
+
+    [Theory]
+    [InlineData("dns: { absent: refused }", DiagnosticCodes.BadChoice)]
+    [InlineData("dns: { responsesPerSecond: 50001 }", DiagnosticCodes.BadNumber)]
+    [InlineData("dns: { other: 1 }", DiagnosticCodes.UnknownKey)]
+    public void What_breaks_a_rule_is_refused(string line, string code) => Assert.Equal(code, Refuse(Base + line + "\n"));
+
+    [Theory]
+    [InlineData("port: 443", "port: 443, alpn: [ h3 ]", DiagnosticCodes.BadChoice)]
+    [InlineData("port: 443", "port: 443, alpn: []", DiagnosticCodes.BadCount)]
+    [InlineData("port: 443", "port: 443, protocol: http, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
+    [InlineData("port: 443", "port: 443, protocol: udp, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
+    [InlineData("name: paris-1", "name: paris-1, dnsTls: \"127.0.0.1:9440\"", DiagnosticCodes.ListenerClash)]
+    public void What_does_not_fit_is_refused(string from, string to, string code) => Assert.Equal(code, Refuse(Base.Replace(from, to)));
+
+    private static FabricTopology Accept(string text)
+    {
+        var result = TopologyLoader.Load([new TopologyFile("test.yaml", text)]);
+        Assert.True(result.Topology is not null, string.Join('\n', result.Diagnostics));
+        return result.Topology!;
+    }
+
+    private static string Refuse(string text)
+    {
+        var result = TopologyLoader.Load([new TopologyFile("test.yaml", text)]);
+        Assert.Null(result.Topology);
+        return Assert.Single(result.Diagnostics, d => d.Severity == Severity.Error).Code;
+    }
+}
