@@ -51,6 +51,7 @@ internal static class FabricCommand
             InitCommand.Create(host),
             TokenCommand.Create(host),
             JoinCommand.Create(host),
+            WorkloadCommand.Create(host),
             ValidateCommand.Create(host),
             PolicyCommand.Create(host),
             StatusCommand.Create(host),

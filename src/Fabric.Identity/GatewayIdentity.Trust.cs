@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Svid;
 using Fabric.Identity.Trust;
@@ -21,6 +22,15 @@ public sealed partial class GatewayIdentity
     internal Task RenewalAsked => _renewalAsked.Task;
 
     public SvidVerdict? Refuses(GatewayId peer, string root) => Refuses(peer, root, _view);
+
+    public SvidVerdict VerifyWorkload(X509Certificate2 leaf, X509Certificate2Collection sent)
+    {
+        // Nothing is learned from it: a workload sends its intermediate along, and sessions are not resumed.
+        var view = _view;
+        var verdict = SvidVerifier.VerifyWorkload(leaf, sent, Id.TrustDomain, Id.Site, view.Bundle, _time.GetUtcNow());
+        return verdict.Workload is not null && view.Trust?.Evicted.Contains(Id.Site) == true
+            ? SvidVerdict.Reject(SvidRejection.Evicted, $"site {Id.Site} was evicted from the mesh") : verdict;
+    }
 
     /// <summary>
     /// The document that was stored when this gateway ran last: it was checked then. Throws <see cref="InvalidDataException"/> when it is that

@@ -25,6 +25,13 @@ public interface IGatewayIdentity
     SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent);
 
     /// <summary>
+    /// Verifies the certificate of a client that calls a service here: it has to be that of a workload of this gateway's site, which
+    /// <see cref="SvidVerdict.Workload"/> names.
+    /// </summary>
+    SvidVerdict VerifyWorkload(X509Certificate2 leaf, X509Certificate2Collection sent) =>
+        SvidVerdict.Reject(SvidRejection.NotAWorkload, $"{Id} knows no workloads by certificate");
+
+    /// <summary>
     /// Whether a gateway that was accepted before has to go now, because it was evicted, or its root withdrawn: the code and one sentence.
     /// Null when it may stay. Cheap: asked for each lane.
     /// </summary>

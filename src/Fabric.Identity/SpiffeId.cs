@@ -83,6 +83,9 @@ public sealed record SpiffeId
         return parts is ["", "site", var site, "gateway", var gateway] ? new GatewayId(TrustDomain, site, gateway) : null;
     }
 
+    /// <summary>The site of the workload that this ID names; null when its path does not begin with <c>/site/S/workload/NAME</c>.</summary>
+    public string? WorkloadSite() => Path.Split('/') is ["", "site", var site, "workload", _, ..] ? site : null;
+
     private static readonly System.Buffers.SearchValues<char> TrustDomainCharacters =
         System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-_");
 

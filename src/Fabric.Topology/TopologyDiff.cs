@@ -93,7 +93,7 @@ public static class TopologyDiff
         {
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
-                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Idle(service, p)}".TrimStart()))),
+                ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Tls(p)}{Idle(service, p)}".TrimStart()))),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
@@ -132,6 +132,8 @@ public static class TopologyDiff
         + string.Concat(forward.Zones.Select(z => $", {z.Zone} to [{Join(z.Servers)}]"));
 
     private static string Alpn(ServicePort port) => port.Alpn.IsEmpty ? "" : $" alpn {string.Join(" ", port.Alpn)}";
+
+    private static string Tls(ServicePort port) => port.Tls == PortTls.Off ? "" : $" tls {Lower(port.Tls)}";
 
     private static string Idle(Service service, ServicePort port) => port.CarriesDatagrams ? $" idle {Print(service.FlowIdle)}" : "";
 

@@ -147,6 +147,12 @@ public sealed record ServiceListener(string Service, int Port, IPEndPoint Addres
 
     /// <summary>A client's flow that carried nothing for this long is over. Default 60 s.</summary>
     public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Clients speak mutual TLS, and are who their certificates name (<see cref="ICertifiedIngress"/>). TCP only.</summary>
+    public bool AsksCertificate { get; init; }
+
+    /// <summary>ALPN names that are offered then, with spaces between; none: ALPN is not spoken.</summary>
+    public string Protocols { get; init; } = "";
 }
 
 /// <summary>How a stream introduces itself; carried in the OPEN frame.</summary>
@@ -167,6 +173,9 @@ public sealed record StreamOpen(string Service, int Port, string Caller, string 
 
     /// <summary>Its frames go out on the two best lanes at once, both ways: a silent cut costs the difference of the two.</summary>
     public bool Mirrored { get; init; }
+
+    /// <inheritdoc cref="CallerProof"/>
+    public CallerProof Established { get; init; }
 
     /// <summary>It carries the datagrams of one flow (UDP): unordered, unacknowledged, dropped rather than late.</summary>
     public bool Datagrams { get; init; }

@@ -94,4 +94,13 @@ public enum Refusal
 
     /// <summary>A stream was reset because memory was at the cap.</summary>
     Memory,
+
+    /// <summary>TLS with a client of a service: too many under way, or too many from one address (<see cref="TunnelLimits.MaxHandshakes"/>).</summary>
+    CallerHandshakeLimit,
+
+    /// <summary>TLS with a client of a service was not done within <see cref="TunnelLimits.HandshakeTimeout"/>.</summary>
+    CallerHandshakeTimeout,
+
+    /// <summary>TLS with a client of a service failed, or its certificate was refused (<see cref="TunnelUsage.Certificates"/>).</summary>
+    CallerHandshakeFailed,
 }

@@ -245,7 +245,7 @@ internal sealed class EgressDecider(
         Draw = AuditSieve.DrawOf(open),
         Caller = open.Caller,
         AssertedBy = peer ?? "self",
-        Established = peer is null ? "address" : "gateway",
+        Established = peer is null ? open.Established.ToString().ToLowerInvariant() : "gateway",
         Service = Target(open),
         Rule = rule,
         Reason = reason,

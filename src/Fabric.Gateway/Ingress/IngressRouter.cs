@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.CompilerServices;
 using Fabric.Gateway.Snapshot;
+using Fabric.Identity;
 using Fabric.Routing.Sites;
 using Fabric.Topology.Model;
 using Fabric.Tunnel;
@@ -20,7 +21,7 @@ namespace Fabric.Gateway.Ingress;
 /// </remarks>
 /// <param name="snapshot">The newest.</param>
 /// <param name="random">Seed of the choice between gateways that are equally good.</param>
-internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random random) : IIngress
+internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random random) : ICertifiedIngress
 {
     private readonly Lock _randomLock = new();
 
@@ -61,10 +62,15 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken) =>
         Locals is not null && !listener.Datagrams && snapshot() is { Callers.Local: { IsEmpty: false } workloads }
             ? new(PlanLocallyAsync(Locals, workloads, listener, client, cancellationToken))
-            : PlanAsync(listener, client, null, cancellationToken);
+            : RouteAsync(listener, client, default, cancellationToken);
 
-    /// <param name="caller">Who it is, where that is known; null: by the source address.</param>
-    private ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, string? caller, CancellationToken cancellationToken) =>
+    public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, SpiffeId caller, CancellationToken cancellationToken) =>
+        RouteAsync(listener, client, new Caller(caller.ToString(), CallerProof.Certificate), cancellationToken);
+
+    public void Unproven(ServiceListener listener, IPEndPoint client, CertificateRefusedException refusal) =>
+        Unidentified(client, listener, refusal.Message);
+
+    private ValueTask<IngressPlan> RouteAsync(ServiceListener listener, IPEndPoint client, Caller caller, CancellationToken cancellationToken) =>
         Look(listener, client, caller, out _) is { } plan ? new(plan) : new(HoldAsync(listener, client, caller, cancellationToken));
 
     /// <summary>A process of this machine, if it is one that a workload means, or else whoever has that address.</summary>
@@ -74,7 +80,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         var (id, failure) = await locals.FindAsync(workloads, client, listener.Address, cancellationToken);
         if (failure is null)
         {
-            return await PlanAsync(listener, client, id, cancellationToken);
+            return await RouteAsync(listener, client, new Caller(id, id is null ? CallerProof.Address : CallerProof.Process), cancellationToken);
         }
 
         Unidentified(client, listener, failure);
@@ -95,7 +101,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     /// <summary>How long a connection may wait for the service to have a site again.</summary>
     private TimeSpan Left(SiteChoice choice) => choice.LostAt is { } lost && Patience > TimeSpan.Zero ? lost + Patience - Now() : TimeSpan.Zero;
 
-    private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, string? caller, CancellationToken cancellationToken)
+    private async Task<IngressPlan> HoldAsync(ServiceListener listener, IPEndPoint client, Caller caller, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _held);
         try
@@ -123,7 +129,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     }
 
     /// <summary>What the newest snapshot says; null: no site is left, and one may be back within <paramref name="left"/>.</summary>
-    private IngressPlan? Look(ServiceListener listener, IPEndPoint client, string? caller, out TimeSpan left, bool held = false)
+    private IngressPlan? Look(ServiceListener listener, IPEndPoint client, Caller caller, out TimeSpan left, bool held = false)
     {
         left = TimeSpan.Zero;
         if (snapshot() is not { } now)
@@ -138,7 +144,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
         if (choice.Chosen is not null)
         {
-            return Plan(now, choice, listener, caller ?? now.Callers.Resolve(client.Address));
+            return Plan(now, choice, listener, caller.Id is null ? new Caller(now.Callers.Resolve(client.Address), CallerProof.Address) : caller);
         }
 
         left = Left(choice);
@@ -146,10 +152,11 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             : new IngressPlan([], held ? $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost" : choice.Reason);
     }
 
-    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, string caller)
+    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, Caller caller)
     {
-        var open = new StreamOpen(listener.Service, listener.Port, caller)
+        var open = new StreamOpen(listener.Service, listener.Port, caller.Id!)
         {
+            Established = caller.Proof,
             Mirrored = now.Mirrored.Contains(listener.Service),
             Datagrams = listener.Datagrams,
         };
@@ -185,4 +192,8 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             Interlocked.Add(ref _load.GetOrAdd(first, static _ => new StrongBox<int>()).Value, connections);
         }
     }
+
+    /// <param name="Id">SPIFFE ID; null: it is looked up by the source address.</param>
+    /// <param name="Proof">How that is known.</param>
+    private readonly record struct Caller(string? Id, CallerProof Proof);
 }

@@ -79,7 +79,13 @@ internal sealed class GatewayPlan
         var listener = new ServiceListener(service.FullName, port.Port, new IPEndPoint(address, port.Port));
         if (port.CarriesStreams)
         {
-            yield return listener;
+            yield return port.Tls != PortTls.Svid ? listener : listener with
+            {
+                AsksCertificate = true,
+
+                // Who has requests read speaks either, and clients ask for one by ALPN.
+                Protocols = port.Protocol == ServiceProtocol.Http ? "h2 http/1.1" : string.Join(' ', port.Alpn),
+            };
         }
 
         if (port.CarriesDatagrams)

@@ -58,7 +58,15 @@ internal static class CertificateProfile
     /// A leaf for <paramref name="id"/> over the request's public key. Every name in the request is ignored. Throws
     /// <see cref="JoinException"/> with <see cref="JoinFailure.BadRequest"/> when the request is not one over P-256.
     /// </summary>
-    public static X509Certificate2 Leaf(GatewayId id, byte[] csr, X509Certificate2 issuer, DateTimeOffset now)
+    public static X509Certificate2 Leaf(GatewayId id, byte[] csr, X509Certificate2 issuer, DateTimeOffset now) =>
+        // The DNS name is for tools that know no SPIFFE IDs (curl, openssl); nothing here looks at it.
+        Leaf(id.ToString(), $"{id.Gateway}.{id.Site}.{id.TrustDomain}", csr, issuer, now, LeafLife);
+
+    /// <summary>The same for a workload: of the same profile, and without a DNS name.</summary>
+    public static X509Certificate2 Workload(SpiffeId id, byte[] csr, X509Certificate2 issuer, DateTimeOffset now, TimeSpan life) =>
+        Leaf(id.ToString(), null, csr, issuer, now, life);
+
+    private static X509Certificate2 Leaf(string id, string? dns, byte[] csr, X509Certificate2 issuer, DateTimeOffset now, TimeSpan life)
     {
         var asked = Parse(csr);
         var request = new CertificateRequest(new X500DistinguishedName(""), asked.PublicKey, HashAlgorithmName.SHA256);
@@ -67,12 +75,10 @@ internal static class CertificateProfile
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(
             [new Oid("1.3.6.1.5.5.7.3.1"), new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
 
-        // The DNS name is for tools that know no SPIFFE IDs (curl, openssl); nothing here looks at it.
-        request.CertificateExtensions.Add(
-            UriNames.Write(id.ToString(), critical: true, dns: $"{id.Gateway}.{id.Site}.{id.TrustDomain}"));
+        request.CertificateExtensions.Add(UriNames.Write(id, critical: true, dns));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(asked.PublicKey, critical: false));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
-        return request.Create(issuer, now - Backdate, Earlier(now + LeafLife, issuer.NotAfter), Serial());
+        return request.Create(issuer, now - Backdate, Earlier(now + life, issuer.NotAfter), Serial());
     }
 
     /// <summary>A request that proves possession of <paramref name="key"/>; its name is only for people who look at it.</summary>

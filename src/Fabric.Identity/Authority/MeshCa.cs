@@ -20,7 +20,7 @@ namespace Fabric.Identity.Authority;
 /// site. They serve sites that have none, until they expire: so such a mesh goes on without the root's key, and changes over by
 /// itself where the key is there. They are not renewed, and may be deleted once <see cref="Prepare"/> has made all intermediates.</para>
 /// </remarks>
-public sealed class MeshCa
+public sealed partial class MeshCa
 {
     private readonly string _dir;
     private readonly TimeProvider _time;

@@ -7,7 +7,7 @@ namespace Fabric.Identity.Svid;
 /// constraints (RFC 5280 §6); each CA on it is then held to the rules of the mesh here. When no path was built, the reason is
 /// looked for, so that whoever reads the log knows what to mend.
 /// </summary>
-internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle bundle, IReadOnlyList<X509Certificate2> others, DateTimeOffset now)
+internal sealed class SvidChain(SpiffeId id, string site, X509Certificate2 leaf, TrustBundle bundle, IReadOnlyList<X509Certificate2> others, DateTimeOffset now)
 {
     /// <summary>Issuers above the leaf that a search for the reason looks at.</summary>
     private const int MaxDepth = 8;
@@ -16,6 +16,7 @@ internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle
         | X509ChainStatusFlags.HasNotSupportedNameConstraint | X509ChainStatusFlags.HasNotDefinedNameConstraint
         | X509ChainStatusFlags.HasNotPermittedNameConstraint | X509ChainStatusFlags.HasExcludedNameConstraint;
 
+    /// <summary>Accepted, it names nobody yet: that is for who knows what kind of leaf it is.</summary>
     public SvidVerdict Verify()
     {
         using var chain = new X509Chain();
@@ -38,7 +39,7 @@ internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle
                 return fault;
             }
 
-            return SvidVerdict.Accept(id, [.. path.SkipLast(1).Select(c => X509CertificateLoader.LoadCertificate(c.RawData))]) with
+            return new SvidVerdict(null, SvidRejection.None, "", [.. path.SkipLast(1).Select(c => X509CertificateLoader.LoadCertificate(c.RawData))])
             {
                 Root = Convert.ToHexStringLower(TrustBundle.Fingerprint(path[^1])),
             };
@@ -80,10 +81,10 @@ internal sealed class SvidChain(GatewayId id, X509Certificate2 leaf, TrustBundle
                 : $"its issuer {Shown(authority)} is of \"{SpiffeId.Shown(uris[0])}\"; it must be of spiffe://{id.TrustDomain}, without a path");
         }
 
-        return !IssuerNames.TrySite(authority, out var site, out var reason)
+        return !IssuerNames.TrySite(authority, out var own, out var reason)
             ? SvidVerdict.Reject(SvidRejection.IssuerName, $"its issuer {Shown(authority)} is ambiguous: {reason}")
-            : site is not null && site != id.Site
-                ? SvidVerdict.Reject(SvidRejection.IssuerOfAnotherSite, $"{id} was signed by the intermediate of site {site}, which signs for that site alone")
+            : own is not null && own != site
+                ? SvidVerdict.Reject(SvidRejection.IssuerOfAnotherSite, $"{id} was signed by the intermediate of site {own}, which signs for that site alone")
                 : null;
     }
 

@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace Fabric.Identity.Svid;
 
 /// <summary>
-/// Why a certificate is not the X.509-SVID of a gateway of this mesh, or not of the one that is expected. Closed: every refusal is
+/// Why a certificate is not the X.509-SVID of a gateway or workload of this mesh, or not of the one that is expected. Closed: every refusal is
 /// one of these, and is counted by it.
 /// </summary>
 public enum SvidRejection
@@ -62,10 +62,16 @@ public enum SvidRejection
 
     /// <summary>Its lane is over: the root that vouched for it is trusted no more.</summary>
     RootWithdrawn,
+
+    /// <summary>A SPIFFE ID of the mesh, in a caller's place, whose path is not <c>/site/S/workload/NAME</c>: such as that of a gateway.</summary>
+    NotAWorkload,
+
+    /// <summary>A workload that is not of the site of the gateway that it calls.</summary>
+    WorkloadOfAnotherSite,
 }
 
 /// <summary>The verdict on a certificate.</summary>
-/// <param name="Id">The gateway, or null when rejected.</param>
+/// <param name="Id">The gateway, or null when rejected, or when it is that of a workload.</param>
 /// <param name="Rejection">Why; <see cref="SvidRejection.None"/> when accepted.</param>
 /// <param name="Reason">One sentence with the value and the rule; empty when accepted.</param>
 /// <param name="Via">Intermediates of the chain that was built, leaf's issuer first; empty when rejected.</param>
@@ -73,6 +79,9 @@ public sealed record SvidVerdict(GatewayId? Id, SvidRejection Rejection, string 
 {
     /// <summary>SHA-256 (hex) of the root that vouches for it; empty when rejected, or not known.</summary>
     public string Root { get; init; } = "";
+
+    /// <summary>The workload; null when rejected, or when it is that of a gateway.</summary>
+    public SpiffeId? Workload { get; init; }
 
     public static SvidVerdict Accept(GatewayId id, IReadOnlyList<X509Certificate2> via) => new(id, SvidRejection.None, "", via);
 

@@ -5,9 +5,9 @@ using System.Security.Cryptography.X509Certificates;
 namespace Fabric.Identity.Svid;
 
 /// <summary>
-/// The rules of X.509-SVID (SPIFFE standards, X509-SVID §2 to §5) and of this mesh: P-256 keys, gateways only, one trust
-/// domain. Nothing is fetched from the network. The order is: what the certificate says of itself, then its dates, then its
-/// chain.
+/// The rules of X.509-SVID (SPIFFE standards, X509-SVID §2 to §5) and of this mesh: P-256 keys, one trust domain, and leaves of two
+/// kinds, gateways and workloads, neither of which passes for the other. Nothing is fetched from the network. The order is: what
+/// the certificate says of itself, then its dates, then its chain.
 /// </summary>
 public static class SvidVerifier
 {
@@ -17,14 +17,60 @@ public static class SvidVerifier
     /// <summary>Certificates taken from what a peer sent: more are ignored.</summary>
     private const int MaxSent = 8;
 
+    /// <summary>A gateway's certificate: <see cref="SvidVerdict.Id"/> says which, when it is accepted.</summary>
     /// <param name="known">Intermediates learned before, in addition to those of the bundle.</param>
     public static SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent, string trustDomain,
-        TrustBundle bundle, IReadOnlyList<X509Certificate2> known, DateTimeOffset now)
+        TrustBundle bundle, IReadOnlyList<X509Certificate2> known, DateTimeOffset now) => Guarded(() =>
+    {
+        if (Form(leaf) is { } ambiguous)
+        {
+            return ambiguous;
+        }
+
+        if (Name(leaf, trustDomain, out var id, out var critical) is { } fault)
+        {
+            return fault;
+        }
+
+        return id!.AsGateway() is not { } gateway
+            ? Reject(SvidRejection.NotAGateway, $"{id} names no gateway: its path must be /site/<site>/gateway/<name>")
+            : Rest(id, gateway.Site, critical, leaf, [ServerAuth, ClientAuth], [.. sent.Take(MaxSent), .. bundle.Intermediates, .. known], bundle, now) is var verdict
+                && verdict.Rejection != SvidRejection.None ? verdict : verdict with { Id = gateway };
+    });
+
+    /// <summary>
+    /// A workload's certificate, shown by a client: <see cref="SvidVerdict.Workload"/> says which, when it is accepted. It has to be of
+    /// <paramref name="site"/>: what a workload of another site asks for comes through that site's gateways.
+    /// </summary>
+    public static SvidVerdict VerifyWorkload(X509Certificate2 leaf, X509Certificate2Collection sent, string trustDomain, string site,
+        TrustBundle bundle, DateTimeOffset now) => Guarded(() =>
+    {
+        if (Form(leaf) is { } ambiguous)
+        {
+            return ambiguous;
+        }
+
+        if (Name(leaf, trustDomain, out var id, out var critical) is { } fault)
+        {
+            return fault;
+        }
+
+        if (id!.WorkloadSite() is not { } own)
+        {
+            return Reject(SvidRejection.NotAWorkload, $"{id} names no workload: its path must be /site/<site>/workload/<name>");
+        }
+
+        return own != site
+            ? Reject(SvidRejection.WorkloadOfAnotherSite, $"{id} is of site {own}: at site {site} only its own workloads are known by certificate")
+            : Rest(id, site, critical, leaf, [ClientAuth], [.. sent.Take(MaxSent), .. bundle.Intermediates], bundle, now) is var verdict
+                && verdict.Rejection != SvidRejection.None ? verdict : verdict with { Workload = id };
+    });
+
+    private static SvidVerdict Guarded(Func<SvidVerdict> verify)
     {
         try
         {
-            return Form(leaf) ?? Name(leaf, trustDomain, out var id) ?? Use(leaf) ?? Dates(leaf, now)
-                ?? new SvidChain(id, leaf, bundle, [.. sent.Take(MaxSent), .. bundle.Intermediates, .. known], now).Verify();
+            return verify();
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException or ArgumentException or InvalidOperationException)
         {
@@ -33,6 +79,11 @@ public static class SvidVerifier
         }
     }
 
+    /// <summary>What holds for leaves of every kind, once it is known whom this one names.</summary>
+    private static SvidVerdict Rest(SpiffeId id, string site, bool critical, X509Certificate2 leaf, string[] purposes,
+        IReadOnlyList<X509Certificate2> others, TrustBundle bundle, DateTimeOffset now) =>
+        Subject(leaf, critical) ?? Use(leaf, purposes) ?? Dates(leaf, now) ?? new SvidChain(id, site, leaf, bundle, others, now).Verify();
+
     /// <summary>Each extension once (RFC 5280 §4.2): of two, one reader may take the first and another the last.</summary>
     private static SvidVerdict? Form(X509Certificate2 leaf)
     {
@@ -40,10 +91,10 @@ public static class SvidVerifier
         return twice is null ? null : Reject(SvidRejection.Malformed, $"the certificate is malformed: it has extension {SpiffeId.Shown(twice)} twice");
     }
 
-    private static SvidVerdict? Name(X509Certificate2 leaf, string trustDomain, out GatewayId gateway)
+    private static SvidVerdict? Name(X509Certificate2 leaf, string trustDomain, out SpiffeId? id, out bool critical)
     {
-        gateway = default;
-        var (uris, critical) = UriNames.Read(leaf);
+        id = null;
+        (var uris, critical) = UriNames.Read(leaf);
         if (uris.Count != 1)
         {
             return uris.Count == 0
@@ -51,32 +102,23 @@ public static class SvidVerifier
                 : Reject(SvidRejection.ManyUriNames, $"the certificate has {uris.Count} URI names; it must have exactly one");
         }
 
-        if (!SpiffeId.TryParse(uris[0], out var id, out var reason))
+        if (!SpiffeId.TryParse(uris[0], out id, out var reason))
         {
             return Reject(SvidRejection.NotASpiffeId, reason);
         }
 
-        if (id.TrustDomain != trustDomain)
-        {
-            return Reject(SvidRejection.ForeignTrustDomain, $"{id} is not of trust domain {trustDomain}");
-        }
-
-        if (id.AsGateway() is not { } named)
-        {
-            return Reject(SvidRejection.NotAGateway, $"{id} names no gateway: its path must be /site/<site>/gateway/<name>");
-        }
-
-        gateway = named;
-        return leaf.SubjectName.RawData.Length <= 2 && !critical
-            ? Reject(SvidRejection.SubjectNameNotCritical, "the subject is empty, so subjectAltName must be critical")
-            : null;
+        return id.TrustDomain != trustDomain ? Reject(SvidRejection.ForeignTrustDomain, $"{id} is not of trust domain {trustDomain}") : null;
     }
 
-    private static SvidVerdict? Use(X509Certificate2 leaf)
+    private static SvidVerdict? Subject(X509Certificate2 leaf, bool critical) => leaf.SubjectName.RawData.Length <= 2 && !critical
+        ? Reject(SvidRejection.SubjectNameNotCritical, "the subject is empty, so subjectAltName must be critical")
+        : null;
+
+    private static SvidVerdict? Use(X509Certificate2 leaf, string[] purposes)
     {
         if (leaf.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority))
         {
-            return Reject(SvidRejection.IsAuthority, "it is a CA certificate (cA=true); a gateway's must not be");
+            return Reject(SvidRejection.IsAuthority, "it is a CA certificate (cA=true); a gateway's or workload's must not be");
         }
 
         if (leaf.Extensions.OfType<X509KeyUsageExtension>().SingleOrDefault() is not { Critical: true } usage
@@ -87,11 +129,11 @@ public static class SvidVerifier
                 "keyUsage must be critical, with digitalSignature and without keyCertSign and cRLSign");
         }
 
-        if (leaf.Extensions.OfType<X509EnhancedKeyUsageExtension>().SingleOrDefault() is not { } purposes
-            || !purposes.EnhancedKeyUsages.Cast<Oid>().Any(o => o.Value == ServerAuth)
-            || !purposes.EnhancedKeyUsages.Cast<Oid>().Any(o => o.Value == ClientAuth))
+        if (leaf.Extensions.OfType<X509EnhancedKeyUsageExtension>().SingleOrDefault() is not { } use
+            || !purposes.All(purpose => use.EnhancedKeyUsages.Cast<Oid>().Any(o => o.Value == purpose)))
         {
-            return Reject(SvidRejection.ExtendedKeyUsage, "extKeyUsage must hold both serverAuth and clientAuth");
+            return Reject(SvidRejection.ExtendedKeyUsage,
+                $"extKeyUsage must hold {(purposes.Length > 1 ? "both serverAuth and clientAuth" : "clientAuth")}");
         }
 
         using var key = leaf.GetECDsaPublicKey();

@@ -119,6 +119,7 @@ internal sealed class AskedPort
     public Located<int>? Port { get; set; }
     public Located<ServiceProtocol>? Protocol { get; set; }
     public Located<ImmutableArray<Located<string>>>? Alpn { get; set; }
+    public Located<PortTls>? Tls { get; set; }
 }
 
 internal sealed class AskedHealth

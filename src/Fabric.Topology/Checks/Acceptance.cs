@@ -119,6 +119,7 @@ internal static class Acceptance
             p.Value.Name?.Value, p.Value.Port!.Value.Value, p.Value.Protocol?.Value ?? ServiceProtocol.Tcp)
         {
             Alpn = p.Value.Alpn is { } alpn ? Values(alpn.Value) : [],
+            Tls = p.Value.Tls?.Value ?? PortTls.Off,
         })];
         return new Service
         {

@@ -54,6 +54,13 @@ internal static class ServiceChecks
                     "alpn does not apply to protocol http or udp: it is negotiated by TLS, over tcp", "use protocol: tcp");
             }
 
+            if (port.Value is { Tls: { Value: PortTls.Svid } tls, Protocol.Value: ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp })
+            {
+                // Of tcp+udp, the datagrams would go by the source address: one port with two answers to who calls.
+                diagnostics.Error(DiagnosticCodes.DoesNotApply, tls.At,
+                    "tls: svid does not apply to protocol udp or tcp+udp: a caller shows its certificate on a stream", "use protocol: tcp or http");
+            }
+
             if (service.Ports.Length > 1 && port.Value.Name is null)
             {
                 diagnostics.Error(DiagnosticCodes.MissingKey, port.At,

@@ -205,9 +205,22 @@ public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protoco
     /// <summary>What the endpoints negotiate by TLS, by ALPN names: DNS tells it in HTTPS records. Default none.</summary>
     public ImmutableArray<string> Alpn { get; init; } = [];
 
+    /// <summary>What the importing gateway asks of clients. Default off.</summary>
+    public PortTls Tls { get; init; }
+
     public bool CarriesStreams => Protocol != ServiceProtocol.Udp;
 
     public bool CarriesDatagrams => Protocol is ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp;
+}
+
+/// <summary>Whether the importing gateway ends TLS on a service's port.</summary>
+public enum PortTls
+{
+    /// <summary>Bytes go through as they are, and a caller is known by where it is.</summary>
+    Off,
+
+    /// <summary>Mutual TLS: a caller is known by its X.509-SVID, and who shows none is refused. The endpoint gets what was inside.</summary>
+    Svid,
 }
 
 public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);

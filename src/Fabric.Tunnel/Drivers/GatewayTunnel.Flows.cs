@@ -1,4 +1,5 @@
 using Fabric.Tunnel.Core;
+using Fabric.Tunnel.Portable;
 
 namespace Fabric.Tunnel.Drivers;
 
@@ -7,6 +8,7 @@ public sealed partial class GatewayTunnel
 {
     private static readonly TimeSpan _oversizeLogged = TimeSpan.FromSeconds(10);
 
+    private readonly CertifiedServer _certified;
     private readonly FlowTable _clientFlows;
     private readonly EndpointFlows _endpointFlows;
     private readonly Lock _oversizeLock = new();
@@ -19,6 +21,7 @@ public sealed partial class GatewayTunnel
 
     private IListener Listener(ServiceListener service) => service.Datagrams
         ? new DatagramListener(this, service, _clientFlows, _endpointFlows)
+        : service.AsksCertificate ? new Acceptor(service.Address, service.Service, socket => _certified.ServeAsync(service, socket), Log, Options.Time)
         : Driver.Serve(service);
 
     internal Task<TunnelFlow> OpenFlowAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>

@@ -50,6 +50,7 @@ public sealed partial class GatewayTunnel : ITunnel
         _relays = new RelayDesk(this, _port);
         _egress = new EgressDialer(this, _relays);
         Ingress = new ServiceServer(this, _egress);
+        _certified = new CertifiedServer(this);
         Driver = CreateDriver();
         _clientFlows = new FlowTable(this);
         _endpointFlows = new EndpointFlows(this);

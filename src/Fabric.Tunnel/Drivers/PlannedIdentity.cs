@@ -26,5 +26,7 @@ internal sealed class PlannedIdentity(IGatewayIdentity identity, Func<ImmutableD
         return verdict.Id is { } id ? verdict.Of(sites().GetValueOrDefault(id.Gateway)) : verdict;
     }
 
+    public SvidVerdict VerifyWorkload(X509Certificate2 leaf, X509Certificate2Collection sent) => identity.VerifyWorkload(leaf, sent);
+
     public SvidVerdict? Refuses(GatewayId peer, string root) => identity.Refuses(peer, root);
 }

@@ -27,7 +27,8 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
     public int ReviewLocal() =>
         _local.Keys.Count(c => tunnel.Options.Egress.Review(null, c.Open) is { } refusal && c.Refuse(refusal));
 
-    public async Task ServeAsync(ServiceListener listener, Socket client)
+    /// <param name="certified">The client, when it speaks TLS and has proven who it is; null: the socket carries its bytes.</param>
+    public async Task ServeAsync(ServiceListener listener, Socket client, CertifiedClient? certified = null)
     {
         if (!TryEnter())
         {
@@ -37,7 +38,7 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
 
         try
         {
-            await ServeOneAsync(listener, client).ConfigureAwait(false);
+            await ServeOneAsync(listener, client, certified).ConfigureAwait(false);
         }
         finally
         {
@@ -59,10 +60,11 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
 
     public void Leave() => Interlocked.Decrement(ref _connections);
 
-    private async Task ServeOneAsync(ServiceListener listener, Socket client)
+    private async Task ServeOneAsync(ServiceListener listener, Socket client, CertifiedClient? certified)
     {
         var began = tunnel.Now;
-        var plan = await Ingress.PlanAsync(listener, (IPEndPoint)client.RemoteEndPoint!, tunnel.Stopping).ConfigureAwait(false);
+        var plan = await (certified is null ? Ingress.PlanAsync(listener, (IPEndPoint)client.RemoteEndPoint!, tunnel.Stopping)
+            : certified.PlanAsync(listener, tunnel.Stopping)).ConfigureAwait(false);
         var code = StreamCode.NoEndpoint;
         var reason = plan.Refusal ?? "no route";
         for (var i = 0; i < plan.Routes.Length; i++)
@@ -71,8 +73,8 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
             try
             {
                 var summary = route.Peer is null
-                    ? await ServeLocallyAsync(route.Open, client, began).ConfigureAwait(false)
-                    : await ServeThroughAsync(route.Peer, route.Open, isLast, client, began).ConfigureAwait(false);
+                    ? await ServeLocallyAsync(route.Open, client, began, certified).ConfigureAwait(false)
+                    : await ServeThroughAsync(route.Peer, route.Open, isLast, client, began, certified).ConfigureAwait(false);
                 tunnel.Told(() => Ingress.Ended(plan, summary));
                 return;
             }
@@ -98,10 +100,11 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
         tunnel.Told(() => Ingress.Ended(plan, refusal));
     }
 
-    private async Task<StreamSummary> ServeThroughAsync(string peer, StreamOpen open, bool waits, Socket client, TimeSpan began)
+    private async Task<StreamSummary> ServeThroughAsync(
+        string peer, StreamOpen open, bool waits, Socket client, TimeSpan began, CertifiedClient? certified)
     {
         var stream = (TunnelStream)await tunnel.OpenAsync(peer, open, waits, tunnel.Stopping).ConfigureAwait(false);
-        await Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time).ConfigureAwait(false);
+        await (certified?.JoinAsync(stream) ?? Splice.RunAsync(client, stream, tunnel.Pool, tunnel.Options.Time)).ConfigureAwait(false);
         return new StreamSummary(
             open.Service, peer, null, stream.Code, stream.Reason, stream.BytesWritten, stream.BytesRead, tunnel.Now - began);
     }
@@ -109,14 +112,14 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
     /// <summary>
     /// By this gateway's own egress. Throws <see cref="StreamRefusedException"/> before anything was read of the client.
     /// </summary>
-    public async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began)
+    public async Task<StreamSummary> ServeLocallyAsync(StreamOpen open, Socket client, TimeSpan began, CertifiedClient? certified = null)
     {
         // Before it is decided: so a review misses none.
         var connection = new LocalConnection(open, client);
         _local[connection] = 0;
         try
         {
-            return await JoinLocallyAsync(connection, client, began).ConfigureAwait(false);
+            return await JoinLocallyAsync(connection, client, began, certified).ConfigureAwait(false);
         }
         finally
         {
@@ -124,7 +127,7 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
         }
     }
 
-    private async Task<StreamSummary> JoinLocallyAsync(LocalConnection connection, Socket client, TimeSpan began)
+    private async Task<StreamSummary> JoinLocallyAsync(LocalConnection connection, Socket client, TimeSpan began, CertifiedClient? certified)
     {
         var open = connection.Open;
         var verdict = await tunnel.Options.Egress.DecideAsync(null, open, tunnel.Stopping).ConfigureAwait(false);
@@ -140,9 +143,9 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
                 using (socket)
                 {
                     connection.Join();
-                    if (dial.Carrier is { } carrier)
+                    if ((dial.Carrier ?? certified?.Carrier) is { } carrier)
                     {
-                        return await CarryLocallyAsync(carrier, connection, client, socket, endpoint, began).ConfigureAwait(false);
+                        return await CarryLocallyAsync(carrier, connection, client, socket, endpoint, began, certified).ConfigureAwait(false);
                     }
 
                     var (sent, received, error) = await Splice.RunAsync(client, socket).ConfigureAwait(false);
@@ -165,15 +168,17 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
     }
 
     private async Task<StreamSummary> CarryLocallyAsync(
-        StreamCarrier carrier, LocalConnection connection, Socket client, Socket socket, IPEndPoint? endpoint, TimeSpan began)
+        StreamCarrier carrier, LocalConnection connection, Socket client, Socket socket, IPEndPoint? endpoint, TimeSpan began,
+        CertifiedClient? certified)
     {
-        var caller = StreamEnd.Of(client);
+        var caller = certified?.End ?? StreamEnd.Of(client);
         string? error = null;
         try
         {
             client.NoDelay = true;
             await EgressDialer.CarryAsync(carrier, caller, socket, tunnel.Stopping).ConfigureAwait(false);
             caller.CompleteWrites();
+            await (certified?.ClosedAsync() ?? Task.CompletedTask).ConfigureAwait(false);
         }
         catch (Exception failure) when (failure is IOException or SocketException or ObjectDisposedException or OperationCanceledException)
         {
