@@ -23,6 +23,6 @@ public interface ICertifiedIngress : IIngress
     /// <summary>As <see cref="IIngress.PlanAsync"/>, for a client that has proven who it is.</summary>
     ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, SpiffeId caller, CancellationToken cancellationToken);
 
-    /// <summary>A client was refused, and told so by a TLS alert: it showed no certificate, or not that of a workload of this site.</summary>
+    /// <summary>A client was refused, and its connection reset: it showed no certificate, or not that of a workload of this site.</summary>
     void Unproven(ServiceListener listener, IPEndPoint client, CertificateRefusedException refusal);
 }

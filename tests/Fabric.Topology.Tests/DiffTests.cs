@@ -71,7 +71,7 @@ public class DiffTests
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
     [InlineData(typeof(Service), 9)]
-    [InlineData(typeof(ServicePort), 6)]
+    [InlineData(typeof(ServicePort), 7)]
     [InlineData(typeof(ServiceExport), 2)]
     [InlineData(typeof(ServiceEndpoint), 3)]
     [InlineData(typeof(HealthCheck), 7)]

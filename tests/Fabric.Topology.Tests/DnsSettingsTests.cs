@@ -51,8 +51,24 @@ public class DnsSettingsTests
     [InlineData("port: 443", "port: 443, alpn: []", DiagnosticCodes.BadCount)]
     [InlineData("port: 443", "port: 443, protocol: http, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
     [InlineData("port: 443", "port: 443, protocol: udp, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
+    [InlineData("port: 443", "port: 443, tls: mutual", DiagnosticCodes.BadChoice)]
+    [InlineData("port: 443", "port: 443, protocol: udp, tls: svid", DiagnosticCodes.DoesNotApply)]
+    [InlineData("port: 443", "port: 443, protocol: tcp+udp, tls: svid", DiagnosticCodes.DoesNotApply)]
+    [InlineData("port: 443", "port: 443, protocol: http, tls: \"off\", alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
     [InlineData("name: paris-1", "name: paris-1, dnsTls: \"127.0.0.1:9440\"", DiagnosticCodes.ListenerClash)]
     public void What_does_not_fit_is_refused(string from, string to, string code) => Assert.Equal(code, Refuse(Base.Replace(from, to)));
+
+    [Theory]
+    [InlineData("port: 443", PortTls.Off)]
+    [InlineData("port: 443, tls: \"off\", protocol: udp", PortTls.Off)]
+    [InlineData("port: 443, tls: svid", PortTls.Svid)]
+    [InlineData("port: 443, tls: svid, protocol: http, alpn: [ h2 ]", PortTls.Svid)]
+    public void A_port_says_whether_callers_show_certificates(string port, PortTls tls)
+    {
+        var after = Accept(Base.Replace("port: 443", port));
+        Assert.Equal(tls, after.Services[0].Ports[0].Tls);
+        Assert.Equal(tls == PortTls.Svid, TopologyDiff.Between(Accept(Base), after).Any(c => c.ToString().Contains(" tls svid", StringComparison.Ordinal)));
+    }
 
     private static FabricTopology Accept(string text)
     {

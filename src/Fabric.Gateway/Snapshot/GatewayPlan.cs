@@ -83,8 +83,8 @@ internal sealed class GatewayPlan
             {
                 AsksCertificate = true,
 
-                // Who has requests read speaks either, and clients ask for one by ALPN.
-                Protocols = port.Protocol == ServiceProtocol.Http ? "h2 http/1.1" : string.Join(' ', port.Alpn),
+                // The endpoint gets what was inside as it is: h2 only where the topology says that it speaks it.
+                Protocols = port is { Alpn.IsEmpty: true, Protocol: ServiceProtocol.Http } ? "http/1.1" : string.Join(' ', port.Alpn),
             };
         }
 

@@ -19,8 +19,8 @@ internal sealed record AuditEntry
     public required string AssertedBy { get; init; }
 
     /// <summary>
-    /// How it is known who calls: <c>address</c>, by the workloads that the topology gives the client's address to; <c>gateway</c>, by the word of the
-    /// gateway that the client is at; <c>none</c>: it is not known, and was refused for that.
+    /// How it is known who calls: <c>address</c>, by the workloads that the topology gives the client's address to; <c>process</c>, by the user or cgroup
+    /// of a process of this machine; <c>certificate</c>, by the X.509-SVID that the client showed; <c>gateway</c>, by the word of the gateway that the client is at; <c>none</c>: it is not known, and was refused for that.
     /// </summary>
     public required string Established { get; init; }
 

@@ -106,7 +106,7 @@ internal static class AskedShapes
             ("udp", ServiceProtocol.Udp), ("tcp+udp", ServiceProtocol.TcpAndUdp)), (p, v) => p.Protocol = v,
             "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp")
         .With("alpn", new ListShape<string>(Scalars.Choice(("http/1.1", "http/1.1"), ("h2", "h2")), 1, 2), (p, v) => p.Alpn = v,
-            "HTTP that the endpoints negotiate by TLS: DNS tells it in HTTPS records. Not with `http` or `udp`.", @default: "none")
+            "HTTP that the endpoints negotiate by TLS: DNS tells it in HTTPS records. Not with `udp`, and with `http` only beside `tls: svid`, where the gateway negotiates it.", @default: "none")
         .With("tls", Scalars.Choice(("off", PortTls.Off), ("svid", PortTls.Svid)), (p, v) => p.Tls = v,
             "`svid`: the importing gateway ends mutual TLS, and a caller is who its certificate names; the endpoint gets what was inside. Only with `tcp` or `http`.",
             @default: "off");

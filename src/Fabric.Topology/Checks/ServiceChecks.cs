@@ -48,10 +48,11 @@ internal static class ServiceChecks
                 numbers.IsNew(new Located<string>(number.Value.ToString(), number.At));
             }
 
-            if (port.Value.Alpn is { } alpn && port.Value.Protocol?.Value is ServiceProtocol.Http or ServiceProtocol.Udp)
+            if (port.Value.Alpn is { } alpn && (port.Value.Protocol?.Value == ServiceProtocol.Udp
+                || (port.Value.Protocol?.Value == ServiceProtocol.Http && port.Value.Tls?.Value != PortTls.Svid)))
             {
                 diagnostics.Error(DiagnosticCodes.DoesNotApply, alpn.At,
-                    "alpn does not apply to protocol http or udp: it is negotiated by TLS, over tcp", "use protocol: tcp");
+                    "alpn does not apply to protocol http or udp: it is negotiated by TLS, over tcp", "use protocol: tcp, or for http also tls: svid");
             }
 
             if (port.Value is { Tls: { Value: PortTls.Svid } tls, Protocol.Value: ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp })

@@ -58,6 +58,8 @@ internal sealed class CertifiedServer(GatewayTunnel tunnel)
         }
         catch (Exception error)
         {
+            // No alert: SslStream can send none for a verdict of ours, and close_notify would pass for an answer in order.
+            Sockets.Abort(socket);
             await tls.DisposeAsync().ConfigureAwait(false);
             if (limit.IsCancellationRequested && !tunnel.Stopping.IsCancellationRequested)
             {
