@@ -16,7 +16,7 @@ public sealed record TunnelUsage(
     public static TunnelUsage None { get; } = new(0, 0, 0, 0, 0, []);
 
     /// <summary>
-    /// How often a peer's certificate was refused here, whichever side dialled, by the code of the reason; every code is there.
+    /// How often a certificate was refused here, of a peer, whichever side dialled, or of a caller, by the code of the reason; every code is there.
     /// </summary>
     public ImmutableArray<CertificateRefusalCount> Certificates { get; init; } = [];
 

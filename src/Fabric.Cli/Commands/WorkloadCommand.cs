@@ -1,6 +1,6 @@
 using System.CommandLine;
+using Fabric.Identity;
 using Fabric.Identity.Authority;
-using Fabric.Identity.Joining;
 
 namespace Fabric.Cli.Commands;
 
