@@ -56,6 +56,27 @@ public sealed class LocalCallerTests : IAsyncLifetime
         Assert.Equal(["spiffe://acme.example/site/paris/unidentified", "spiffe://acme.example/site/paris/workload/root"], Denied());
     }
 
+    [RequiresFact("root", "setpriv")]
+    public async Task The_gateway_that_serves_its_own_site_writes_how_it_knows_the_caller()
+    {
+        _fabric.Write(_fabric.Topology().Replace("  - { name: shop, site: paris, addresses: [ 127.0.0.1/32 ] }",
+                "  - { name: root, site: virginia, unixUser: \"0\" }\n  - { name: others, site: virginia, addresses: [ 127.0.0.1/32 ] }", StringComparison.Ordinal)
+            .Replace("from: [ site/paris/workload/shop ]", "from: [ \"site/virginia/*\" ]", StringComparison.Ordinal));
+        foreach (var gateway in new[] { Paris, Virginia, Factory })
+        {
+            var revision = (await _fabric.Admin(gateway).ReloadAsync()).Revision;
+            await _fabric.Admin(gateway).UntilAsync(s => s.TopologyRevision == revision);
+        }
+
+        _service.Address = IPAddress.Parse((await _fabric.Admin(Virginia).StatusAsync()).Services.Single(s => s.Name == "web.shop").ServiceAddress);
+        Assert.Equal("virginia", await AskAsync(""));
+        Assert.Equal("virginia", await AskAsUserAsync(1));
+        await Wait.UntilAsync(() => Own().Length == 2, () => "both are written");
+        Assert.Equal([("spiffe://acme.example/site/virginia/workload/others", "address"), ("spiffe://acme.example/site/virginia/workload/root", "process")], Own());
+    }
+
+    private (string, string)[] Own() => [.. _fabric.Audit(Virginia).Where(l => l["assertedBy"] == "self").Select(l => (l["caller"], l["established"])).Order()];
+
     private string[] Denied() => [.. _fabric.Audit(Virginia).Where(l => l["verdict"] == "deny").Select(l => l["caller"])];
 
     [RequiresFact("root", "setpriv")]

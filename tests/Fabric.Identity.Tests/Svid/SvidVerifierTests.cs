@@ -8,6 +8,7 @@ namespace Fabric.Identity.Tests.Svid;
 public sealed class SvidVerifierTests : IDisposable
 {
     private const string Good = "spiffe://acme.example/site/paris/gateway/a";
+    private const string Workload = "spiffe://acme.example/site/paris/workload/shop";
     private static readonly DateTimeOffset Now = new(2026, 6, 1, 12, 0, 0, TimeSpan.Zero);
 
     private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -86,7 +87,8 @@ public sealed class SvidVerifierTests : IDisposable
 
     /// <summary>
     /// Every code has a certificate that earns it, so the theory above covers the closed set. Two are about whose it is, or whether
-    /// there is one, and two about what the trust document says of it (TrustDocumentTests).
+    /// there is one, two about what the trust document says of it (TrustDocumentTests),
+    /// and two about workloads (below).
     /// </summary>
     [Fact]
     public void Every_code_is_reachable()
@@ -95,16 +97,19 @@ public sealed class SvidVerifierTests : IDisposable
             typeof(SvidVerifierTests).GetMethod(nameof(Rejects))!.GetCustomAttributes(false).OfType<InlineDataAttribute>()
             .Select(d => (SvidRejection)d.GetData(null!).Single()[0]);
         Assert.Equal(
-            Enum.GetValues<SvidRejection>().Except([SvidRejection.None, SvidRejection.WrongGateway, SvidRejection.NoCertificate, SvidRejection.Evicted, SvidRejection.RootWithdrawn]).Order(),
+            Enum.GetValues<SvidRejection>().Except([SvidRejection.None, SvidRejection.WrongGateway, SvidRejection.NoCertificate, SvidRejection.Evicted, SvidRejection.RootWithdrawn,
+                SvidRejection.NotAWorkload, SvidRejection.WorkloadOfAnotherSite]).Order(),
             tested.Order());
     }
 
     /// <summary>Random bytes changed anywhere in a good certificate: no exception, and never another name than its own.</summary>
-    [Fact]
-    public void Fuzz()
+    [Theory]
+    [InlineData(Good)]
+    [InlineData(Workload)]
+    public void Fuzz(string name)
     {
         var random = new Random(3);
-        var good = Leaf(_ => { }).RawData;
+        var good = Named(name).RawData;
         for (var i = 0; i < 5000; i++)
         {
             var der = (byte[])good.Clone();
@@ -126,9 +131,54 @@ public sealed class SvidVerifierTests : IDisposable
             using (leaf)
             {
                 Assert.Null(Verify(leaf).Id);
+                Assert.Null(VerifyWorkload(leaf).Workload);
             }
         }
     }
+
+    [Theory]
+    [InlineData(Workload, SvidRejection.None)]
+    [InlineData(Workload + "/v2", SvidRejection.None)]
+    [InlineData("spiffe://acme.example/site/virginia/workload/shop", SvidRejection.WorkloadOfAnotherSite)]
+    [InlineData("spiffe://acme.example/site/Paris/workload/shop", SvidRejection.WorkloadOfAnotherSite)]
+    [InlineData(Good, SvidRejection.NotAWorkload)]
+    [InlineData("spiffe://acme.example", SvidRejection.NotAWorkload)]
+    [InlineData("spiffe://acme.example/site/paris/workload", SvidRejection.NotAWorkload)]
+    [InlineData("spiffe://acme.example/site/paris/unidentified", SvidRejection.NotAWorkload)]
+    [InlineData("spiffe://acme.example/x/site/paris/workload/shop", SvidRejection.NotAWorkload)]
+    [InlineData(Workload + "/", SvidRejection.NotASpiffeId)]
+    [InlineData("spiffe://acme.example/site/paris/workload/..", SvidRejection.NotASpiffeId)]
+    [InlineData("spiffe://other.example/site/paris/workload/shop", SvidRejection.ForeignTrustDomain)]
+    public void A_workload_of_this_site_and_nobody_else_is_a_caller(string name, SvidRejection rejection)
+    {
+        var verdict = VerifyWorkload(Named(name));
+        Assert.Equal((rejection, rejection == SvidRejection.None ? name : null, (GatewayId?)null), (verdict.Rejection, verdict.Workload?.ToString(), verdict.Id));
+    }
+
+    [Fact]
+    public void A_workload_is_held_to_the_rules_of_all_certificates()
+    {
+        void Is(SvidRejection rejection, Action<System.Collections.ObjectModel.Collection<X509Extension>> change, X509Certificate2? issuer = null, DateTimeOffset? until = null)
+        {
+            using var leaf = Leaf(e =>
+            {
+                Replace("2.5.29.17", UriNames.Write(Workload, true))(e);
+                change(e);
+            }, issuer: issuer, from: Now.AddHours(-2), until: until);
+            Assert.Equal(rejection, VerifyWorkload(leaf).Rejection);
+        }
+
+        Is(SvidRejection.None, Replace("2.5.29.37", new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], false)));
+        Is(SvidRejection.ExtendedKeyUsage, Replace("2.5.29.37", new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], false)));
+        Is(SvidRejection.IsAuthority, Replace("2.5.29.19", new X509BasicConstraintsExtension(true, false, 0, true)));
+        Is(SvidRejection.Expired, _ => { }, until: Now.AddHours(-1));
+        Is(SvidRejection.None, _ => { }, Issuer("OU=site:paris"));
+        Is(SvidRejection.IssuerOfAnotherSite, _ => { }, Issuer("OU=site:virginia"));
+        Is(SvidRejection.UntrustedChain, _ => { }, Root());
+    }
+
+    private SvidVerdict VerifyWorkload(X509Certificate2 leaf) =>
+        SvidVerifier.VerifyWorkload(leaf, [.. _sent], "acme.example", "paris", TrustBundle.Of([_root]), Now);
 
     private IEnumerable<X509Certificate2> Bad(SvidRejection rejection) => rejection switch
     {
