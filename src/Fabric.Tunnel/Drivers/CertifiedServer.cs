@@ -27,7 +27,11 @@ internal sealed class CertifiedServer(GatewayTunnel tunnel)
         {
             if (place is null || tunnel.IsDraining || Ingress is null)
             {
-                tunnel.Refusals.Add(Refusal.CallerHandshakeLimit);
+                if (place is null)
+                {
+                    tunnel.Refusals.Add(Refusal.CallerHandshakeLimit);
+                }
+
                 Sockets.Abort(socket);
                 return;
             }
