@@ -139,22 +139,6 @@ public sealed record LanePlan(string Peer, string Link, IPEndPoint? Remote)
     public bool Dials => Remote is not null || Relay is not null;
 }
 
-/// <summary>A service address that applications connect to, or send datagrams to.</summary>
-public sealed record ServiceListener(string Service, int Port, IPEndPoint Address)
-{
-    /// <summary>UDP instead of TCP.</summary>
-    public bool Datagrams { get; init; }
-
-    /// <summary>A client's flow that carried nothing for this long is over. Default 60 s.</summary>
-    public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
-
-    /// <summary>Clients speak mutual TLS, and are who their certificates name (<see cref="ICertifiedIngress"/>). TCP only.</summary>
-    public bool AsksCertificate { get; init; }
-
-    /// <summary>ALPN names that are offered then, with spaces between; none: ALPN is not spoken.</summary>
-    public string Protocols { get; init; } = "";
-}
-
 /// <summary>How a stream introduces itself; carried in the OPEN frame.</summary>
 /// <param name="Service"><c>name.namespace</c>, or a reserved name that begins with <c>fabric.</c></param>
 /// <param name="Port">Port of the service; 0 for reserved names.</param>
