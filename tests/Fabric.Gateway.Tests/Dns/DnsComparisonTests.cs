@@ -141,31 +141,7 @@ public sealed class DnsComparisonTests : IDisposable
         port = FreePorts.Take(1)[0];
         File.WriteAllText(Path.Combine(_folder.Root, "forward.zone"), Forward(services));
         File.WriteAllText(Path.Combine(_folder.Root, "reverse.zone"), Reverse(services));
-        var conf = Path.Combine(_folder.Root, "knot.conf");
-        File.WriteAllText(conf, $"""
-            server:
-                rundir: "{_folder.Root}"
-                listen: 127.0.0.1@{port}
-                udp-workers: 1
-                tcp-workers: 1
-                background-workers: 1
-            database:
-                storage: "{_folder.Root}"
-            log:
-              - target: stderr
-                any: error
-            template:
-              - id: default
-                storage: "{_folder.Root}"
-                zonefile-sync: -1
-                journal-content: none
-            zone:
-              - domain: clusterset.local
-                file: forward.zone
-              - domain: 64.127.in-addr.arpa
-                file: reverse.zone
-            """);
-        return Process.Start(new ProcessStartInfo("/usr/sbin/knotd", ["-c", conf]))!;
+        return Knot.Start(_folder, port, ("clusterset.local", "forward.zone"), ("64.127.in-addr.arpa", "reverse.zone"));
     }
 
     private static string Forward(DnsService[] services)

@@ -136,28 +136,7 @@ public sealed class DnsRealUpstreamTests : IAsyncDisposable
         var text = string.Concat(Enumerable.Repeat(" \"" + new string('x', 250) + "\"", 12));
         var many = string.Concat(Enumerable.Range(1, 60).Select(i => $"many 300 A 192.0.2.{i}\n"));
         _folder.Write("example.zone", $"{Zone}big 300 TXT{text}\n{many}");
-        var conf = _folder.Write("knot.conf", $"""
-            server:
-                rundir: "{_folder.Root}"
-                listen: 127.0.0.1@{port}
-                udp-workers: 1
-                tcp-workers: 1
-                background-workers: 1
-            database:
-                storage: "{_folder.Root}"
-            log:
-              - target: stderr
-                any: error
-            template:
-              - id: default
-                storage: "{_folder.Root}"
-                zonefile-sync: -1
-                journal-content: none
-            zone:
-              - domain: example
-                file: example.zone
-            """);
-        _started.Add(Process.Start(new ProcessStartInfo("/usr/sbin/knotd", ["-c", conf]))!);
+        _started.Add(Knot.Start(_folder, port, ("example", "example.zone")));
         return await AnswersAsync(new IPEndPoint(IPAddress.Loopback, port), "www.example");
     }
 
