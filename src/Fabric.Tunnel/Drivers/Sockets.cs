@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 
 namespace Fabric.Tunnel.Drivers;
 
@@ -13,6 +14,13 @@ internal static class Sockets
     private const int TcpCongestion = 13;
     private const int TcpUserTimeout = 18;
     private const int TcpNotSentLowWater = 25;
+
+    /// <summary>Of <c>struct tcp_info</c>, the part up to the least round trip.</summary>
+    public const int TcpInfoLength = 152;
+
+    private const uint NearMicroseconds = 1_000;
+
+    public static ReadOnlySpan<byte> Cubic => "cubic"u8;
 
     public static Socket Listen(IPEndPoint address)
     {
@@ -67,7 +75,8 @@ internal static class Sockets
     /// <summary>
     /// The shared lane of a link keeps little in the kernel: what is written next waits behind it. And it takes cubic where the system's own
     /// choice is another one: every ten seconds BBR sends no more than four packets in a round trip, for 200 ms
-    /// (draft-cardwell-iccrg-bbr-congestion-control, ProbeRTT), and all small messages of two gateways would wait for that. Bulk takes the system's.
+    /// (draft-cardwell-iccrg-bbr-congestion-control, ProbeRTT), and all small messages of two gateways would wait for that. Bulk takes the system's,
+    /// but for <see cref="PreferCubic"/>.
     /// </summary>
     /// <param name="socket">Of the lane.</param>
     /// <param name="channel">Of the lane; 0 is the shared one.</param>
@@ -81,14 +90,41 @@ internal static class Sockets
         socket.SetRawSocketOption(TcpLevel, TcpNotSentLowWater, BitConverter.GetBytes(channel == 0 ? 128 * 1024 : 512 * 1024));
         if (channel == 0)
         {
-            try
-            {
-                socket.SetRawSocketOption(TcpLevel, TcpCongestion, "cubic"u8);
-            }
-            catch (SocketException)
-            {
-                // This kernel has none, or does not let everybody have it.
-            }
+            TakeCubic(socket);
+        }
+        else
+        {
+            PreferCubic(socket);
+        }
+    }
+
+    /// <summary>
+    /// Cubic, where the other end is near. BBR paces by a timer for every few segments: on a way of gigabytes a second and microseconds that takes more of
+    /// the processor than the bytes do, for a bottleneck that is not there. Far away it stays, if it is what the system takes. On a connected socket.
+    /// </summary>
+    public static void PreferCubic(Socket socket)
+    {
+        Span<byte> info = stackalloc byte[TcpInfoLength];
+        if (OperatingSystem.IsLinux() && IsNear(info[..socket.GetRawSocketOption(TcpLevel, TcpInfo, info)]))
+        {
+            TakeCubic(socket);
+        }
+    }
+
+    /// <summary>Whether the least round trip was under a millisecond.</summary>
+    /// <param name="tcpInfo">As the kernel tells it; an old one tells less.</param>
+    public static bool IsNear(ReadOnlySpan<byte> tcpInfo) =>
+        tcpInfo.Length >= TcpInfoLength && MemoryMarshal.Read<uint>(tcpInfo[148..]) < NearMicroseconds;
+
+    private static void TakeCubic(Socket socket)
+    {
+        try
+        {
+            socket.SetRawSocketOption(TcpLevel, TcpCongestion, Cubic);
+        }
+        catch (SocketException)
+        {
+            // This kernel has none, or does not let everybody have it.
         }
     }
 

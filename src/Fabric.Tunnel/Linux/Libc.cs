@@ -34,6 +34,8 @@ internal static unsafe partial class Libc
     private const int SocketLinger = 13;
     private const int TcpLevel = 6;
     private const int TcpNoDelayOption = 1;
+    private const int TcpInfoOption = 11;
+    private const int TcpCongestionOption = 13;
     private const int GetFlags = 3;
     private const int SetFlags = 4;
 
@@ -113,6 +115,11 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "fcntl")]
     private static partial int Control(int fd, int command, int argument);
 
+    [LibraryImport("libc", EntryPoint = "usleep")]
+    private static partial int SleepFor(uint microseconds);
+
+    public static void Nap(uint microseconds) => _ = SleepFor(microseconds);
+
     public static int EpollChange(int epoll, int operation, int fd, uint events, ulong data)
     {
         if (RuntimeInformation.ProcessArchitecture == Architecture.X64)
@@ -184,6 +191,20 @@ internal static unsafe partial class Libc
     }
 
     public static void NoBlocking(int fd) => _ = Control(fd, SetFlags, Control(fd, GetFlags, 0) | NonBlocking);
+
+    /// <summary>As <see cref="Drivers.Sockets.PreferCubic"/>.</summary>
+    public static void PreferCubic(int fd)
+    {
+        var info = stackalloc byte[Drivers.Sockets.TcpInfoLength];
+        var length = (uint)Drivers.Sockets.TcpInfoLength;
+        if (GetOption(fd, TcpLevel, TcpInfoOption, info, &length) == 0 && Drivers.Sockets.IsNear(new ReadOnlySpan<byte>(info, (int)length)))
+        {
+            fixed (byte* name = Drivers.Sockets.Cubic)
+            {
+                _ = SetOption(fd, TcpLevel, TcpCongestionOption, name, (uint)Drivers.Sockets.Cubic.Length);
+            }
+        }
+    }
 
     /// <summary>Closes so that the other side sees a reset.</summary>
     public static void Abort(int fd)

@@ -18,6 +18,9 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
     /// <summary>Bytes for the socket that are more than a message.</summary>
     private const int MuchReady = 64 * 1024;
 
+    /// <summary>Bytes that the socket took, after which it is worth two system calls to ask how far away its other end is.</summary>
+    private const int MuchWritten = 256 * 1024;
+
     private bool _isCarrying;
     private bool _readable;
     private bool _writable;
@@ -173,6 +176,11 @@ internal abstract unsafe class SocketCarrier(EventLoop loop, GatewayTunnel tunne
                 }
 
                 break;
+            }
+
+            if (BytesDown < MuchWritten && BytesDown + written >= MuchWritten)
+            {
+                Libc.PreferCubic(Descriptor);
             }
 
             BytesDown += written;
