@@ -15,9 +15,9 @@ else if (args is ["dns"])
 {
     DnsZones.Measure();
 }
-else if (args is ["dns-serve", var names, var port])
+else if (args is ["dns-serve", var names, var port, var threads])
 {
-    await DnsZones.ServeAsync(int.Parse(names, CultureInfo.InvariantCulture), int.Parse(port, CultureInfo.InvariantCulture));
+    await DnsZones.ServeAsync(int.Parse(names, CultureInfo.InvariantCulture), int.Parse(port, CultureInfo.InvariantCulture), int.Parse(threads, CultureInfo.InvariantCulture));
 }
 else if (args is ["tunnel", ..])
 {

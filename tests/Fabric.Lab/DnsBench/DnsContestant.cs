@@ -6,16 +6,16 @@ using Fabric.Lab.Processes;
 
 namespace Fabric.Lab.DnsBench;
 
-/// <summary>A name server under load: how it is configured to serve the zone, on 127.0.0.1 and as many threads as there are processors.</summary>
+/// <summary>A name server under load: how it is configured to serve the zone, on 127.0.0.1 and a number of threads.</summary>
 /// <param name="Name">Its column.</param>
-/// <param name="Prepare">Writes its files into a folder for that many names and a port; gives the command that runs it in the foreground.</param>
-public sealed record DnsContestant(string Name, Func<string, int, int, string[]> Prepare)
+/// <param name="Prepare">Writes its files into a folder for that many names, a port and a number of threads; gives the command that runs it in the foreground.</param>
+public sealed record DnsContestant(string Name, Func<string, int, int, int, string[]> Prepare)
 {
     public const string Domain = "svc.clusterset.local";
     private const string Zone = "clusterset.local";
 
-    public static DnsContestant Fabric { get; } = new("fabric", (_, names, port) =>
-        [Dotnet, Path.Combine(Programs.Repository, "tests", "Fabric.Benchmarks", "bin", "Release", "net10.0", "Fabric.Benchmarks.dll"), "dns-serve", $"{names}", $"{port}"]);
+    public static DnsContestant Fabric { get; } = new("fabric", (_, names, port, threads) =>
+        ["env", "DOTNET_TieredPGO=0", Dotnet, Path.Combine(Programs.Repository, "tests", "Fabric.Benchmarks", "bin", "Release", "net10.0", "Fabric.Benchmarks.dll"), "dns-serve", $"{names}", $"{port}", $"{threads}"]);
 
     public static IReadOnlyList<DnsContestant> Peers { get; } = [new("knot", Knot), new("unbound", Unbound), new("bind9", Bind), new("dnsmasq", Dnsmasq)];
 
@@ -25,14 +25,14 @@ public sealed record DnsContestant(string Name, Func<string, int, int, string[]>
 
     private static IPAddress AddressOf(int i) => new([10, (byte)(i >> 16), (byte)(i >> 8), (byte)i]);
 
-    private static string[] Knot(string folder, int names, int port)
+    private static string[] Knot(string folder, int names, int port, int threads)
     {
         WriteZone(folder, names);
         File.WriteAllText(Path.Combine(folder, "knot.conf"), $"""
             server:
                 rundir: "{folder}"
                 listen: 127.0.0.1@{port}
-                udp-workers: {Environment.ProcessorCount}
+                udp-workers: {threads}
                 tcp-workers: 1
                 background-workers: 1
             database:
@@ -47,7 +47,7 @@ public sealed record DnsContestant(string Name, Func<string, int, int, string[]>
         return ["/usr/sbin/knotd", "-c", Path.Combine(folder, "knot.conf")];
     }
 
-    private static string[] Bind(string folder, int names, int port)
+    private static string[] Bind(string folder, int names, int port, int threads)
     {
         WriteZone(folder, names);
         File.WriteAllText(Path.Combine(folder, "named.conf"), $$"""
@@ -58,16 +58,16 @@ public sealed record DnsContestant(string Name, Func<string, int, int, string[]>
             controls { };
             zone "{{Zone}}" { type primary; file "zone"; };
             """);
-        return ["/usr/sbin/named", "-f", "-n", $"{Environment.ProcessorCount}", "-c", Path.Combine(folder, "named.conf")];
+        return ["/usr/sbin/named", "-f", "-n", $"{threads}", "-c", Path.Combine(folder, "named.conf")];
     }
 
-    private static string[] Unbound(string folder, int names, int port)
+    private static string[] Unbound(string folder, int names, int port, int threads)
     {
         var text = new StringBuilder($"""
             server:
               interface: 127.0.0.1@{port}
               port: {port}
-              num-threads: {Environment.ProcessorCount}
+              num-threads: {threads}
               so-reuseport: yes
               username: ""
               chroot: ""
@@ -88,7 +88,7 @@ public sealed record DnsContestant(string Name, Func<string, int, int, string[]>
         return ["/usr/sbin/unbound", "-d", "-c", Path.Combine(folder, "unbound.conf")];
     }
 
-    private static string[] Dnsmasq(string folder, int names, int port)
+    private static string[] Dnsmasq(string folder, int names, int port, int threads)
     {
         File.WriteAllLines(Path.Combine(folder, "hosts"), Enumerable.Range(0, names).Select(i => $"{AddressOf(i)} {NameOf(i)}"));
         return

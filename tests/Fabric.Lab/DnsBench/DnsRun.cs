@@ -11,11 +11,17 @@ using Fabric.Protocol.Dns;
 
 namespace Fabric.Lab.DnsBench;
 
+/// <summary>A zone of so many names, served by so many threads.</summary>
+public sealed record DnsCase(int Names, int Threads)
+{
+    public override string ToString() => $"{Names:N0} names, {Threads} thread{(Threads == 1 ? "" : "s")}";
+}
+
 /// <summary>All contestants in turn, round by round: one serves, dnsperf asks for names of the zone at random.</summary>
 /// <param name="seconds">Of one load.</param>
 /// <param name="rounds">Of all contestants.</param>
-/// <param name="sizes">Names in the zone.</param>
-public sealed partial class DnsRun(int seconds, int rounds, IReadOnlyList<int> sizes)
+/// <param name="cases">What is served, and by how much of the machine.</param>
+public sealed partial class DnsRun(int seconds, int rounds, IReadOnlyList<DnsCase> cases)
 {
     /// <summary>Asked each second when latency is looked at: what every contestant can do.</summary>
     private const int SteadyRate = 10_000;
@@ -29,62 +35,66 @@ public sealed partial class DnsRun(int seconds, int rounds, IReadOnlyList<int> s
         new("dns_p99", "µs", false, 1.0, $"99th percentile at {SteadyRate:N0} questions a second"),
     ];
 
-    private readonly Dictionary<int, Results> _results = sizes.ToDictionary(s => s, _ => new Results([.. DnsContestant.Peers.Select(p => p.Name)]));
+    private readonly Dictionary<DnsCase, Results> _results = cases.ToDictionary(c => c, _ => new Results([.. DnsContestant.Peers.Select(p => p.Name)]));
     private readonly Progress _progress = new();
 
-    /// <summary>Of each measure the verdict for the size for which it is worst.</summary>
+    /// <summary>Of each measure the verdict for the case for which it is worst.</summary>
     public async Task<IReadOnlyList<Figure>> Measure()
     {
         await using var work = await WorkFolder.Take();
-        foreach (var size in sizes)
+        foreach (var size in cases.Select(c => c.Names).Distinct())
         {
             var questions = work.Of($"questions-{size}");
             var random = new Random(1);
             await File.WriteAllLinesAsync(
                 questions, Enumerable.Range(0, 200_000).Select(_ => $"{DnsContestant.NameOf(random.Next(size))} A"), Interruption.Token);
-            for (var round = 0; round < rounds; round++)
+            foreach (var round in Enumerable.Range(0, rounds))
             {
-                foreach (var contestant in DnsContestant.Peers.Append(DnsContestant.Fabric))
+                foreach (var one in cases.Where(c => c.Names == size))
                 {
-                    _progress.Now($"round {round + 1} of {rounds}, {size} names: {contestant.Name}");
-                    await Measure(work, contestant, size, round, questions);
+                    foreach (var contestant in DnsContestant.Peers.Append(DnsContestant.Fabric))
+                    {
+                        _progress.Now($"round {round + 1} of {rounds}, {one}: {contestant.Name}");
+                        await Measure(work, contestant, one, round, questions);
+                    }
                 }
             }
         }
 
         _progress.Now("");
-        return [.. Measures.Select(m => sizes.Select(s => Verdict(m, s)).OfType<Figure>().MinBy(f => Badness(m, f))!)];
+        return [.. Measures.Select(m => cases.Select(c => Verdict(m, c)).OfType<Figure>().MinBy(f => Badness(m, f))!)];
     }
 
     /// <summary>Medians over rounds.</summary>
     public IEnumerable<string> Table()
     {
         string[] columns = [.. DnsContestant.Peers.Append(DnsContestant.Fabric).Select(c => c.Name)];
-        yield return $"{"",-28}{string.Concat(columns.Select(c => $"{c,12}"))}";
-        foreach (var size in sizes)
+        yield return $"{"",-48}{string.Concat(columns.Select(c => $"{c,12}"))}";
+        foreach (var one in cases)
         {
             foreach (var measure in Measures)
             {
-                var values = columns.Select(c => _results[size].Values(c, measure.Name))
+                var values = columns.Select(c => _results[one].Values(c, measure.Name))
                     .Select(v => $"{Figures.Number(v.Count == 0 ? null : Math.Round(Figures.Percentile(v, 50), 2)),12}");
-                yield return $"{measure.Name}, {measure.Unit}, {size}".PadRight(28) + string.Concat(values);
+                yield return $"{measure.Name}, {measure.Unit}, {one}".PadRight(48) + string.Concat(values);
             }
         }
     }
 
-    private Figure? Verdict(Measure measure, int size) => _results[size].Verdict(DnsContestant.Fabric.Name, measure) is { } figure
-        ? figure with { Note = $"{figure.Note}, {size} names" } : null;
+    private Figure? Verdict(Measure measure, DnsCase one) => _results[one].Verdict(DnsContestant.Fabric.Name, measure) is { } figure
+        ? figure with { Note = $"{figure.Note}, {one}" } : null;
 
     private static double Badness(Measure measure, Figure figure) => figure.Value is not { } value ? double.NegativeInfinity
         : measure.MoreIsBetter ? value : -value;
 
-    private async Task Measure(WorkFolder work, DnsContestant contestant, int size, int round, string questions)
+    private async Task Measure(WorkFolder work, DnsContestant contestant, DnsCase one, int round, string questions)
     {
         var port = FreePort();
-        var folder = work.Folder($"{contestant.Name}-{size}-{round}");
-        await using var server = Daemon.Start(work, $"{contestant.Name}-{size}-{round}", contestant.Prepare(folder, size, port));
+        var name = $"{contestant.Name}-{one.Names}-{one.Threads}-{round}";
+        var folder = work.Folder(name);
+        await using var server = Daemon.Start(work, name, contestant.Prepare(folder, one.Names, port, one.Threads));
         await Poll.Until(
-            $"{contestant.Name} to serve {size} names", _startLimit, () => Answers(port, DnsContestant.NameOf(size - 1)), () => server.Tail());
+            $"{contestant.Name} to serve {one}", _startLimit, () => Answers(port, DnsContestant.NameOf(one.Names - 1)), () => server.Tail());
 
         // What it compiles or caches at first is not what is measured.
         await Load(port, questions, 2);
@@ -93,7 +103,7 @@ public sealed partial class DnsRun(int seconds, int rounds, IReadOnlyList<int> s
         var (answered, rate, _) = await Load(port, questions, seconds);
         cpu = footprint.CpuSeconds - cpu;
         var (_, _, p99) = await Load(port, questions, seconds, SteadyRate);
-        var results = _results[size];
+        var results = _results[one];
         results.Add(contestant.Name, "dns_qps", round, rate);
         results.Add(contestant.Name, "dns_cpu", round, answered == 0 ? null : cpu / answered * 1e6);
         results.Add(contestant.Name, "dns_p99", round, p99 * 1e6);
