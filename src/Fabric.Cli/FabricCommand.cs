@@ -63,6 +63,7 @@ internal static class FabricCommand
             EvictCommands.Site(host),
             EvictCommands.Gateway(host),
             FaultCommand.Create(host),
+            DrillCommand.Create(host),
             VersionCommand.Create(host),
             CompletionCommand.Create(host),
         };
