@@ -85,7 +85,8 @@ public sealed class FaultsOfGatewayTests
         Assert.Contains(status.Problems, p => p.Contains("cannot be read since", StringComparison.Ordinal));
 
         await paris.CallAsync(FaultsMethods.Revert, new DrillFaultsRequest());
-        await paris.UntilAsync(s => s.TopologyRevision != revision && s.TopologyError.Length == 0);
+        await paris.ReloadAsync();
+        await paris.UntilAsync(s => s.TopologyRevision != revision && s.TopologyError.Length == 0 && s.Problems.All(p => !p.Contains("cannot be read since", StringComparison.Ordinal)));
     }
 
     [Fact]
