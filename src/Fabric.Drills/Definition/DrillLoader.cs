@@ -68,7 +68,8 @@ public static class DrillLoader
     private static void Guards(AskedDrill asked, DrillDefinition drill, FabricTopology topology, DiagnosticBag diagnostics)
     {
         var targets = drill.Actions.SelectMany(a => Targets.Of(a, topology).Found).Select(t => t.Gateway).ToHashSet();
-        var from = topology.Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => !targets.Contains(g.Name))?.Name;
+        var from = topology.Sites.SelectMany(s => s.Gateways).Where(g => !targets.Contains(g.Name)).OrderByDescending(g => topology.Drills.Allows(g.Site, g.Name))
+            .FirstOrDefault()?.Name;
         var always = drill with { Guards = drill.Guards with { Windows = [] } };
         foreach (var guard in DrillGuard.Evaluate(always, FabricView.Ideal(topology, DateTimeOffset.UnixEpoch, from)).Where(g => !g.Allowed))
         {
