@@ -20,7 +20,7 @@ public static partial class House
     private static readonly string[] OnlyOfTests = ["Real", "Host"];
 
     private static readonly string[] Pure = ["Fabric.Topology", "Fabric.Protocol", "Fabric.Routing"];
-    private static readonly string[] Socketless = ["Fabric.Identity", "Fabric.Drills"];
+    private static readonly string[] Socketless = ["Fabric.Identity"];
 
     /// <summary>The top level holds what the map shows, and what tools insist on.</summary>
     public static IEnumerable<string> TopLevelIsTheMap(Tree tree) => tree.Paths.Select(p => p.Split('/')[0]).Distinct()

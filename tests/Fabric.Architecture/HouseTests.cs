@@ -21,7 +21,7 @@ public sealed class HouseTests
         { nameof(House.NoTraceOfAMachine), "scripts/a.sh", "cd /" + "home/someone/fabric\n", "a.sh:1: " },
         { nameof(House.NoTraceOfAMachine), "src/nuget.config", "", "package sources" },
         { nameof(House.BansAreWired), "src/Directory.Build.props", "<Project />", "BannedSymbols.Pure.txt does not reach Fabric.Routing" },
-        { nameof(House.BansAreWired), "src/Directory.Build.props", "<Project />", "BannedSymbols.Sockets.txt does not reach Fabric.Drills" },
+        { nameof(House.BansAreWired), "src/Directory.Build.props", "<Project />", "BannedSymbols.Sockets.txt does not reach Fabric.Identity" },
         { nameof(House.BansAreWired), "src/Directory.Build.props", "<Project />", "BannedSymbols.txt does not reach Fabric.Gateway" },
         { nameof(House.BansAreWired), "src/Fabric.Routing/A.cs", "#pragma warning disable RS0030\n", "A.cs:1: " },
         { nameof(House.TextIsTidy), "src/Fabric.Routing/A.cs", "//\r\n", "CR at a line end" },
