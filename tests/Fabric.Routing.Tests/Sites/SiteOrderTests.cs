@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Fabric.Routing.Sites;
 
 namespace Fabric.Routing.Tests.Sites;
@@ -31,7 +30,7 @@ public class SiteOrderTests
     public void Any_scores_end_in_an_order_that_stays()
     {
         var random = new Random(3);
-        ImmutableArray<string> order = [];
+        string[] order = [];
         for (var turn = 0; turn < 1_000; turn++)
         {
             (string, double)[] sites =
@@ -42,6 +41,6 @@ public class SiteOrderTests
         }
     }
 
-    private static ImmutableArray<string> Follow(ImmutableArray<string> before, params (string Site, double Score)[] sites) =>
-        SiteOrder.Follow(before, [.. sites.Select(s => new SiteCandidate(s.Site, true, s.Site == "paris", [], [], s.Score, 1, 1, ""))]);
+    private static string[] Follow(string[] before, params (string Site, double Score)[] sites) =>
+        [.. SiteOrder.Follow([.. before], [.. sites.Select(s => new SiteCandidate(s.Site, true, s.Site == "paris", [], [], s.Score, 1, 1, ""))])];
 }
