@@ -48,9 +48,9 @@ public static class ServiceAddresses
     }
 
     /// <summary>
-    /// Addresses of all services of the topology at one gateway: fixed ones, then those in <paramref name="assigned"/>
-    /// (kept by the gateway on disk), then new ones in order of their names. The gateway's DNS address is reserved when it lies
-    /// in the range. Services that got none are in <paramref name="errors"/>.
+    /// Addresses of all that has one (<see cref="ServicePlace"/>, by its key) at one gateway: fixed ones, then those in
+    /// <paramref name="assigned"/> (kept by the gateway on disk), then new ones in order of their names, services before their sites
+    /// and hosts. The gateway's DNS address is reserved when it lies in the range. What got none is in <paramref name="errors"/>.
     /// </summary>
     public static ImmutableDictionary<string, IPAddress> Assign(
         FabricTopology topology, SiteGateway gateway, IReadOnlyDictionary<string, IPAddress> assigned,
@@ -59,18 +59,18 @@ public static class ServiceAddresses
         IPNetwork range = topology.Sites.Single(s => s.Name == gateway.Site).ServiceAddresses;
         var result = topology.Services.Where(s => s.Address is not null).ToDictionary(s => s.FullName, s => s.Address!);
         HashSet<IPAddress> taken = [gateway.Dns.Address, .. result.Values];
-        foreach (Service service in topology.Services)
+        var wanted = topology.Services.SelectMany(ServicePlace.Of).Select(p => (p.Key, IsService: p.Site is null)).ToList();
+        foreach (string name in wanted.Select(p => p.Key))
         {
-            if (assigned.TryGetValue(service.FullName, out IPAddress? kept) && !result.ContainsKey(service.FullName)
-                && IsUsable(range, kept) && taken.Add(kept))
+            if (assigned.TryGetValue(name, out IPAddress? kept) && !result.ContainsKey(name) && IsUsable(range, kept) && taken.Add(kept))
             {
-                result.Add(service.FullName, kept);
+                result.Add(name, kept);
             }
         }
 
         var failed = ImmutableArray.CreateBuilder<string>();
-        foreach (string name in topology.Services.Select(s => s.FullName).Where(n => !result.ContainsKey(n))
-            .Order(StringComparer.Ordinal))
+        foreach (string name in wanted.Where(p => !result.ContainsKey(p.Key))
+            .OrderByDescending(p => p.IsService).ThenBy(p => p.Key, StringComparer.Ordinal).Select(p => p.Key))
         {
             if (FirstFree(range, name, taken) is { } free)
             {

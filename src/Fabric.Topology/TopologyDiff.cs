@@ -95,6 +95,7 @@ public static class TopologyDiff
             all[(4, "service", service.FullName)] = new(
                 ("address", service.Address?.ToString() ?? "derived"),
                 ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Tls(p)}{Idle(service, p)}".TrimStart()))),
+                ("names", service.Headless ? "of hosts" : service.SiteNames ? "of the service and of sites" : "of the service"),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
                 ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
         }
@@ -124,7 +125,7 @@ public static class TopologyDiff
     private static string Print(TimeSpan duration) => Scalars.Print(duration);
 
     private static string Print(ServiceEndpoint endpoint) =>
-        $"{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
+        $"{(endpoint.Host is null ? "" : endpoint.Host + " ")}{new IPEndPoint(endpoint.Address, endpoint.Port)} for {endpoint.ServicePort}";
 
     private static string Print(ServiceProtocol protocol) => protocol == ServiceProtocol.TcpAndUdp ? "tcp+udp" : Lower(protocol);
 

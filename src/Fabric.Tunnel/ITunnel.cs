@@ -155,6 +155,19 @@ public sealed record StreamOpen(string Service, int Port, string Caller, string 
     /// </summary>
     public bool IsRelay => IsReserved && Service.StartsWith("fabric.relay", StringComparison.Ordinal);
 
+    /// <summary>The only endpoint of the service that is meant, by the name that it has in its site; null: any. On the wire it stands before the service.</summary>
+    public string? Host { get; init; }
+
+    /// <summary>What the OPEN frame says: <c>name.namespace</c>, or <c>host.name.namespace</c>, which a gateway that knows no hosts does not export.</summary>
+    public string WireService => Host is null ? Service : $"{Host}.{Service}";
+
+    /// <summary>Service and host of what an OPEN frame says. Whatever else is there stays one name, which nobody exports.</summary>
+    public static (string Service, string? Host) Split(string wireService, int port)
+    {
+        var parts = port == 0 ? [] : wireService.Split('.', 4);
+        return parts is [{ Length: > 0 } host, { Length: > 0 } name, { Length: > 0 } space] ? ($"{name}.{space}", host) : (wireService, null);
+    }
+
     /// <summary>Its frames go out on the two best lanes at once, both ways: a silent cut costs the difference of the two.</summary>
     public bool Mirrored { get; init; }
 

@@ -5,6 +5,12 @@ namespace Fabric.Tunnel;
 /// <summary>A service address that applications connect to, or send datagrams to.</summary>
 public sealed record ServiceListener(string Service, int Port, IPEndPoint Address)
 {
+    /// <summary>What the address stands for: the service, or one of its sites or hosts, by the key that the deciders know it by. It is what status shows.</summary>
+    public string Place { get; init; } = Service;
+
+    /// <summary>The only endpoint that connections here go to, by the name that it has in its site; null: any.</summary>
+    public string? Host { get; init; }
+
     /// <summary>UDP instead of TCP.</summary>
     public bool Datagrams { get; init; }
 

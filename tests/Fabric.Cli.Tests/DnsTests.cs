@@ -29,6 +29,21 @@ public sealed class DnsTests : IDisposable
                 new ResolveSite { Site = "factory", Why = "no gateway connected", Port = 80 },
             },
         },
+        "db.shop.virginia.site.svc.clusterset.local" => new ResolveNameReply
+        {
+            Rcode = "NOERROR",
+            Records = { $"{request.Name}. 1 IN {request.Type} 127.64.1.1" },
+            Source = "zone",
+            Revision = "abc",
+            Service = "db.shop",
+            OnlySite = "virginia",
+            Sites = { new ResolveSite { Site = "virginia", Usable = true, Chosen = true, Why = "1 of 2 healthy", Port = 5432 } },
+            Hosts =
+            {
+                new ResolveHost { Site = "virginia", Host = "db-0", Address = "127.64.1.1", Answered = true, Why = "virginia by virginia-1" },
+                new ResolveHost { Site = "virginia", Host = "db-1", Address = "127.64.1.2", Why = "none is healthy" },
+            },
+        },
         "www.example.org" => new ResolveNameReply
         {
             Rcode = "SERVFAIL",
@@ -42,6 +57,23 @@ public sealed class DnsTests : IDisposable
         },
         _ => throw new GrpcException(GrpcStatus.InvalidArgument, "DNS name \"a..b\" has an empty label"),
     };
+
+    [Fact]
+    public async Task Names_of_one_site_or_host_are_explained_as_such_with_the_hosts()
+    {
+        var (code, text, _) = await RunAsync("dns", "resolve", "db.shop.virginia.site.svc.clusterset.local", "--explain");
+        Assert.Equal(0, code);
+        Assert.EndsWith(
+            """
+              service: db.shop, at virginia and nowhere else
+              port 5432:
+                in, first: virginia (1 of 2 healthy)
+              hosts, the nearest site first:
+                in: db-0.virginia 127.64.1.1 (virginia by virginia-1)
+                out: db-1.virginia 127.64.1.2 (none is healthy)
+
+            """, text, StringComparison.Ordinal);
+    }
 
     [Fact]
     public async Task Records_and_with_explain_the_sites_and_why()

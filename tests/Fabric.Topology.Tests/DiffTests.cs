@@ -27,9 +27,9 @@ public class DiffTests
                 "~ site paris: relay: true → false",
                 "~ gateway virginia-1: dashboard: 127.0.0.1:8700 → off",
                 "~ link dx (paris-1, virginia-1): cost: 0 → 20; mtu: 1500 → 9000",
-                "+ service api.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
+                "+ service api.shop: address: derived; ports: 80 tcp; names: of the service; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
-                "- service web.shop: address: derived; ports: 80 tcp; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
+                "- service web.shop: address: derived; ports: 80 tcp; names: of the service; delivery: normal; health: tcp / every 1s within 500ms, down after 2, "
                     + "up after 1; exports: paris [127.0.0.1:8080 for 80]",
                 "+ workload paris/shop: addresses: 10.1.0.0/24; unixUser: any; cgroup: any",
             ],
@@ -70,10 +70,10 @@ public class DiffTests
     [InlineData(typeof(SiteGateway), 9)]
     [InlineData(typeof(Link), 7)]
     [InlineData(typeof(LinkEnd), 3)]
-    [InlineData(typeof(Service), 9)]
+    [InlineData(typeof(Service), 11)]
     [InlineData(typeof(ServicePort), 7)]
     [InlineData(typeof(ServiceExport), 2)]
-    [InlineData(typeof(ServiceEndpoint), 3)]
+    [InlineData(typeof(ServiceEndpoint), 4)]
     [InlineData(typeof(HealthCheck), 7)]
     [InlineData(typeof(Workload), 6)]
     [InlineData(typeof(Policy), 7)]

@@ -95,7 +95,7 @@ internal static class DnsCommand
 
         if (reply.Service.Length > 0)
         {
-            host.Out.WriteLine($"  service: {reply.Service}");
+            host.Out.WriteLine($"  service: {reply.Service}{Only(reply)}");
         }
 
         foreach (var port in reply.Sites.GroupBy(s => s.Port))
@@ -106,7 +106,20 @@ internal static class DnsCommand
                 host.Out.WriteLine($"    {(site.Chosen ? "in, first" : site.Usable ? "in" : "out")}: {site.Site} ({site.Why})");
             }
         }
+
+        if (reply.Hosts.Count > 0)
+        {
+            host.Out.WriteLine("  hosts, the nearest site first:");
+        }
+
+        foreach (var one in reply.Hosts)
+        {
+            host.Out.WriteLine($"    {(one.Answered ? "in" : "out")}: {one.Host}.{one.Site}{(one.Address.Length > 0 ? " " + one.Address : "")} ({one.Why})");
+        }
     }
+
+    private static string Only(ResolveNameReply reply) => reply.OnlySite.Length == 0 ? ""
+        : reply.OnlyHost.Length == 0 ? $", at {reply.OnlySite} and nowhere else" : $", host {reply.OnlyHost} at {reply.OnlySite} and no other";
 
     private static string From(ResolveNameReply reply) => reply.Source switch
     {

@@ -134,6 +134,7 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
         foreach (var service in topology.Services.Where(s => s.Exports.Any(e => e.Site == site)))
         {
             var exported = new ExportedService { Service = service.FullName };
+            var hosts = new SortedDictionary<string, ExportedHost>(StringComparer.Ordinal);
             foreach (var port in service.Ports)
             {
                 var endpoints = health.Of(service.FullName, port.Port);
@@ -143,7 +144,18 @@ internal sealed class CatalogPublisher(IEndpointHealth health, TimeProvider time
                     Endpoints = (uint)endpoints.Length,
                     Healthy = (uint)endpoints.Count(e => e.Healthy),
                 });
+                foreach (var endpoint in endpoints.Where(e => e.Endpoint.Host is not null))
+                {
+                    var host = hosts.GetValueOrDefault(endpoint.Endpoint.Host!) ?? (hosts[endpoint.Endpoint.Host!] = new ExportedHost { Host = endpoint.Endpoint.Host });
+                    host.Ports.Add((uint)port.Port);
+                    if (endpoint.Healthy)
+                    {
+                        host.Healthy.Add((uint)port.Port);
+                    }
+                }
             }
+
+            exported.Hosts.Add(hosts.Values);
 
             services.Add(exported);
         }

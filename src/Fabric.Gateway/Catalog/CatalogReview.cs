@@ -55,7 +55,8 @@ internal sealed class CatalogReview(Func<FabricTopology?> topology, ICatalogs ca
         var site = now.FindGateway(peer)?.Site;
         var exported = now.Services.Where(s => s.Exports.Any(e => e.Site == site)).ToDictionary(s => s.FullName, StringComparer.Ordinal);
         var foreign = catalog.Services.Values.Where(s => !exported.TryGetValue(s.Service, out var declared)
-            || s.Ports.Any(p => declared.Ports.All(d => d.Port != p.Port))).Select(s => s.Service).Order(StringComparer.Ordinal).ToList();
+            || s.Ports.Any(p => declared.Ports.All(d => d.Port != p.Port))
+            || s.Hosts.Any(h => !HasHost(declared, site, h))).Select(s => s.Service).Order(StringComparer.Ordinal).ToList();
         var linked = now.Links.Where(l => l.Touches(peer)).Select(l => l.PeerOf(peer).Gateway).ToHashSet(StringComparer.Ordinal);
         var strangers = catalog.Neighbours.Keys.Where(n => !linked.Contains(n)).Order(StringComparer.Ordinal).ToList();
         string[] parts =
@@ -65,6 +66,13 @@ internal sealed class CatalogReview(Func<FabricTopology?> topology, ICatalogs ca
         ];
         return parts.Length == 0 ? null : string.Join("; ", parts)
             + (catalog.TopologyRevision == now.Revision ? "" : $" (it runs topology {catalog.TopologyRevision}, this gateway {now.Revision})");
+    }
+
+    private static bool HasHost(Service declared, string? site, Protocol.Proto.ExportedHost host)
+    {
+        var ports = declared.Exports.Where(e => e.Site == site).SelectMany(e => e.Endpoints).Where(e => e.Host == host.Host)
+            .Select(e => (uint)e.ServicePort).ToHashSet();
+        return ports.Count > 0 && host.Ports.All(ports.Contains);
     }
 
     private static string Some(List<string> names) =>

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Immutable;
 using Fabric.Protocol.Proto;
+using Fabric.Topology.Model;
 using Neighbour = Fabric.Routing.Paths.Neighbour;
 
 namespace Fabric.Gateway.Catalog;
@@ -33,6 +34,7 @@ internal sealed record PeerCatalog(
     public const int MaxEndpoints = 1_000_000;
 
     private const int LongestName = 253;
+    private static readonly SearchValues<char> _label = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-");
     private static readonly SearchValues<char> _printable = SearchValues.Create([.. Enumerable.Range('!', '~' - '!' + 1).Select(c => (char)c)]);
 
     /// <summary>Gateways that it carries lanes to, by name.</summary>
@@ -90,6 +92,29 @@ internal sealed record PeerCatalog(
         {
             throw new InvalidDataException($"{name} is said to have {bad.Healthy} of {bad.Endpoints} endpoints healthy on port {bad.Port}: "
                 + $"at most all of {MaxEndpoints} are, on a port up to {ushort.MaxValue}");
+        }
+
+        if (service.Hosts.Count > ServicePlace.MaxHosts)
+        {
+            throw new InvalidDataException($"{name} is said to have {service.Hosts.Count} hosts: it may have at most {ServicePlace.MaxHosts}");
+        }
+
+        var hosts = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var host in service.Hosts)
+        {
+            // They become labels of DNS names.
+            if (host.Host.Length is 0 or > 63 || host.Host.StartsWith('-') || host.Host.EndsWith('-')
+                || host.Host.AsSpan().ContainsAnyExcept(_label) || !hosts.Add(host.Host))
+            {
+                throw new InvalidDataException($"{name} is said to have a host whose name is no label of a-z, 0-9 and '-', or is there twice");
+            }
+
+            if (host.Ports.Concat(host.Healthy).Any(p => p is 0 or > ushort.MaxValue) || host.Ports.Count > ServicePlace.MaxPorts
+                || host.Healthy.Except(host.Ports).Any())
+            {
+                throw new InvalidDataException($"{name} is said to have a host {host.Host} with ports that it cannot have: at most {ServicePlace.MaxPorts} up to "
+                    + $"{ushort.MaxValue}, and none is healthy that it does not have");
+            }
         }
     }
 

@@ -5,24 +5,54 @@ using Fabric.Topology.Model;
 namespace Fabric.Gateway.Dns;
 
 /// <summary>
-/// A service as DNS sees it.
+/// What answers as a service does: a service, one at one site, or one host of a headless one.
 /// </summary>
-/// <param name="Name">First label of its name, e.g. <c>web</c>.</param>
-/// <param name="Namespace">Second label, e.g. <c>shop</c>.</param>
-/// <param name="ServiceAddress">What its name resolves to: A or AAAA by the family.</param>
+/// <param name="Name">Name of the service, e.g. <c>web</c>.</param>
+/// <param name="Namespace">Its namespace, e.g. <c>shop</c>.</param>
+/// <param name="ServiceAddress">What its name resolves to: A or AAAA by the family. Null: what <see cref="Hosts"/> say.</param>
 /// <param name="Ports">Those with a name get SRV records, those that speak HTTP over TLS get HTTPS records.</param>
 /// <param name="Ready">Whether any site can serve it now. If not, its names answer as <see cref="DnsZoneOptions.Absent"/> says.</param>
 public sealed record DnsService(
-    string Name, string Namespace, IPAddress ServiceAddress, ImmutableArray<DnsPort> Ports, bool Ready)
+    string Name, string Namespace, IPAddress? ServiceAddress, ImmutableArray<DnsPort> Ports, bool Ready)
 {
+    /// <summary>The site that it is of: its name is <c>web.shop.paris.site</c>, or, with <see cref="Host"/>, <c>db-0.paris.db.shop</c>. Null: <c>web.shop</c>.</summary>
+    public string? Site { get; init; }
+
+    /// <summary>The one host that it is, in that site.</summary>
+    public string? Host { get; init; }
+
+    /// <summary>Of a headless service: the hosts that can be reached, in the order of the answer. At most <see cref="ServicePlace.MaxHosts"/>.</summary>
+    public ImmutableArray<DnsHost> Hosts { get; init; } = [];
+
+    /// <summary>Names above its own that exist for its sake and hold no data, joined by dots.</summary>
+    internal IEnumerable<string> Above => Site is null ? [Namespace]
+        : Host is null ? [$"{Namespace}.{Site}.{ServicePlace.SiteLabel}", $"{Site}.{ServicePlace.SiteLabel}", ServicePlace.SiteLabel]
+        : [$"{Site}.{Name}.{Namespace}", Namespace];
+
+    internal string FullName => new ServicePlace(new Service { Name = Name, Namespace = Namespace }, Site, Host).Name;
+
     /// <summary>Why it is not ready: told as an Extended DNS Error, cut at 200 bytes. Default: nothing is told.</summary>
     public string Why { get; init; } = "";
 
     public bool Equals(DnsService? other) => ReferenceEquals(this, other) || other is not null && Name == other.Name
-        && Namespace == other.Namespace && ServiceAddress.Equals(other.ServiceAddress) && Ready == other.Ready
-        && Why == other.Why && Ports.SequenceEqual(other.Ports);
+        && Namespace == other.Namespace && Equals(ServiceAddress, other.ServiceAddress) && Ready == other.Ready
+        && Why == other.Why && Ports.SequenceEqual(other.Ports) && Site == other.Site && Host == other.Host && Hosts.SequenceEqual(other.Hosts);
 
     public override int GetHashCode() => HashCode.Combine(Name, Namespace);
+}
+
+/// <summary>A host that a headless service has, somewhere.</summary>
+/// <param name="Host">First label of its name.</param>
+/// <param name="Site">Second label.</param>
+/// <param name="Address">Its service address.</param>
+/// <param name="Rank">0 for those of the nearest site, 1 for the next: the priority of SRV records.</param>
+/// <param name="Ports">Ports of the service that it can be reached on.</param>
+public sealed record DnsHost(string Host, string Site, IPAddress Address, ushort Rank, ImmutableArray<int> Ports)
+{
+    public bool Equals(DnsHost? other) => other is not null && Host == other.Host && Site == other.Site && Address.Equals(other.Address)
+        && Rank == other.Rank && Ports.SequenceEqual(other.Ports);
+
+    public override int GetHashCode() => HashCode.Combine(Host, Site);
 }
 
 /// <param name="Name">As in <c>_http._tcp</c>, without the underscore; null: no SRV record.</param>
@@ -44,6 +74,10 @@ public sealed record DnsZoneOptions
     /// <summary>Seconds that a positive answer may be kept. Default 5. An answer never goes stale (the address is stable),
     /// so this only bounds how long a removed service lingers.</summary>
     public uint Ttl { get; init; } = 5;
+
+    /// <summary>Seconds that a positive answer may be kept for the name of one site, of a headless service or of a host. Default 1: unlike a
+    /// service's address it goes stale, at the moment at which that site or host is gone.</summary>
+    public uint PlaceTtl { get; init; } = 1;
 
     /// <summary>Seconds that a negative answer may be kept. Default 1: unlike a positive answer this one does go stale, at the
     /// moment at which a service becomes ready.</summary>

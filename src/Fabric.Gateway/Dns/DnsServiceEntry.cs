@@ -3,10 +3,11 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Text;
 using Fabric.Protocol.Dns;
+using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Dns;
 
-/// <summary>One service, compiled: its name, the answers of its names, and the PTR record that its address has for it.</summary>
+/// <summary>One <see cref="DnsService"/>, compiled: its name, the answers of its names, and the PTR record that its address has for it.</summary>
 internal sealed class DnsServiceEntry : IDnsNamed
 {
     /// <summary>Longest text of an Extended DNS Error here, in bytes.</summary>
@@ -16,7 +17,8 @@ internal sealed class DnsServiceEntry : IDnsNamed
 
     public required int Hash { get; init; }
 
-    public required IPAddress Address { get; init; }
+    /// <summary>Null: it has none of its own.</summary>
+    public required IPAddress? Address { get; init; }
 
     public required DnsAnswerSet Set { get; init; }
 
@@ -26,8 +28,6 @@ internal sealed class DnsServiceEntry : IDnsNamed
     /// <summary>PTR record that names it, its owner a pointer to the question. The same object as long as name and address are.</summary>
     public required byte[] Pointer { get; init; }
 
-    public ReadOnlySpan<byte> Namespace => Labels.AsSpan(Labels[0] + 1);
-
     public static byte[] Why(DnsService service)
     {
         var text = Encoding.ASCII.GetBytes(service.Why);
@@ -36,7 +36,7 @@ internal sealed class DnsServiceEntry : IDnsNamed
 }
 
 /// <summary>Compiles services below one domain. Not for concurrent use: it keeps its buffers.</summary>
-internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
+internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
 {
     // HTTP's ALPN names (IANA TLS ALPN protocol IDs): only these are what an HTTPS record speaks of.
     private static readonly string[] Http = ["http/1.1", "h2"];
@@ -47,6 +47,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
     private readonly byte[] _root = root.Wire.ToArray();
     private byte[] _bytes = new byte[1024];
     private int _length;
+    private uint _ttl;
 
     /// <param name="service">What to compile.</param>
     /// <param name="before">Its entry until now; what still holds is taken from it.</param>
@@ -56,13 +57,16 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         var labels = Labels(service);
         if (labels.Length + _root.Length > DnsLimits.Name)
         {
-            throw new FormatException($"DNS name \"{service.Name}.{service.Namespace}.{root}\" is longer than {DnsLimits.Name} bytes");
+            throw new FormatException($"DNS name \"{service.FullName}.{root}\" is longer than {DnsLimits.Name} bytes");
         }
 
         Span<byte> bytes = stackalloc byte[16];
-        service.ServiceAddress.TryWriteBytes(bytes, out var written);
+        // Of a headless service, all are of one family: they come out of one range.
+        var written = 0;
+        (service.ServiceAddress ?? service.Hosts.FirstOrDefault()?.Address)?.TryWriteBytes(bytes, out written);
         ReadOnlySpan<byte> address = bytes[..written];
         _length = 0;
+        _ttl = service.Site is null && service.ServiceAddress is not null ? options.Ttl : options.PlaceTtl;
         _answers.Clear();
         AddOwn(service, labels, address);
         foreach (var port in service.Ports)
@@ -77,14 +81,22 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
             Address = service.ServiceAddress,
             Set = new DnsAnswerSet(_bytes[.._length], [.. _answers]),
             Absent = service.Ready ? null : DnsServiceEntry.Why(service),
-            Pointer = before is not null && before.Address.Equals(service.ServiceAddress)
+            Pointer = before is not null && Equals(before.Address, service.ServiceAddress)
                 && before.Labels.AsSpan().SequenceEqual(labels) ? before.Pointer : Pointer(labels),
         };
     }
 
-    /// <summary>Name and namespace in wire form.</summary>
-    /// <exception cref="FormatException">One of them is no label.</exception>
-    public static byte[] Labels(DnsService service) => Label(service.Name, Label(service.Namespace));
+    /// <summary>Its name below the domain, in wire form.</summary>
+    /// <exception cref="FormatException">A part of it is no label.</exception>
+    public static byte[] Labels(DnsService service) => service switch
+    {
+        { Site: null } => Label(service.Name, Label(service.Namespace)),
+        { Host: null } => Label(service.Name, Label(service.Namespace, Label(service.Site, Label(ServicePlace.SiteLabel)))),
+        _ => HostLabels(service.Host, service.Site, service),
+    };
+
+    public static byte[] HostLabels(string host, string site, DnsService service) =>
+        Label(host, Label(site, Label(service.Name, Label(service.Namespace))));
 
     /// <summary>A label in wire form, and what comes after it.</summary>
     public static byte[] Label(string label, ReadOnlySpan<byte> after = default, string before = "")
@@ -113,8 +125,8 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
         }
 
         var start = _length;
-        PutAddress(0, address);
-        _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, _length - start, _length - start, 1, 0));
+        var count = PutAddresses(0, service, address);
+        _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, _length - start, _length - start, count, 0));
         foreach (var port in service.Ports)
         {
             if (port.Port == HttpsPort && SpeaksHttps(port))
@@ -160,9 +172,15 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
             return;
         }
 
+        if (service.ServiceAddress is null)
+        {
+            AddHostSrv(service, port, below, labels.Length, belowStart);
+            return;
+        }
+
         // One target: nothing to weigh, so weight 0; its name is not compressed (RFC 2782).
         var start = _length;
-        PutHead(0, DnsType.Srv, options.Ttl, 6 + labels.Length + _root.Length);
+        PutHead(0, DnsType.Srv, _ttl, 6 + labels.Length + _root.Length);
         PutUInt16(0);
         PutUInt16(0);
         PutUInt16((ushort)port.Port);
@@ -187,15 +205,16 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
 
         var target = below.Length == 0 ? DnsName.Root : DnsName.FromWire([.. labels, .. _root]);
         var data = new DnsServiceBinding(
-            DnsType.Https, 1, target, port.Alpn, below.Length == 0 ? null : (ushort)port.Port, service.ServiceAddress);
+            DnsType.Https, 1, target, port.Alpn, below.Length == 0 ? null : (ushort)port.Port,
+            service.ServiceAddress ?? service.Hosts[0].Address);
         var writer = new DnsWriter(_scratch);
-        writer.TryWriteRecord(DnsName.Root.Wire, DnsClass.Internet, options.Ttl, data);
+        writer.TryWriteRecord(DnsName.Root.Wire, DnsClass.Internet, _ttl, data);
         var start = _length;
         PutUInt16(0xC000 | DnsLimits.Header);
         Put(_scratch.AsSpan((DnsLimits.Header + 1)..writer.Length));
         var answerLength = _length - start;
-        PutAddress(below.Length, address);
-        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Https, start, answerLength, _length - start, 1, 1));
+        var additionals = PutAddresses(below.Length, service, address);
+        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Https, start, answerLength, _length - start, 1, additionals));
     }
 
     private static bool SpeaksHttps(DnsPort port) => port.Tcp && !port.Alpn.IsEmpty && port.Alpn.Any(a => Http.Contains(a));
@@ -222,7 +241,7 @@ internal sealed class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
 
     private void PutAddress(int nameOffset, ReadOnlySpan<byte> address)
     {
-        PutHead(nameOffset, address.Length == 4 ? DnsType.A : DnsType.Aaaa, options.Ttl, address.Length);
+        PutHead(nameOffset, address.Length == 4 ? DnsType.A : DnsType.Aaaa, _ttl, address.Length);
         Put(address);
     }
 

@@ -52,7 +52,7 @@ public sealed class DnsZone
     /// <summary>Answers nothing: REFUSED to all.</summary>
     public static DnsZone Empty { get; } = DnsZoneBuilder.Empty();
 
-    /// <summary>Services that are declared, ready or not.</summary>
+    /// <summary>Services that are declared, ready or not, with their sites and hosts.</summary>
     public int Count => _services.Count;
 
     internal uint Ttl => _options.Ttl;
@@ -126,7 +126,7 @@ public sealed class DnsZone
         {
             // A namespace; or, where the zone is the domain itself, one of its own names.
             var own = FindOwn(name, starts);
-            if (own.Place == DnsPlace.NoName && _namespaces.Find(name[..rootAt]) is not null)
+            if (own.Place == DnsPlace.NoName && IsAbove(name[..rootAt]))
             {
                 own.Place = DnsPlace.Name;
             }
@@ -135,9 +135,19 @@ public sealed class DnsZone
         }
 
         var found = new DnsFound { Place = DnsPlace.NoName, ZoneOffset = name.Length - _zone.Wire.Length };
-        var serviceAt = starts[relative - 2];
-        if (_services.Find(name[serviceAt..rootAt]) is not { } service)
+        var serviceAt = relative >= 4 ? starts[relative - 4] : 0;
+
+        // A site's name or a host's has four labels; what has an underscore there is a port of a service.
+        var service = relative >= 4 && name[serviceAt + 1] != '_' ? _services.Find(name[serviceAt..rootAt]) : null;
+        if (service is null)
         {
+            serviceAt = starts[relative - 2];
+            service = _services.Find(name[serviceAt..rootAt]);
+        }
+
+        if (service is null)
+        {
+            found.Place = IsAbove(name[..rootAt]) ? DnsPlace.Name : DnsPlace.NoName;
             return found;
         }
 
@@ -149,9 +159,17 @@ public sealed class DnsZone
             found.Set = service.Set;
             found.Answers = answers;
         }
+        else if (relative == 3 && IsAbove(name[..rootAt]))
+        {
+            // paris.db.shop: hosts of a site stand below.
+            found.Place = DnsPlace.Name;
+        }
 
         return found;
     }
+
+    /// <summary>Whether it only has names below it.</summary>
+    private bool IsAbove(scoped ReadOnlySpan<byte> labels) => _namespaces.Find(labels) is not null;
 
     private DnsFound FindOwn(scoped ReadOnlySpan<byte> name, scoped ReadOnlySpan<byte> starts)
     {
@@ -177,7 +195,7 @@ public sealed class DnsZone
     }
 }
 
-/// <summary>A namespace with services in it: it exists, and holds no data.</summary>
+/// <summary>A namespace with services in it, or another name above some: it exists, and holds no data.</summary>
 internal sealed record DnsNamespace(byte[] Labels, int Hash, int Services) : IDnsNamed;
 
 /// <summary>The SOA record of negative answers (RFC 2308), but for its owner: a pointer to the zone's name in the question.</summary>

@@ -56,6 +56,7 @@ internal static class DnsZoneBuilder
         var reverse = new ReverseChange();
         gone.ForEach(reverse.Remove);
         var spaces = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
+        var fresh = 0;
         foreach (var service in changed)
         {
             try
@@ -66,22 +67,24 @@ internal static class DnsZoneBuilder
                 reverse.Replace(before, entry);
                 if (before is null)
                 {
-                    spaces[service.Namespace] = spaces.GetValueOrDefault(service.Namespace) + 1;
+                    AddAbove(spaces, service, 1);
+                    fresh++;
                 }
             }
             catch (FormatException e)
             {
-                errors.Add($"service {service.Name}.{service.Namespace}: {e.Message}");
+                errors.Add($"service {service.FullName}: {e.Message}");
             }
         }
 
         foreach (var service in removed.Where(s => services.Find(DnsServiceCompiler.Labels(s)) is not null))
         {
-            spaces[service.Namespace] = spaces.GetValueOrDefault(service.Namespace) - 1;
+            AddAbove(spaces, service, -1);
+            fresh--;
         }
 
         var next = services.With(gone, added);
-        if (next.Count != services.Count + spaces.Values.Sum())
+        if (next.Count != services.Count + fresh)
         {
             AddDuplicates(changed, errors);
         }
@@ -155,12 +158,26 @@ internal static class DnsZoneBuilder
             ]);
     }
 
+    private static void AddAbove(Dictionary<string, int> spaces, DnsService service, int change)
+    {
+        if (service.Site is null)
+        {
+            spaces[service.Namespace] = spaces.GetValueOrDefault(service.Namespace) + change;
+            return;
+        }
+
+        foreach (var name in service.Above)
+        {
+            spaces[name] = spaces.GetValueOrDefault(name) + change;
+        }
+    }
+
     private static DnsTable<DnsNamespace> Namespaces(DnsTable<DnsNamespace> before, Dictionary<string, int> changes)
     {
         var (removed, added) = (new List<DnsNamespace>(), new List<DnsNamespace>());
         foreach (var (name, change) in changes.Where(c => c.Value != 0))
         {
-            var labels = DnsServiceCompiler.Label(name);
+            var labels = name.Split('.').Reverse().Aggregate(Array.Empty<byte>(), (after, label) => DnsServiceCompiler.Label(label, after));
             var old = before.Find(labels);
             var next = new DnsNamespace(labels, DnsNameComparer.Hash(labels), (old?.Services ?? 0) + change);
             (next.Services == 0 ? removed : added).Add(next);
@@ -172,9 +189,9 @@ internal static class DnsZoneBuilder
     private static void AddDuplicates(IEnumerable<DnsService> services, List<string> errors)
     {
         var seen = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
-        foreach (var service in services.Where(s => !seen.Add($"{s.Name}.{s.Namespace}")))
+        foreach (var service in services.Where(s => !seen.Add(s.FullName)))
         {
-            errors.Add($"service {service.Name}.{service.Namespace} is there twice: names must differ by more than case");
+            errors.Add($"service {service.FullName} is there twice: names must differ by more than case");
         }
     }
 
@@ -198,7 +215,10 @@ internal static class DnsZoneBuilder
                 Remove(before);
             }
 
-            _added.Add((after.Address, after.Pointer));
+            if (after.Address is not null)
+            {
+                _added.Add((after.Address, after.Pointer));
+            }
         }
 
         public DnsReverse Of(DnsReverse reverse, AddressFamily family) =>

@@ -147,9 +147,14 @@ internal sealed class EgressDecider(
         }
 
         var endpoints = health.Of(open.Service, open.Port);
+        if (open.Host is not null)
+        {
+            endpoints = [.. endpoints.Where(e => e.Endpoint.Host == open.Host)];
+        }
+
         if (endpoints.IsEmpty)
         {
-            return Refuse(peer, open, StreamCode.NoService, rule, $"{now.Self.Site} does not export {open.Service}:{open.Port}");
+            return Refuse(peer, open, StreamCode.NoService, rule, $"{now.Self.Site} does not export {Printable.Of(open.WireService)}:{open.Port}");
         }
 
         var service = now.Topology.Services.FirstOrDefault(s => s.FullName == open.Service);
@@ -247,6 +252,7 @@ internal sealed class EgressDecider(
         AssertedBy = peer ?? "self",
         Established = peer is null ? open.Established.ToString().ToLowerInvariant() : "gateway",
         Service = Target(open),
+        Host = open.Host is null ? null : Printable.Of(open.Host),
         Rule = rule,
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,

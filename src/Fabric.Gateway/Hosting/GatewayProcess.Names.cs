@@ -76,7 +76,7 @@ internal sealed partial class GatewayProcess
         }
         else
         {
-            Sites(now, question.Name, reply);
+            NameExplanation.Tell(now, question.Name, reply);
         }
 
         return DnsMessage.TryRead(answer.Span, out var message) ? Tell(message, reply)
@@ -93,31 +93,6 @@ internal sealed partial class GatewayProcess
         reply.CachedSeconds = found.Age ?? 0;
         reply.RemainingSeconds = found.Remaining ?? 0;
         return found.Response;
-    }
-
-    /// <summary>The sites of the service whose name, or a name below it, this is; each port once.</summary>
-    private static void Sites(FabricSnapshot now, DnsName name, ResolveNameReply reply)
-    {
-        var service = now.Topology.Services.FirstOrDefault(
-            s => name.IsAtOrBelow(DnsName.Parse($"{s.FullName}.{now.Topology.Domain}")));
-        if (service is null)
-        {
-            return;
-        }
-
-        reply.Service = service.FullName;
-        foreach (var port in service.Ports)
-        {
-            var choice = now.Choices[(service.FullName, port.Port)];
-            reply.Sites.Add(choice.Candidates.Select(c => new ResolveSite
-            {
-                Site = c.Site,
-                Usable = c.Usable,
-                Chosen = c.Site == choice.Chosen,
-                Why = c.Reason,
-                Port = (uint)port.Port,
-            }));
-        }
     }
 
     private static ResolveNameReply Tell(DnsMessage message, ResolveNameReply reply)

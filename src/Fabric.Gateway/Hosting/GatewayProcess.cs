@@ -222,6 +222,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 AssertedBy = "nobody",
                 Established = "none",
                 Service = $"{listener.Service}:{listener.Port}",
+                Host = listener.Host,
                 Reason = reason,
             }),
         };

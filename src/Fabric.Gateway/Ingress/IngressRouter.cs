@@ -137,9 +137,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             return new IngressPlan([], "the gateway is starting");
         }
 
-        if (!now.Choices.TryGetValue((listener.Service, listener.Port), out var choice))
+        if (!now.Choices.TryGetValue((listener.Place, listener.Port), out var choice))
         {
-            return new IngressPlan([], $"no service {listener.Service}:{listener.Port} is declared");
+            return new IngressPlan([], $"no service {listener.Place}:{listener.Port} is declared");
         }
 
         if (choice.Chosen is not null)
@@ -157,6 +157,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         var open = new StreamOpen(listener.Service, listener.Port, caller.Id!)
         {
             Established = caller.Proof,
+            Host = listener.Host,
             Mirrored = now.Mirrored.Contains(listener.Service),
             Datagrams = listener.Datagrams,
         };

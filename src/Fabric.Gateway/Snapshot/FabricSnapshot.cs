@@ -21,7 +21,7 @@ internal sealed record FabricSnapshot
     public required PolicyEvaluator Policies { get; init; }
     public required CallerIdentity Callers { get; init; }
 
-    /// <summary>Service addresses in this site, by <c>name.namespace</c>.</summary>
+    /// <summary>Service addresses in this site, by the key of what has one (<see cref="ServicePlace.Key"/>): <c>name.namespace</c> for a service.</summary>
     public required ImmutableDictionary<string, IPAddress> Addresses { get; init; }
 
     /// <summary>Services whose bytes take two links at once.</summary>
@@ -36,7 +36,10 @@ internal sealed record FabricSnapshot
     /// <summary>Lanes through other gateways, up or not.</summary>
     public ImmutableArray<RelayView> Relays { get; init; } = [];
 
-    /// <summary>Where new connections go, by service and port.</summary>
+    /// <summary>The order in which DNS tells the sites of headless services, by service.</summary>
+    public ImmutableDictionary<string, ImmutableArray<string>> HostOrder { get; init; } = ImmutableDictionary<string, ImmutableArray<string>>.Empty;
+
+    /// <summary>Where new connections go, by the key of what is connected to (<see cref="ServicePlace.Key"/>), and port.</summary>
     public ImmutableDictionary<(string Service, int Port), SiteChoice> Choices { get; init; } =
         ImmutableDictionary<(string, int), SiteChoice>.Empty;
 

@@ -39,8 +39,8 @@ internal sealed class GatewayPlan
             Lanes = lanes.ToImmutable(),
             Services =
             [
-                .. topology.Services.Where(s => addresses.ContainsKey(s.FullName))
-                    .SelectMany(s => s.Ports.SelectMany(p => Listeners(s, p, addresses[s.FullName]))),
+                .. topology.Services.SelectMany(ServicePlace.Of).Where(p => addresses.ContainsKey(p.Key))
+                    .SelectMany(p => p.Ports.SelectMany(x => Listeners(p, x, addresses[p.Key]))),
             ],
         };
         Probes = probes.ToImmutable();
@@ -74,9 +74,9 @@ internal sealed class GatewayPlan
             .Where(r => !r.Value.IsEmpty).ToImmutableDictionary(StringComparer.Ordinal);
     }
 
-    private static IEnumerable<ServiceListener> Listeners(Service service, ServicePort port, IPAddress address)
+    private static IEnumerable<ServiceListener> Listeners(ServicePlace place, ServicePort port, IPAddress address)
     {
-        var listener = new ServiceListener(service.FullName, port.Port, new IPEndPoint(address, port.Port));
+        var listener = new ServiceListener(place.Service.FullName, port.Port, new IPEndPoint(address, port.Port)) { Place = place.Key, Host = place.Host };
         if (port.CarriesStreams)
         {
             yield return port.Tls != PortTls.Svid ? listener : listener with
@@ -90,7 +90,7 @@ internal sealed class GatewayPlan
 
         if (port.CarriesDatagrams)
         {
-            yield return listener with { Datagrams = true, FlowIdle = service.FlowIdle };
+            yield return listener with { Datagrams = true, FlowIdle = place.Service.FlowIdle };
         }
     }
 

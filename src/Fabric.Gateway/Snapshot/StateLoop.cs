@@ -177,6 +177,7 @@ internal sealed class StateLoop : IDisposable
             Relays = _relays.View(tunnel),
             Choices = choices,
             Zone = _zone.Follow(now, choices),
+            HostOrder = _zone.HostOrder,
             Tunnel = tunnel,
             Draining = _draining,
             TopologyError = Volatile.Read(ref _topologyError),
@@ -346,14 +347,16 @@ internal sealed class StateLoop : IDisposable
             foreach (var port in service.Ports)
             {
                 var local = _parts.Health.Of(service.FullName, port.Port);
-                choices[(service.FullName, port.Port)] = SiteChoice.Rank(new SiteQuestion(service.FullName, port.Port, now.Self.Site)
+                var question = new SiteQuestion(service.FullName, port.Port, now.Self.Site)
                 {
                     Exports = exports,
                     Local = local.IsEmpty ? null : new PortHealth(local.Length, local.Count(e => e.Healthy)),
                     Gateways = [.. peers.Where(g => exports.Contains(g.Site)).Select(g => View(g, service.FullName, port.Port, paths))],
                     Before = Current?.Choices.GetValueOrDefault((service.FullName, port.Port)),
                     Now = Now,
-                });
+                };
+                choices[(service.FullName, port.Port)] = SiteChoice.Rank(question);
+                PlaceRanking.Add(choices, service, question, local, _parts.Catalogs, Current);
             }
         }
 

@@ -13,10 +13,14 @@ namespace Fabric.Gateway.Snapshot;
 /// <param name="withdrawn">Services that answer as if no site could serve them: a drill's word. Default: none.</param>
 internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdrawn = null)
 {
+    private readonly PlaceNames _places = new();
     private Dictionary<string, Known> _known = new(StringComparer.Ordinal);
     private Frame? _frame;
     private DnsZone _zone = DnsZone.Empty;
     private uint _serial;
+
+    /// <summary>The order of sites of headless services, by service.</summary>
+    public ImmutableDictionary<string, ImmutableArray<string>> HostOrder => _places.Orders;
 
     /// <summary>The zone for these choices; the same object as before when it answers the same.</summary>
     public DnsZone Follow(FabricSnapshot now, ImmutableDictionary<(string Service, int Port), SiteChoice> choices)
@@ -26,6 +30,21 @@ internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdr
         var changed = new List<DnsService>();
         foreach (var service in now.Topology.Services)
         {
+            if (service.Headless || service.SiteNames)
+            {
+                foreach (var place in _places.Of(now, service, choices))
+                {
+                    var name = place.FullName;
+                    var old = _known.GetValueOrDefault(name);
+                    var isSame = place.Equals(old?.Service);
+                    known.Add(name, isSame ? old! : new Known(service, place));
+                    if (!isSame)
+                    {
+                        changed.Add(place);
+                    }
+                }
+            }
+
             if (!now.Addresses.TryGetValue(service.FullName, out var address))
             {
                 continue;
@@ -34,7 +53,7 @@ internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdr
             var why = withdrawn?.Invoke(service.FullName) == true ? $"a drill withdrew {service.FullName}" : Why(service, choices);
             var before = _known.GetValueOrDefault(service.FullName);
             var same = before is not null && ReferenceEquals(before.Declared, service) && before.Service.Why == (why ?? "")
-                && before.Service.Ready == why is null && before.Service.ServiceAddress.Equals(address);
+                && before.Service.Ready == why is null && address.Equals(before.Service.ServiceAddress);
             var next = same ? before! : new Known(service, Service(service, address, why));
             known.Add(service.FullName, next);
             if (!same && !next.Service.Equals(before?.Service))
@@ -65,12 +84,7 @@ internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdr
     }
 
     private static DnsService Service(Service service, IPAddress address, string? why) => new(
-        service.Name, service.Namespace, address,
-        [
-            .. service.Ports.Where(p => p.CarriesStreams).Select(p => new DnsPort(p.Name, p.Port, Tcp: true) { Alpn = p.Alpn }),
-            .. service.Ports.Where(p => p.CarriesDatagrams).Select(p => new DnsPort(p.Name, p.Port, Tcp: false)),
-        ],
-        why is null)
+        service.Name, service.Namespace, address, PlaceNames.Ports(service), why is null)
     {
         Why = why ?? "",
     };
@@ -86,11 +100,7 @@ internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdr
             }
         }
 
-        var sites = service.Ports.SelectMany(p => choices[(service.FullName, p.Port)].Candidates)
-            .Select(c => c.Healthy > 0 ? $"{c.Site} is out of reach or draining"
-                : c.Endpoints > 0 ? $"{c.Site} has no healthy endpoint"
-                : $"{c.Site} is not known to have an endpoint")
-            .Distinct();
+        var sites = service.Ports.SelectMany(p => choices[(service.FullName, p.Port)].Candidates).Select(PlaceNames.Why).Distinct();
         return $"no site can serve {service.FullName}: {string.Join(", ", sites)}";
     }
 

@@ -27,6 +27,9 @@ internal sealed record AuditEntry
     /// <summary><c>name.namespace:port</c></summary>
     public required string Service { get; init; }
 
+    /// <summary>The one endpoint that was asked for, by its name in this site; null: any.</summary>
+    public string? Host { get; init; }
+
     /// <summary>Name of the policy that decided; null when none matched.</summary>
     public string? Rule { get; init; }
 

@@ -136,14 +136,16 @@ internal static class AskedShapes
         "endpoint", "Address and port behind a service.")
         .With("address", Scalars.Endpoint, (e, v) => e.Address = v, "`address:port`.", required: true)
         .With("port", Scalars.Port, (e, v) => e.Port = v, "The service's port that it stands behind.",
-            @default: "the service's only port");
+            @default: "the service's only port")
+        .With("host", Scalars.Label, (e, v) => e.Host = v, "Its name in the site, where the service is headless; with several ports, "
+            + "one endpoint for each may have it.", @default: "the address with `-` between its numbers");
 
     private static MapShape<AskedExport> Export { get; } = new MapShape<AskedExport>(
         "export", "A site that offers the service, and the endpoints there.")
         .With("site", Scalars.Label, (e, v) => e.Site = v, "Name of a site.", required: true)
         .With("endpoints", new ListShape<AskedEndpoint>(
             new ShortOrLong<IPEndPoint, AskedEndpoint>(Scalars.Endpoint, a => new AskedEndpoint { Address = a }, Endpoint),
-            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address` and `port`.",
+            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address`, `port` and `host`.",
             required: true);
 
     private static MapShape<AskedService> Service { get; } = new MapShape<AskedService>(
@@ -152,13 +154,19 @@ internal static class AskedShapes
         .With("namespace", Scalars.Label, (s, v) => s.Namespace = v, "RFC 1123 label.", required: true)
         .With("address", Scalars.UnicastAddress, (s, v) => s.Address = v,
             "Fixed service address. Without it, each site derives one from the name.")
-        .With("ports", new ListShape<AskedPort>(ServicePort, 1, 100), (s, v) => s.Ports = v.Value, "Its ports.", required: true)
+        .With("ports", new ListShape<AskedPort>(ServicePort, 1, Model.ServicePlace.MaxPorts), (s, v) => s.Ports = v.Value, "Its ports.", required: true)
         .With("delivery", Scalars.Choice(("normal", ServiceDelivery.Normal), ("mirrored", ServiceDelivery.Mirrored)),
             (s, v) => s.Delivery = v, "`mirrored`: its bytes take the two best links at once, so that a silent cut costs no more than "
                 + "the difference of the two; at twice the bandwidth.", @default: "normal")
         .With("health", Health, (s, v) => s.Health = v, "How endpoints are checked.")
         .With("flowIdle", Scalars.Duration(1_000, 3_600_000), (s, v) => s.FlowIdle = v,
             "A UDP flow that carried nothing for this long, either way, is over.", @default: "60s")
+        .With("headless", Scalars.Flag, (s, v) => s.Headless = v, "Each endpoint has a name and a service address of its own, "
+            + "`<host>.<site>.<name>.<namespace>.<domain>`, and the service's name answers all that are healthy, those of the nearest site first.",
+            @default: "false")
+        .With("siteNames", Scalars.Flag, (s, v) => s.SiteNames = v, "Each exporting site has a name and a service address of its own as well, "
+            + "`<name>.<namespace>.<site>.site.<domain>`, which goes to that site and no other. Headless services have such names anyway.",
+            @default: "false")
         .With("exports", new ListShape<AskedExport>(Export, 1, MaxPerObject), (s, v) => s.Exports = v.Value,
             "Sites that offer it, in order of preference when all else is equal.", required: true);
 

@@ -107,6 +107,8 @@ internal sealed class AskedService
     public Located<ServiceDelivery>? Delivery { get; set; }
     public Located<AskedHealth>? Health { get; set; }
     public Located<TimeSpan>? FlowIdle { get; set; }
+    public Located<bool>? Headless { get; set; }
+    public Located<bool>? SiteNames { get; set; }
     public ImmutableArray<Located<AskedExport>> Exports { get; set; } = [];
 
     /// <summary><c>name.namespace</c>, or null when one of them was not given.</summary>
@@ -149,6 +151,19 @@ internal sealed class AskedEndpoint
 {
     public Located<IPEndPoint>? Address { get; set; }
     public Located<int>? Port { get; set; }
+    public Located<string>? Host { get; set; }
+
+    /// <summary>The asked name, or the one that the address gives: its numbers joined by <c>-</c>. Null when neither was given.</summary>
+    public string? HostName => Host?.Value ?? (Address is { } address ? HostNames.Of(address.Value.Address) : null);
+}
+
+/// <summary>Names of hosts that were given none.</summary>
+internal static class HostNames
+{
+    /// <summary><c>10-0-0-1</c>; IPv6 in full, <c>2001-0db8-0000-…</c>: shortened, a name could begin or end with <c>-</c>.</summary>
+    public static string Of(IPAddress address) => Ip.IsV6(address)
+        ? string.Join('-', Convert.ToHexStringLower(address.GetAddressBytes()).Chunk(4).Select(c => new string(c)))
+        : address.ToString().Replace('.', '-');
 }
 
 internal sealed class AskedWorkload

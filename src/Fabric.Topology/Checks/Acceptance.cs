@@ -131,15 +131,17 @@ internal static class Acceptance
             Delivery = asked.Delivery?.Value ?? ServiceDelivery.Normal,
             Health = Accept(asked.Health?.Value ?? new AskedHealth(), asked.CheckKind),
             FlowIdle = asked.FlowIdle?.Value ?? TimeSpan.FromSeconds(60),
+            Headless = asked.Headless?.Value ?? false,
+            SiteNames = asked.SiteNames?.Value ?? false,
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,
-                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port))]))],
+                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port, asked.Headless?.Value ?? false))]))],
         };
     }
 
-    private static ServiceEndpoint Accept(AskedEndpoint asked, int onlyPort)
+    private static ServiceEndpoint Accept(AskedEndpoint asked, int onlyPort, bool named)
     {
         IPEndPoint address = asked.Address!.Value.Value;
-        return new ServiceEndpoint(address.Address, address.Port, asked.Port?.Value ?? onlyPort);
+        return new ServiceEndpoint(address.Address, address.Port, asked.Port?.Value ?? onlyPort) { Host = named ? asked.HostName : null };
     }
 
     private static HealthCheck Accept(AskedHealth asked, HealthCheckKind kind)

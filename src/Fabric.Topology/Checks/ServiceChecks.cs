@@ -19,6 +19,7 @@ internal static class ServiceChecks
             CheckHealth(service.Value, diagnostics);
             CheckFlows(service.Value, diagnostics);
             CheckExports(mesh, service.Value, diagnostics);
+            PlaceChecks.Check(mesh, service.Value, diagnostics);
         }
 
         CheckAddresses(mesh, diagnostics);
@@ -170,15 +171,17 @@ internal static class ServiceChecks
                 (s.Value.Name!.Value, s.Value.ServiceAddresses?.Value ?? ServiceAddresses.DefaultRange(s.Key))),
         ];
         HashSet<IPAddress> dns = [.. mesh.Gateways.All.Values.Select(g => g.Gateway.Dns?.Value.Address).OfType<IPAddress>()];
+        int wanted = mesh.ServicesByName.All.Values.Sum(PlaceChecks.Count);
         foreach ((Located<string> name, IPNetwork range) in ranges)
         {
             AskedSite site = mesh.SitesByName.All[name.Value];
             UInt128 held = ServiceAddresses.Capacity(range) - (UInt128)dns.Count(range.Contains);
-            if (held < (UInt128)mesh.ServicesByName.All.Count)
+            if (held < (UInt128)wanted)
             {
                 diagnostics.Error(DiagnosticCodes.RangeExhausted, site.ServiceAddresses?.At ?? name.At,
                     $"the range {range} of site {Words.Quote(name.Value)} holds {held} service addresses; "
-                    + $"there are {Words.Count(mesh.ServicesByName.All.Count, "service")}", "take a larger range");
+                    + (wanted == mesh.ServicesByName.All.Count ? $"there are {Words.Count(wanted, "service")}"
+                        : $"services with names of sites and hosts need {wanted}"), "take a larger range");
             }
         }
 

@@ -186,6 +186,12 @@ public sealed record Service
     /// <summary>A fixed service address for every importing site, or null: picked by name in the site's range.</summary>
     public IPAddress? Address { get; init; }
 
+    /// <summary>Each endpoint has a name and an address of its own, and the service's name answers those. Default: one address stands for all.</summary>
+    public bool Headless { get; init; }
+
+    /// <summary>Each exporting site has a name and an address of its own, beside those of the service. Default: none. Headless services need none.</summary>
+    public bool SiteNames { get; init; }
+
     /// <summary>A flow (UDP) that carried nothing for this long, either way, is over. Default 60 s; 1 s to 1 h.</summary>
     public TimeSpan FlowIdle { get; init; } = TimeSpan.FromSeconds(60);
 
@@ -227,7 +233,11 @@ public enum PortTls
 public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);
 
 /// <summary>Address and port behind a service in a site. <see cref="ServicePort"/>: the service's port that it is behind.</summary>
-public sealed record ServiceEndpoint(IPAddress Address, int Port, int ServicePort);
+public sealed record ServiceEndpoint(IPAddress Address, int Port, int ServicePort)
+{
+    /// <summary>The name that it has in its site, where the service is headless; a host has at most one endpoint for each port of the service. Else null.</summary>
+    public string? Host { get; init; }
+}
 
 public enum HealthCheckKind
 {

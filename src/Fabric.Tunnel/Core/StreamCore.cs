@@ -96,13 +96,18 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 
-    public static StreamOpen ToRequest(OpenFrame open) => new(open.Service, open.Port, open.Caller, open.TraceParent)
+    public static StreamOpen ToRequest(OpenFrame open)
     {
-        Mirrored = open.Flags.HasFlag(OpenFlags.Mirrored),
-        Datagrams = open.Flags.HasFlag(OpenFlags.Datagrams),
-    };
+        var (service, host) = StreamOpen.Split(open.Service, open.Port);
+        return new StreamOpen(service, open.Port, open.Caller, open.TraceParent)
+        {
+            Host = host,
+            Mirrored = open.Flags.HasFlag(OpenFlags.Mirrored),
+            Datagrams = open.Flags.HasFlag(OpenFlags.Datagrams),
+        };
+    }
 
-    private static OpenFrame ToFrame(StreamOpen open) => new(open.Service, open.Port, open.Caller, open.TraceParent,
+    private static OpenFrame ToFrame(StreamOpen open) => new(open.WireService, open.Port, open.Caller, open.TraceParent,
         (open.Mirrored ? OpenFlags.Mirrored : 0) | (open.Datagrams ? OpenFlags.Datagrams : 0));
 
     public void Begin(int window)

@@ -23,7 +23,7 @@ internal sealed class DatagramListener(GatewayTunnel tunnel, ServiceListener ser
 
     public ServiceListener Service => service;
 
-    public ListenerStatus Status => new($"{service.Service}/udp", _bound ?? service.Address, _socket is not null, _error);
+    public ListenerStatus Status => new($"{service.Place}/udp", _bound ?? service.Address, _socket is not null, _error);
 
     public void TryOpen()
     {

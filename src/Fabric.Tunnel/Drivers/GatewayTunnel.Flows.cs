@@ -21,7 +21,7 @@ public sealed partial class GatewayTunnel
 
     private IListener Listener(ServiceListener service) => service.Datagrams
         ? new DatagramListener(this, service, _clientFlows, _endpointFlows)
-        : service.AsksCertificate ? new Acceptor(service.Address, service.Service, socket => _certified.ServeAsync(service, socket), Log, Options.Time)
+        : service.AsksCertificate ? new Acceptor(service.Address, service.Place, socket => _certified.ServeAsync(service, socket), Log, Options.Time)
         : Driver.Serve(service);
 
     internal Task<TunnelFlow> OpenFlowAsync(string peer, StreamOpen open, CancellationToken cancellationToken) =>

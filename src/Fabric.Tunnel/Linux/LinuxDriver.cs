@@ -124,7 +124,7 @@ internal sealed class LinuxDriver : IDriver
     public IListener Serve(ServiceListener service)
     {
         var loop = Loop(0);
-        return new LinuxListener(loop, service.Address, service.Service, (descriptor, client) => Accepted(loop, service, descriptor, client), Tunnel.Log);
+        return new LinuxListener(loop, service.Address, service.Place, (descriptor, client) => Accepted(loop, service, descriptor, client), Tunnel.Log);
     }
 
     private void Accepted(EventLoop loop, ServiceListener service, int descriptor, IPEndPoint client)

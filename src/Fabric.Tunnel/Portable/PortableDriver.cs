@@ -38,7 +38,7 @@ internal sealed class PortableDriver(GatewayTunnel tunnel) : IDriver
     }
 
     public IListener Serve(ServiceListener service) => new Acceptor(
-        service.Address, service.Service, socket => tunnel.Ingress.ServeAsync(service, socket), tunnel.Log, tunnel.Options.Time);
+        service.Address, service.Place, socket => tunnel.Ingress.ServeAsync(service, socket), tunnel.Log, tunnel.Options.Time);
 
     public void Serve(PeerSession session, StreamCore stream) => tunnel.Serve(TunnelStream.Of(session, stream));
 

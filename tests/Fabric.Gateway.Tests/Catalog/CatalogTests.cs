@@ -128,6 +128,38 @@ public sealed class CatalogTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Hosts_of_a_headless_service_are_told_with_their_ports_and_which_of_those_are_healthy()
+    {
+        var topology = Samples.Accept("""
+            fabric: 1
+            trustDomain: acme.example
+            sites: [ { name: virginia, gateways: [ { name: virginia-1 } ] } ]
+            services:
+              - name: db
+                namespace: shop
+                headless: true
+                ports: [ { name: pg, port: 80 }, { name: admin, port: 81 } ]
+                health: { type: none }
+                exports:
+                  - site: virginia
+                    endpoints:
+                      - { host: db-1, address: "127.0.0.1:1", port: 80 }
+                      - { host: db-0, address: "127.0.0.1:2", port: 80 }
+                      - { host: db-0, address: "127.0.0.1:3", port: 81 }
+
+            """);
+        await RefreshAsync(topology);
+        await Wait.UntilAsync(() => _health.Of("db.shop", 81).All(e => e.Healthy), () => "all are healthy");
+        _health.DialFailed("db.shop", new IPEndPoint(IPAddress.Loopback, 3), "nobody is there", datagrams: true);
+        _publisher.Refresh(topology, "virginia", draining: false);
+
+        var told = Assert.Single((await NextAsync()).Services);
+        Assert.Equal(["db-0: 80 81, healthy 80", "db-1: 80, healthy 80"],
+            told.Hosts.Select(h => $"{h.Host}: {string.Join(' ', h.Ports)}, healthy {string.Join(' ', h.Healthy)}"));
+        Assert.Equal(["80: 2 of 2", "81: 0 of 1"], told.Ports.Select(p => $"{p.Port}: {p.Healthy} of {p.Endpoints}"));
+    }
+
+    [Fact]
     public async Task Neighbour_that_comes_or_goes_is_told_at_once_and_its_figures_with_the_heartbeat()
     {
         var topology = Exporting("web");
@@ -222,6 +254,16 @@ public sealed class CatalogTests : IAsyncLifetime
         Refused("3 of 2 endpoints healthy on port 80", s => s.Ports[0].Healthy = 3);
         Refused("on port 65536", s => s.Ports[0].Port = 65_536);
         Refused("2 of 4000000000 endpoints", s => s.Ports[0].Endpoints = 4_000_000_000);
+        Refused("201 hosts", s => s.Hosts.Add(Enumerable.Range(0, 201).Select(i => new ExportedHost { Host = $"h{i}" })));
+        foreach (var name in new[] { "", "a.b", "-a", "a-", "Db", "a b", new string('a', 64) })
+        {
+            Refused("no label", s => s.Hosts.Add(new ExportedHost { Host = name }));
+        }
+
+        Refused("is there twice", s => s.Hosts.Add([new ExportedHost { Host = "db-0" }, new ExportedHost { Host = "db-0" }]));
+        Refused("db-0 with ports", s => s.Hosts.Add(new ExportedHost { Host = "db-0", Ports = { 80 }, Healthy = { 81 } }));
+        Refused("db-0 with ports", s => s.Hosts.Add(new ExportedHost { Host = "db-0", Ports = { 65_536 } }));
+        Refused("db-0 with ports", s => s.Hosts.Add(new ExportedHost { Host = "db-0", Ports = { Enumerable.Range(1, 101).Select(p => (uint)p) } }));
         Refused("254 characters", s => s.Service = new string('a', 254));
         Refused("none of them a space or a control", s => s.Service = "a.x\n{}");
         Refused("none of them a space or a control", s => s.Service = "\u001b[2Ja.x");
@@ -254,6 +296,7 @@ public sealed class CatalogTests : IAsyncLifetime
     {
         var random = new Random(7);
         var seed = Update(1, full: true, ["a.x", "b.x"], "c.x");
+        seed.Services[0].Hosts.Add(new ExportedHost { Host = "db-0", Ports = { 80, 81 }, Healthy = { 80 } });
         seed.Neighbours = new Protocol.Proto.Neighbours { Gateways = { new Protocol.Proto.Neighbour { Gateway = "oslo-1", RttUs = 3 } } };
         var bytes = seed.ToByteArray();
         PeerCatalog? catalog = null;

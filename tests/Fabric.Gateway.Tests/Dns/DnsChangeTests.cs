@@ -94,7 +94,7 @@ public class DnsChangeTests
     private static void AssertSame(DnsZone expected, DnsZone actual, DnsService service)
     {
         var name = $"{service.Name}.{service.Namespace}.{Domain}";
-        var reverse = Reverse(service.ServiceAddress);
+        var reverse = Reverse(service.ServiceAddress!);
         foreach (var (asked, type) in new[]
         {
             (name, DnsType.A), (name, DnsType.Aaaa), (name, DnsType.Https), ($"_http._tcp.{name}", DnsType.Srv), ($"_udp.{name}", DnsType.A),

@@ -32,6 +32,13 @@ public sealed class DnsClientTests : IAsyncLifetime
     [InlineData("+short db.shop.svc.clusterset.local AAAA", "^fd00::7$")]
     [InlineData("+short _http._tcp." + Web + " SRV", "^0 0 80 web\\.shop\\.svc\\.clusterset\\.local\\.$")]
     [InlineData("_http._tcp." + Web + " SRV", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
+    [InlineData("+short cache.shop.paris.site.svc.clusterset.local A", "^127\\.64\\.3\\.11$")]
+    [InlineData("+short _http._tcp.cache.shop.paris.site.svc.clusterset.local SRV", "^0 0 80 cache\\.shop\\.paris\\.site\\.svc[a-z.]+$")]
+    [InlineData("+short pg.shop.svc.clusterset.local A", "^127\\.64\\.3\\.12\n127\\.64\\.3\\.13$")]
+    [InlineData("+short pg-0.lima.pg.shop.svc.clusterset.local A", "^127\\.64\\.3\\.13$")]
+    [InlineData("+short _pg._tcp.pg.shop.svc.clusterset.local SRV",
+        "^0 0 5432 pg-0\\.paris\\.pg\\.shop\\.svc[a-z.]+\n1 0 5432 pg-0\\.lima\\.pg\\.shop\\.svc[a-z.]+$")]
+    [InlineData("_pg._tcp.pg.shop.svc.clusterset.local SRV", "ADDITIONAL: 2$[\\s\\S]*^pg-0\\.lima\\.pg\\.shop\\.svc[a-z.]+\\s+1\\s+IN\\s+A\\s+127\\.64\\.3\\.13")]
     [InlineData("+short dns-version.clusterset.local TXT", "^\"1\\.0\\.0\"$")]
     [InlineData("+short -x 127.64.3.9", "^web\\.shop\\.svc\\.clusterset\\.local\\.$")]
     [InlineData("+short " + Zone + " NS", "^ns\\.clusterset\\.local\\.$")]

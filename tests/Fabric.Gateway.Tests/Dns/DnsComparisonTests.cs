@@ -157,7 +157,7 @@ public sealed class DnsComparisonTests : IDisposable
         foreach (var service in services)
         {
             var name = $"{service.Name}.{service.Namespace}.svc";
-            var six = service.ServiceAddress.AddressFamily == AddressFamily.InterNetworkV6;
+            var six = service.ServiceAddress!.AddressFamily == AddressFamily.InterNetworkV6;
             var hint = $"{(six ? "ipv6hint" : "ipv4hint")}={service.ServiceAddress}";
             text.AppendLine($"{name} 5 {(six ? "AAAA" : "A")} {service.ServiceAddress}");
             text.AppendLine($"{name} 5 HTTPS 1 . alpn=h2 {hint}");
@@ -179,9 +179,9 @@ public sealed class DnsComparisonTests : IDisposable
             @ 5 NS ns.clusterset.local.
 
             """);
-        foreach (var service in services.Where(s => s.ServiceAddress.AddressFamily == AddressFamily.InterNetwork))
+        foreach (var service in services.Where(s => s.ServiceAddress!.AddressFamily == AddressFamily.InterNetwork))
         {
-            var bytes = service.ServiceAddress.GetAddressBytes();
+            var bytes = service.ServiceAddress!.GetAddressBytes();
             text.AppendLine($"{bytes[3]}.{bytes[2]} 5 PTR {service.Name}.{service.Namespace}.{Domain}.");
         }
 

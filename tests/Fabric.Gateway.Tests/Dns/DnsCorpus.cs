@@ -34,6 +34,9 @@ internal static class DnsCorpus
         yield return Query("wEb.sHoP.svc.clusterset.local", DnsType.Aaaa) with { Additionals = [Opt] };
         yield return Query("_http._tcp." + Web, DnsType.Srv) with { Additionals = [Opt with { Ttl = 0x8000 }] };
         yield return Query("_8443._https." + Web, DnsType.Https);
+        yield return Query("cache.shop.paris.site.svc.clusterset.local", DnsType.A);
+        yield return Query("_pg._tcp.pg.shop.svc.clusterset.local", DnsType.Srv);
+        yield return Query("pg-0.lima.pg.shop.svc.clusterset.local", DnsType.A);
         yield return Query("idle.shop.svc.clusterset.local", DnsType.A) with { Additionals = [Opt] };
         yield return Query("9.3.64.127.in-addr.arpa", DnsType.Ptr);
         yield return Query("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", DnsType.Ptr);

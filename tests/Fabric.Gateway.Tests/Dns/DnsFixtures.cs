@@ -25,6 +25,17 @@ internal static class DnsFixtures
         {
             Why = "no site can serve idle.shop: paris has no healthy endpoint",
         },
+        new("cache", "shop", IPAddress.Parse("127.64.3.11"), [new("http", 80, true)], true) { Site = "paris" },
+        new("pg", "shop", IPAddress.Parse("127.64.3.12"), [], true) { Site = "paris", Host = "pg-0" },
+        new("pg", "shop", IPAddress.Parse("127.64.3.13"), [], true) { Site = "lima", Host = "pg-0" },
+        new("pg", "shop", null, [new("pg", 5432, true)], true)
+        {
+            Hosts =
+            [
+                new("pg-0", "paris", IPAddress.Parse("127.64.3.12"), 0, [5432]),
+                new("pg-0", "lima", IPAddress.Parse("127.64.3.13"), 1, [5432]),
+            ],
+        },
     ];
 
     public static DnsZone Zone(IEnumerable<DnsService>? services = null, DnsZoneOptions? options = null) => DnsZone.Build(

@@ -56,6 +56,30 @@ public sealed class EgressDeciderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Host_that_is_asked_for_is_dialled_alone_and_no_other_in_its_place()
+    {
+        Use(Samples.TwoSites.Replace("    exports:", "    headless: true\n" + Unchecked, StringComparison.Ordinal)
+            .Replace("address: \"127.0.0.2:8080\"", "host: web-1, address: \"127.0.0.2:8080\"", StringComparison.Ordinal));
+        await Wait.UntilAsync(() => _health.Of("web.shop", 80).Count(e => e.Healthy && e.Endpoint.Host is not null) == 2, () => "both endpoints are healthy");
+
+        async Task<string> Dialled(string? host) => string.Join(' ', Assert.IsType<EgressVerdict.Dial>(
+            await _egress.DecideAsync("paris-1", Open with { Host = host }, default)).Endpoints.Select(e => $"{e}").Order());
+        Assert.Equal("127.0.0.1:8080 127.0.0.2:8080", await Dialled(null));
+        Assert.Equal("127.0.0.2:8080", await Dialled("web-1"));
+        Assert.Equal("127.0.0.1:8080", await Dialled("127-0-0-1"));
+        foreach (var host in new[] { "web-9", "WEB-1", "", "web-1\n" })
+        {
+            await RefusedAsync("paris-1", Open with { Host = host }, StreamCode.NoService, "virginia does not export ");
+        }
+
+        _egress.DialFailed(Open with { Datagrams = true }, new IPEndPoint(IPAddress.Parse("127.0.0.2"), 8080), "nobody is there");
+        await RefusedAsync("paris-1", Open with { Host = "web-1" }, StreamCode.NoEndpoint, "nobody is there");
+        Assert.Equal("127.0.0.1:8080", await Dialled(null));
+        await RefusedAsync("paris-1", Open with { Host = "web-1", Caller = "spiffe://acme.example/site/paris/workload/other" }, StreamCode.PolicyDenied, "no policy allows");
+        Assert.Contains(await AuditAsync(), e => (e["service"], e.GetValueOrDefault("host"), e["verdict"]) == ("web.shop:80", "web-1", "deny"));
+    }
+
+    [Fact]
     public async Task Turns_of_one_service_are_not_taken_by_another()
     {
         Use(Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal).Replace("services:\n", """

@@ -54,6 +54,23 @@ public sealed class IngressRouterTests
     }
 
     [Fact]
+    public async Task Address_of_one_site_or_host_has_routes_of_its_own()
+    {
+        Serve(View("virginia-1"));
+        var choice = SiteChoice.Rank(new SiteQuestion("web.shop", 80, "paris")
+        {
+            Exports = ["tokyo"],
+            Gateways = [View("tokyo-1") with { Site = "tokyo" }, View("virginia-1")],
+        });
+        _snapshot = _snapshot! with { Choices = _snapshot.Choices.SetItem(("web.shop/tokyo/web-0", 80), choice) };
+
+        var pinned = await _router.PlanAsync(Listener with { Place = "web.shop/tokyo/web-0", Host = "web-0" }, Client, default);
+        Assert.Equal([("tokyo-1", new StreamOpen("web.shop", 80, Samples.Shop) { Host = "web-0" })], pinned.Routes.Select(r => (r.Peer, r.Open)));
+        var nowhere = await _router.PlanAsync(Listener with { Place = "web.shop/lima" }, Client, default);
+        Assert.Equal((0, "no service web.shop/lima:80 is declared"), (nowhere.Routes.Length, nowhere.Refusal));
+    }
+
+    [Fact]
     public async Task Less_loaded_gateway_of_two_that_are_as_good_comes_first()
     {
         Serve(View("virginia-1"), more: View("virginia-2"));

@@ -141,6 +141,24 @@ public sealed class GatewayPlanTests
         Assert.Empty(new GatewayPlan(topology, topology.Gateway("virginia-1"), new Dictionary<string, IPAddress>()).Tunnel.Services);
     }
 
+    [Fact]
+    public void Sites_and_hosts_have_listeners_of_their_own_where_they_have_an_address()
+    {
+        var text = Samples.TwoSites.Replace("    exports:", "    siteNames: true\n    exports:", StringComparison.Ordinal);
+        Assert.Equal(["web.shop:80", "web.shop:81", "web.shop/virginia:80", "web.shop/virginia:81"], Listeners(text));
+        text = text.Replace("siteNames", "headless", StringComparison.Ordinal).Replace("{ address: \"127.0.0.2", "{ host: web-1, address: \"127.0.0.2", StringComparison.Ordinal);
+        Assert.Equal(["web.shop/virginia/127-0-0-1:80", "web.shop/virginia/127-0-0-1:81", "web.shop/virginia/web-1:80"], Listeners(text));
+    }
+
+    private static IEnumerable<string> Listeners(string text)
+    {
+        var now = Samples.Snapshot(text, "paris-1");
+        var services = new GatewayPlan(now.Topology, now.Self, now.Addresses).Tunnel.Services;
+        Assert.All(services, s => Assert.Equal(("web.shop", now.Addresses[s.Place], s.Port), (s.Service, s.Address.Address, s.Address.Port)));
+        Assert.All(services, s => Assert.Equal(s.Place.Split('/').ElementAtOrDefault(2), s.Host));
+        return services.Select(s => $"{s.Place}:{s.Port}");
+    }
+
     [Theory]
     [InlineData("tcp", "web.shop:80")]
     [InlineData("udp", "web.shop:80/udp 00:00:05")]
