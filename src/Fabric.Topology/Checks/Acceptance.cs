@@ -89,6 +89,7 @@ internal static class Acceptance
             Metrics = asked.Metrics?.Value ?? gateway.Metrics,
             Dashboard = asked.Dashboard is { } dashboard ? dashboard.Value : gateway.Dashboard,
             WireGuardKey = asked.WireGuardKey?.Value,
+            Lan = asked.Lan is { } lan ? new LanSettings(Values(lan.Value.Interfaces), lan.Value.Announce?.Value ?? true) : null,
         };
     }
 
@@ -131,7 +132,10 @@ internal static class Acceptance
             Health = Accept(asked.Health?.Value ?? new AskedHealth(), asked.CheckKind),
             FlowIdle = asked.FlowIdle?.Value ?? TimeSpan.FromSeconds(60),
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,
-                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port))]))],
+                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port))])
+            {
+                Lan = e.Value.Lan is { } lan ? new LanExport(lan.Value.Type!.Value.Value, lan.Value.Port?.Value ?? ports[0].Port) : null,
+            })],
         };
     }
 
