@@ -41,6 +41,8 @@ public static class DiagnosticCodes
     public const string BadRequestPath = "FAB0128";
     public const string BadUnixUser = "FAB0129";
     public const string BadCgroup = "FAB0145";
+    public const string BadServiceType = "FAB0148";
+    public const string BadInterface = "FAB0149";
 
     // Values together.
     public const string DuplicateName = "FAB0130";
@@ -108,6 +110,8 @@ public static class DiagnosticCodes
         (UnknownServicePort, "A port that an endpoint or a policy names is a port of its service."),
         (RangeExhausted, "A site's service range has an address for each service."),
         (BadCgroup, "A cgroup is a path from the root of cgroups, below it."),
+        (BadServiceType, "A service type is `_name._tcp` or `_name._udp`; the name has at most 15 letters, digits and `-`, and a letter."),
+        (BadInterface, "An interface is named as the kernel does: 1 to 15 characters, without `/`, `:` or spaces."),
         (UndeclaredWorkload, "Warning: a policy names a workload that is not declared in its site."),
         (NobodyMayCall, "Warning: no policy allows anyone to call this service."),
         (SiteWithoutLink, "Warning: of several sites, this one has no link."),

@@ -78,7 +78,8 @@ public static class TopologyDiff
                     ("site", gateway.Site), ("listen", Join(gateway.Listen)), ("port", gateway.Port), ("dns", gateway.Dns),
                     ("dnsTls", gateway.DnsTls?.ToString() ?? "off"),
                     ("metrics", gateway.Metrics), ("dashboard", gateway.Dashboard?.ToString() ?? "off"),
-                    ("wireguardKey", gateway.WireGuardKey is { } key ? Convert.ToBase64String([.. key]) : "none"));
+                    ("wireguardKey", gateway.WireGuardKey is { } key ? Convert.ToBase64String([.. key]) : "none"),
+                    ("lan", gateway.Lan is { } lan ? $"on {Join(lan.Interfaces)}{(lan.Announce ? "" : ", announces nothing")}" : "none"));
             }
         }
 
@@ -97,7 +98,7 @@ public static class TopologyDiff
                 ("ports", Join(service.Ports.Select(p => $"{p.Name} {p.Port} {Print(p.Protocol)}{Alpn(p)}{Tls(p)}{Idle(service, p)}".TrimStart()))),
                 ("names", service.Headless ? "of hosts" : service.SiteNames ? "of the service and of sites" : "of the service"),
                 ("delivery", Lower(service.Delivery)), ("health", Print(service.Health)),
-                ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]"))));
+                ("exports", Join(service.Exports.Select(e => $"{e.Site} [{Join(e.Endpoints.Select(Print))}]{Lan(e)}"))));
         }
 
         foreach (Workload workload in topology.Workloads)
@@ -132,6 +133,8 @@ public static class TopologyDiff
     private static string Print(DnsForwarding forward) => $"to {(forward.Servers is { } servers ? $"[{Join(servers)}]" : "resolv.conf")} "
         + $"for {(forward.Clients is { } clients ? $"[{Join(clients)}]" : "the site")}"
         + string.Concat(forward.Zones.Select(z => $", {z.Zone} to [{Join(z.Servers)}]"));
+
+    private static string Lan(ServiceExport export) => export.Lan is { } lan ? $" and {lan.Type} for {lan.ServicePort}" : "";
 
     private static string Alpn(ServicePort port) => port.Alpn.IsEmpty ? "" : $" alpn {string.Join(" ", port.Alpn)}";
 

@@ -20,6 +20,7 @@ internal static class StatusScreen
         Relays(console, status);
         Services(console, status);
         Listeners(console, status, wide);
+        Lan(console, status);
         Upstreams(console, status);
         Problems(console, status);
         return Whole(text);
@@ -148,6 +149,21 @@ internal static class StatusScreen
         {
             Row(table, [Text(u.Zone), Text(u.Server), State(u.State), Units.Milliseconds(u.RttMs), $"{u.Queries}", $"{u.Failures}",
                 Text(u.Problem)], []);
+        }
+
+        Show(console, table);
+    }
+
+    private static void Lan(IAnsiConsole console, Status s)
+    {
+        var table = Columns(["LAN", "HEARD", "TYPE", "ADDRESS", "WHAT IT IS"], []);
+        foreach (var l in s.Lan)
+        {
+            Row(table, [Text(l.Interface), l.AnnouncedAs.Length > 0 ? $"({Text(l.AnnouncedAs)} is announced)" : "-", "", "", Text(l.Problem)], []);
+            foreach (var f in l.Services)
+            {
+                Row(table, ["", Text(f.Instance), Text(f.Type), Text(f.Address), Text(f.Meaning)], []);
+            }
         }
 
         Show(console, table);

@@ -52,6 +52,7 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
             Error = l.Error ?? "",
         }));
         status.DnsUpstreams.Add(sources.Upstreams().Select(u => Upstream(u.Zone, u.Upstream)));
+        status.Lan.Add(sources.Lan());
         status.Problems.Add(Problems(now, status, certificate.NotAfter - certificate.NotBefore));
         status.State = now.Draining ? "draining" : status.Problems.Count > 0 ? "degraded" : "ready";
         return status;
@@ -340,6 +341,9 @@ internal sealed record StatusSources
 
     /// <summary>Servers that names of others are looked up at, by zone.</summary>
     public Func<IEnumerable<(string Zone, Dns.Forwarding.DnsUpstreamStatus Upstream)>> Upstreams { get; init; } = () => [];
+
+    /// <summary>What multicast DNS tells and finds, by interface.</summary>
+    public Func<IEnumerable<LanStatus>> Lan { get; init; } = () => [];
 
     /// <summary>Sentences about the overlay, DNS and renewal.</summary>
     public required Func<IEnumerable<string>> OtherProblems { get; init; }

@@ -33,6 +33,9 @@ public readonly ref struct DnsAsker
 
     public DnsGuard? Guard { get; }
 
+    /// <summary>How long his connection may be idle: told to who asks for it over TCP and TLS (RFC 7828).</summary>
+    public TimeSpan KeepAlive { get; init; }
+
     /// <summary>Who answers for names outside the zones; null: they are REFUSED.</summary>
     public IDnsForwarder? Forwarder { get; init; }
 

@@ -185,6 +185,7 @@ public static class DnsResponder
         {
             reply.PutOpt(rcode, query.DnssecOk);
             PutCookie(ref reply, query, asker);
+            PutKeepAlive(ref reply, query, asker);
             // Strangers to a forwarder are told nothing.
             if (rcode == DnsRcode.NotImp || rcode == DnsRcode.Refused && asker.Forwarder is null)
             {
@@ -222,6 +223,7 @@ public static class DnsResponder
             guard.Nsid.AsSpan(0, option.Length).CopyTo(option);
         }
 
+        PutKeepAlive(ref reply, query, asker);
         if (query.WantsPadding && asker.Transport == DnsTransport.Tls)
         {
             reply.Pad(PaddingBlock);
@@ -237,6 +239,15 @@ public static class DnsResponder
             {
                 guard.WriteCookie(option, query.Cookie, asker.Address);
             }
+        }
+    }
+
+    /// <summary>In tenths of a second. Over UDP the option means nothing (RFC 7828 §3.3.1).</summary>
+    private static void PutKeepAlive(ref DnsReply reply, in DnsQuery query, in DnsAsker asker)
+    {
+        if (query.WantsKeepAlive && asker.Transport != DnsTransport.Udp && reply.Option(DnsOptionCode.KeepAlive, 2) is { IsEmpty: false } option)
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(option, (ushort)Math.Min(ushort.MaxValue, asker.KeepAlive.TotalMilliseconds / 100));
         }
     }
 

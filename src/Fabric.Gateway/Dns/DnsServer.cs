@@ -102,13 +102,17 @@ public sealed class DnsServer : IAsyncDisposable
     internal static ReadOnlySpan<byte> AddressIn(ReadOnlySpan<byte> socketAddress) => socketAddress.Length >= 24
         ? socketAddress.Slice(8, 16) : socketAddress.Length >= 8 ? socketAddress.Slice(4, 4) : default;
 
-    private int AnswerUdp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters) =>
+    internal int AnswerUdp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, DnsCounters counters) =>
         Answer(query, response, new DnsAsker(DnsTransport.Udp, address, _guard) { Forwarder = _options.Forwarder }, counters);
 
-    private int AnswerTcp(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls) =>
-        Answer(
-            query, response, new DnsAsker(tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard) { Forwarder = _options.Forwarder },
-            _tcpCounters);
+    internal int AnswerTcp(ReadOnlySpan<byte> query, Span<byte> response, in DnsTcpClient client) => Answer(
+        query, response,
+        new DnsAsker(client.Tls ? DnsTransport.Tls : DnsTransport.Tcp, client.Address, _guard)
+        {
+            Forwarder = _options.Forwarder,
+            KeepAlive = client.KeepAlive,
+        },
+        _tcpCounters);
 
     /// <summary>Counts, answers, counts. Never throws: what went wrong inside is SERVFAIL. 0: no answer is due; negative: the forwarder
     /// answers later.</summary>
@@ -157,32 +161,47 @@ public sealed class DnsServer : IAsyncDisposable
 
     private async Task ForwardUdpAsync(DnsForwardedQuery query, DnsCounters counters, IDnsWayBack back)
     {
+        var write = await ForwardAsync(query, counters);
         var response = new byte[DnsResponder.UdpBuffer];
-        var length = await ForwardAsync(query, response, counters);
-        if (!back.Send(response.AsSpan(0, length)))
+        if (!back.Send(response.AsSpan(0, write(response))))
         {
             counters.Dropped();
         }
     }
 
-    private ValueTask<int> ForwardTcpAsync(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls) =>
-        ForwardAsync(new DnsForwardedQuery(query, tls ? DnsTransport.Tls : DnsTransport.Tcp, address, _guard), response, _tcpCounters);
+    internal ValueTask<DnsAnswerWriter> ForwardTcpAsync(ReadOnlyMemory<byte> query, DnsTcpClient client) => ForwardAsync(
+        new DnsForwardedQuery(query, client.Tls ? DnsTransport.Tls : DnsTransport.Tcp, client.Address, _guard) { KeepAlive = client.KeepAlive },
+        _tcpCounters);
 
-    private async ValueTask<int> ForwardAsync(DnsForwardedQuery query, Memory<byte> response, DnsCounters counters)
+    /// <summary>As <see cref="Answer"/>, from others. Neither it nor what it returns throws.</summary>
+    private async ValueTask<DnsAnswerWriter> ForwardAsync(DnsForwardedQuery query, DnsCounters counters)
     {
-        int length;
+        DnsAnswerWriter? write = null;
         try
         {
-            length = await _options.Forwarder!.AnswerAsync(query, response);
+            write = await _options.Forwarder!.AskAsync(query);
         }
         catch (Exception)
         {
             counters.Fault();
-            length = DnsResponder.ServFail(query.Message.Span, response.Span);
         }
 
-        counters.Answered(RcodeOf(response.Span), truncated: (response.Span[2] & 0x02) != 0);
-        return length;
+        return response =>
+        {
+            int length;
+            try
+            {
+                length = write?.Invoke(response) ?? DnsResponder.ServFail(query.Message.Span, response);
+            }
+            catch (Exception)
+            {
+                counters.Fault();
+                length = DnsResponder.ServFail(query.Message.Span, response);
+            }
+
+            counters.Answered(RcodeOf(response), truncated: (response[2] & 0x02) != 0);
+            return length;
+        };
     }
 }
 

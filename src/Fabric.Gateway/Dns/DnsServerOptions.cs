@@ -33,6 +33,10 @@ public sealed record DnsServerOptions
     /// Default 10 s (RFC 7766 §6.2.3 asks for a few seconds).</summary>
     public TimeSpan TcpIdle { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Queries of one connection that others are being asked for, at once; with one more the connection is read on when one of them
+    /// has ended. Default 32; 1 to 1,000.</summary>
+    public int TcpInFlight { get; init; } = 32;
+
     /// <summary>The same answer over UDP to the same /24 or /56, each second; of those above, every second one is short and asks to come
     /// again over TCP, or with a cookie, and the others are dropped. Loopback, and who shows a cookie of ours, is not limited.
     /// Default 1,000; 0: no limit; at most 50,000.</summary>
@@ -52,6 +56,7 @@ public sealed record DnsServerOptions
         Within(UdpThreads, 1, 64, nameof(UdpThreads));
         Within(TcpConnections, 1, 65535, nameof(TcpConnections));
         Within(TcpPerSource, 1, 65535, nameof(TcpPerSource));
+        Within(TcpInFlight, 1, 1000, nameof(TcpInFlight));
         Within(ResponsesPerSecond, 0, 50_000, nameof(ResponsesPerSecond));
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(TcpIdle, TimeSpan.Zero, nameof(TcpIdle));
         if (!ListenTls.IsEmpty && Certificate is null)

@@ -1,28 +1,18 @@
-using System.Buffers;
-using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Dns;
 
-internal delegate ValueTask<int> DnsTcpForwarder(ReadOnlyMemory<byte> query, Memory<byte> response, byte[] address, bool tls);
-
-internal delegate int DnsTcpAnswerer(ReadOnlySpan<byte> query, Span<byte> response, ReadOnlySpan<byte> address, bool tls);
-
 /// <summary>
-/// DNS over TCP (RFC 7766) and TLS (RFC 7858): accept → read messages, each behind its two length octets → answer all that are there,
-/// in order → write. A client may send ahead without waiting; it is read on only after its answers were taken, so that it bounds
-/// itself. A handshake is idle time as any other.
+/// DNS over TCP (RFC 7766) and TLS (RFC 7858): who may connect, and how long a connection may be idle. What is said on it:
+/// <see cref="DnsTcpConnection"/>. A handshake is idle time as any other.
 /// </summary>
 internal sealed class DnsTcpListener : IAsyncDisposable
 {
-    private const int LengthPrefix = 2;
-    private const int IdleBuffer = 1024;
     private static readonly TimeSpan ErrorPause = TimeSpan.FromMilliseconds(10);
 
     private static readonly List<SslApplicationProtocol> Alpn = [new("dot")];
@@ -48,6 +38,9 @@ internal sealed class DnsTcpListener : IAsyncDisposable
     }
 
     public int Connections => Volatile.Read(ref _count);
+
+    /// <summary>How long a client may keep its connection idle (RFC 7828): where three of four places are taken, it is not to keep it.</summary>
+    private TimeSpan KeepAlive => 4 * Connections >= 3 * _options.TcpConnections && _options.TcpConnections > 1 ? TimeSpan.Zero : _options.TcpIdle;
 
     public async ValueTask DisposeAsync()
     {
@@ -168,12 +161,20 @@ internal sealed class DnsTcpListener : IAsyncDisposable
                         AllowRenegotiation = false,
                     },
                     _stop.Token);
-                await ExchangeAsync(new Connection(secured, source.GetAddressBytes(), true), idle);
+                await ExchangeAsync(secured);
             }
             else
             {
-                await ExchangeAsync(new Connection(plain, source.GetAddressBytes(), false), idle);
+                await ExchangeAsync(plain);
             }
+
+            Task ExchangeAsync(Stream stream) => new DnsTcpConnection(
+                stream, new DnsTcpClient(source.GetAddressBytes(), tls), _options.TcpInFlight, _answer, _forward)
+            {
+                KeepAlive = () => KeepAlive,
+                // A query, not a byte, keeps a connection alive.
+                Stirred = () => idle.Change(_options.TcpIdle, Timeout.InfiniteTimeSpan),
+            }.ExchangeAsync(_stop.Token);
         }
         catch (Exception e) when (e is IOException or SocketException or AuthenticationException or ObjectDisposedException
             or OperationCanceledException)
@@ -195,115 +196,4 @@ internal sealed class DnsTcpListener : IAsyncDisposable
             Leave(source);
         }
     }
-
-    private async Task ExchangeAsync(Connection connection, ITimer idle)
-    {
-        var buffer = ArrayPool<byte>.Shared.Rent(IdleBuffer);
-        try
-        {
-            var filled = 0;
-            while (true)
-            {
-                var received = await connection.Stream.ReadAsync(buffer.AsMemory(filled), _stop.Token);
-                if (received == 0)
-                {
-                    return;
-                }
-
-                filled += received;
-                var consumed = await AnswerAllAsync(connection, buffer.AsMemory(0, filled));
-                if (consumed > 0)
-                {
-                    // A query, not a byte, keeps a connection alive.
-                    idle.Change(_options.TcpIdle, Timeout.InfiniteTimeSpan);
-                    buffer.AsSpan(consumed, filled - consumed).CopyTo(buffer);
-                    filled -= consumed;
-                }
-
-                buffer = Fit(buffer, filled);
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
-
-    /// <summary>Answers every whole message in <paramref name="input"/>; returns how many bytes these took.</summary>
-    private async ValueTask<int> AnswerAllAsync(Connection connection, ReadOnlyMemory<byte> input)
-    {
-        var consumed = 0;
-        if (MessageLength(input.Span) is null)
-        {
-            return 0;
-        }
-
-        // Rented only while there is work: an idle connection holds one small buffer.
-        var output = ArrayPool<byte>.Shared.Rent(LengthPrefix + DnsLimits.Tcp);
-        try
-        {
-            var pending = 0;
-            while (MessageLength(input.Span[consumed..]) is { } length)
-            {
-                // An answer of any size must fit whole.
-                if (output.Length - pending < LengthPrefix + DnsLimits.Tcp)
-                {
-                    await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
-                    pending = 0;
-                }
-
-                var query = input.Slice(consumed + LengthPrefix, length);
-                var answered = _answer(
-                    query.Span, output.AsSpan(pending + LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
-                if (answered < 0)
-                {
-                    // Others are asked: what is answered already does not wait for them.
-                    await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
-                    pending = 0;
-                    answered = await _forward(query, output.AsMemory(LengthPrefix, DnsLimits.Tcp), connection.Address, connection.Tls);
-                }
-
-                consumed += LengthPrefix + length;
-                if (answered > 0)
-                {
-                    BinaryPrimitives.WriteUInt16BigEndian(output.AsSpan(pending), (ushort)answered);
-                    pending += LengthPrefix + answered;
-                }
-            }
-
-            await connection.Stream.WriteAsync(output.AsMemory(0, pending), _stop.Token);
-            return consumed;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(output);
-        }
-    }
-
-    /// <summary>Length of the first message, when all of it is there.</summary>
-    private static int? MessageLength(ReadOnlySpan<byte> input) =>
-        input.Length >= LengthPrefix && BinaryPrimitives.ReadUInt16BigEndian(input) is var length
-            && input.Length >= LengthPrefix + length
-            ? length
-            : null;
-
-    /// <summary>A buffer that can hold the message that has begun: grows to at most 64 KiB and shrinks when it is
-    /// empty.</summary>
-    private static byte[] Fit(byte[] buffer, int filled)
-    {
-        var need = filled < LengthPrefix
-            ? IdleBuffer
-            : Math.Max(IdleBuffer, LengthPrefix + BinaryPrimitives.ReadUInt16BigEndian(buffer));
-        if (buffer.Length >= need && (filled > 0 || buffer.Length == IdleBuffer))
-        {
-            return buffer;
-        }
-
-        var fitting = ArrayPool<byte>.Shared.Rent(need);
-        buffer.AsSpan(0, filled).CopyTo(fitting);
-        ArrayPool<byte>.Shared.Return(buffer);
-        return fitting;
-    }
-
-    private sealed record Connection(Stream Stream, byte[] Address, bool Tls);
 }

@@ -29,9 +29,10 @@ internal sealed partial class GatewayProcess
         OtherRefusals = () => _admission.Refused,
         Audit = () => (_audit.Written, AuditDropped, _sieve.SampledOut),
         Upstreams = () => _forwarder.Upstreams,
+        Lan = LanStatus,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
             .Concat(new[] { _rangeProblem, _renewal.Problem, _trust.Problem, OwnEviction(), AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0))
-            .Concat(_claims.Problems).Concat(_review.Problems).Concat(ForwardingProblems()).Concat(FaultProblems()),
+            .Concat(_claims.Problems).Concat(_review.Problems).Concat(ForwardingProblems()).Concat(LanProblems()).Concat(FaultProblems()),
     };
 
     private static string Waiting(int held) => held == 0 ? ""

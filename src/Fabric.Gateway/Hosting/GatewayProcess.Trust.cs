@@ -18,7 +18,7 @@ internal sealed partial class GatewayProcess
         var trusted = topology.Without(_trust.Document, Identity.Id.Gateway);
         _out = _trust.Document?.Evicted;
         _trust.Keep(trusted.Sites.SelectMany(s => s.Gateways.Select(g => (s.Name, g.Name))).ToHashSet());
-        _loop.Accept(trusted);
+        _loop.Accept(FollowLan(trusted));
     }
 
     /// <summary>

@@ -296,6 +296,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             },
             _time, _log);
         Own(new AsyncDisposal(_loop));
+        OpenLan();
         FollowTrust(tunnel);
         tunnel.SessionChanged += peer =>
         {

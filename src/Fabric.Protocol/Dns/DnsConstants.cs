@@ -67,6 +67,9 @@ public enum DnsOptionCode : ushort
     /// <summary>RFC 7873, RFC 9018.</summary>
     Cookie = 10,
 
+    /// <summary>How long a connection may be idle (RFC 7828).</summary>
+    KeepAlive = 11,
+
     /// <summary>RFC 7830.</summary>
     Padding = 12,
 

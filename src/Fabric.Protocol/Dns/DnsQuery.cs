@@ -57,6 +57,10 @@ public readonly ref struct DnsQuery
     /// <summary>Whether the query was padded, so that the answer should be (RFC 7830 §4).</summary>
     public bool WantsPadding { get; private init; }
 
+    /// <summary>Whether the client asks how long its connection may be idle. An option that says how long is a server's, and counts for
+    /// nothing here (RFC 7828 §3.2.1).</summary>
+    public bool WantsKeepAlive { get; private init; }
+
     /// <summary>
     /// Order of verdicts: response → Drop; opcode → NotImp; exactly one question (RFC 9619), or none and a cookie, sections
     /// that end where the message does, at most one OPT, at the root, in the additional section, with a well-formed cookie →
@@ -110,6 +114,7 @@ public readonly ref struct DnsQuery
             Cookie = options.Cookie,
             WantsNsid = options.Nsid,
             WantsPadding = options.Padding,
+            WantsKeepAlive = options.KeepAlive,
         };
     }
 
@@ -151,6 +156,8 @@ public readonly ref struct DnsQuery
 
         public bool Padding { get; private set; }
 
+        public bool KeepAlive { get; private set; }
+
         /// <summary>Whether code, length and value repeat until exactly the end, and a cookie has a legal length. Of several
         /// cookies the first counts (RFC 7873 §5.2).</summary>
         public static bool TryRead(ReadOnlySpan<byte> bytes, out Options options)
@@ -174,6 +181,9 @@ public readonly ref struct DnsQuery
                         break;
                     case DnsOptionCode.Nsid:
                         options.Nsid = true;
+                        break;
+                    case DnsOptionCode.KeepAlive:
+                        options.KeepAlive = value.IsEmpty;
                         break;
                     case DnsOptionCode.Padding:
                         options.Padding = true;

@@ -15,6 +15,9 @@ internal static class AskedShapes
     /// <summary>DNS servers of one zone.</summary>
     private const int MaxServers = 16;
 
+    /// <summary>Interfaces of one gateway with multicast DNS.</summary>
+    private const int MaxInterfaces = 16;
+
     private const int MaxPerObject = 1_000;
 
     private static MapShape<AskedProbes> Probes { get; } = new MapShape<AskedProbes>("probes", "How links are probed.")
@@ -59,6 +62,13 @@ internal static class AskedShapes
             "Gateways whose word the others take, as `site`, which means all of it, or `site/gateway`. A gateway's own admin socket needs none of it.",
             @default: "none");
 
+    private static MapShape<AskedLan> Lan { get; } = new MapShape<AskedLan>(
+        "lan", "What a gateway does by multicast DNS on its local networks.")
+        .With("interfaces", new ListShape<string>(Scalars.Interface, 1, MaxInterfaces), (l, v) => l.Interfaces = v.Value,
+            "Where: names of interfaces, such as `eth0`.", required: true)
+        .With("announce", Scalars.Flag, (l, v) => l.Announce = v,
+            "Whether it tells of itself there, as `NAME._fabric._tcp.local` with site and trust domain.", @default: "true");
+
     private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
         "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
         .With("name", Scalars.Label, (g, v) => g.Name = v, "RFC 1123 label, unique among all gateways.", required: true)
@@ -72,7 +82,8 @@ internal static class AskedShapes
         .With("dashboard", Scalars.ListenerOrOff, (g, v) => g.Dashboard = v, "Where the dashboard is served, or `off`.",
             @default: "127.0.0.1:8700")
         .With("wireguardKey", Scalars.WireGuardKey, (g, v) => g.WireGuardKey = v,
-            "Pinned WireGuard public key, base64. Without it, keys are introduced over mutual TLS.");
+            "Pinned WireGuard public key, base64. Without it, keys are introduced over mutual TLS.")
+        .With("lan", Lan, (g, v) => g.Lan = v, "Multicast DNS on local networks.", @default: "none");
 
     private static MapShape<AskedSite> Site { get; } = new MapShape<AskedSite>(
         "site", "One environment: a cluster, a VPC, a data centre, an edge.")
@@ -140,13 +151,20 @@ internal static class AskedShapes
         .With("host", Scalars.Label, (e, v) => e.Host = v, "Its name in the site, where the service is headless; with several ports, "
             + "one endpoint for each may have it.", @default: "the address with `-` between its numbers");
 
+    private static MapShape<AskedLanExport> LanExport { get; } = new MapShape<AskedLanExport>(
+        "lanExport", "Services that tell of themselves on the site's local networks, by DNS-SD.")
+        .With("type", Scalars.ServiceType, (l, v) => l.Type = v, "Such as `_http._tcp`.", required: true)
+        .With("port", Scalars.Port, (l, v) => l.Port = v, "The service's port that they stand behind.", @default: "the service's only port");
+
     private static MapShape<AskedExport> Export { get; } = new MapShape<AskedExport>(
         "export", "A site that offers the service, and the endpoints there.")
         .With("site", Scalars.Label, (e, v) => e.Site = v, "Name of a site.", required: true)
         .With("endpoints", new ListShape<AskedEndpoint>(
             new ShortOrLong<IPEndPoint, AskedEndpoint>(Scalars.Endpoint, a => new AskedEndpoint { Address = a }, Endpoint),
-            1, MaxPerObject), (e, v) => e.Endpoints = v.Value, "`address:port`, or a map with `address`, `port` and `host`.",
-            required: true);
+            1, MaxPerObject), (e, v) => (e.Endpoints, e.HasEndpoints) = (v.Value, true), "`address:port`, or a map with `address`, `port` and `host`. Required without `lan`.")
+        .With("lan", new ShortOrLong<string, AskedLanExport>(Scalars.ServiceType, t => new AskedLanExport { Type = t }, LanExport), (e, v) => e.Lan = v,
+            "A service type such as `_http._tcp`, or a map with `type` and `port`: whoever tells of one on the networks of the site's gateways "
+                + "(`lan` there) is an endpoint, and checked as any other.");
 
     private static MapShape<AskedService> Service { get; } = new MapShape<AskedService>(
         "service", "A name that sites export: `<name>.<namespace>.<domain>`.")

@@ -77,6 +77,13 @@ internal sealed class AskedGateway
     /// <summary>The value is null for <c>off</c>.</summary>
     public Located<IPEndPoint?>? Dashboard { get; set; }
     public Located<ImmutableArray<byte>>? WireGuardKey { get; set; }
+    public Located<AskedLan>? Lan { get; set; }
+}
+
+internal sealed class AskedLan
+{
+    public ImmutableArray<Located<string>> Interfaces { get; set; } = [];
+    public Located<bool>? Announce { get; set; }
 }
 
 internal sealed class AskedLink
@@ -145,6 +152,16 @@ internal sealed class AskedExport
 {
     public Located<string>? Site { get; set; }
     public ImmutableArray<Located<AskedEndpoint>> Endpoints { get; set; } = [];
+    public Located<AskedLanExport>? Lan { get; set; }
+
+    /// <summary>Whether they were given, also when none of them is one.</summary>
+    public bool HasEndpoints { get; set; }
+}
+
+internal sealed class AskedLanExport
+{
+    public Located<string>? Type { get; set; }
+    public Located<int>? Port { get; set; }
 }
 
 internal sealed class AskedEndpoint

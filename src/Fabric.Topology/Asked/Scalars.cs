@@ -21,6 +21,8 @@ internal static partial class Scalars
 
     private const string UnixUserPattern = "^([a-z_][a-z0-9._-]{0,31}|[0-9]{1,9})$";
     private const string CgroupPattern = "^(/[A-Za-z0-9:_.@\\\\-]+)+$";
+    private const string ServiceTypePattern = "^_([a-z0-9]+-)*[a-z0-9]+\\._(tcp|udp)$";
+    private const string InterfacePattern = "^[!-.0-9;-~]{1,15}$";
     private const string MethodPattern = "^[A-Z][A-Z-]{0,31}$";
 
     // Only for the schema, and wider than the rule: addresses are read by a parser.
@@ -132,6 +134,16 @@ internal static partial class Scalars
             && !text.StartsWith("/sys/fs/cgroup/", StringComparison.Ordinal) ? Ok(text)
         : new Parsed<string>(true, text, "is not the path of a cgroup: it begins with '/', as the third field of /proc/PID/cgroup does, "
             + "names one below the root, and has no '.' or '..'", CgroupHint(text)));
+
+    /// <summary>Of DNS-SD: the name as RFC 6335 §5.1 has it.</summary>
+    public static ScalarShape<string> ServiceType { get; } = new(DiagnosticCodes.BadServiceType, Pattern(ServiceTypePattern), text =>
+        text.Length <= 21 && ServiceTypeRegex().IsMatch(text) && text[1..^5].Any(char.IsAsciiLetter) ? Ok(text)
+        : new Parsed<string>(true, text, "is not a service type: '_', a name of at most 15 letters, digits and '-' with a letter in it, and '._tcp' or '._udp'",
+            text.EndsWith(".local", StringComparison.Ordinal) ? "leave out .local" : "such as _http._tcp"));
+
+    public static ScalarShape<string> Interface { get; } = new(DiagnosticCodes.BadInterface, Pattern(InterfacePattern), text =>
+        InterfaceRegex().IsMatch(text) && text is not ("." or "..") ? Ok(text)
+        : Bad<string>("is not the name of an interface: 1 to 15 characters, without '/', ':' or spaces", "ip link shows them"));
 
     public static ScalarShape<string> HttpMethod { get; } = new(DiagnosticCodes.BadHttpMethod, Pattern(MethodPattern), text =>
         MethodRegex().IsMatch(text) ? Ok(text)
@@ -373,6 +385,12 @@ internal static partial class Scalars
 
     [GeneratedRegex(HttpPathPattern + "(?<!\n)\\z")]
     private static partial Regex HttpPathRegex();
+
+    [GeneratedRegex(ServiceTypePattern + "(?<!\n)\\z")]
+    private static partial Regex ServiceTypeRegex();
+
+    [GeneratedRegex(InterfacePattern + "(?<!\n)\\z")]
+    private static partial Regex InterfaceRegex();
 
     [GeneratedRegex(UnixUserPattern + "(?<!\n)\\z")]
     private static partial Regex UnixUserRegex();

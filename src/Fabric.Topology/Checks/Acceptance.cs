@@ -90,6 +90,7 @@ internal static class Acceptance
             Metrics = asked.Metrics?.Value ?? gateway.Metrics,
             Dashboard = asked.Dashboard is { } dashboard ? dashboard.Value : gateway.Dashboard,
             WireGuardKey = asked.WireGuardKey?.Value,
+            Lan = asked.Lan is { } lan ? new LanSettings(Values(lan.Value.Interfaces), lan.Value.Announce?.Value ?? true) : null,
         };
     }
 
@@ -134,7 +135,10 @@ internal static class Acceptance
             Headless = asked.Headless?.Value ?? false,
             SiteNames = asked.SiteNames?.Value ?? false,
             Exports = [.. asked.Exports.Select(e => new ServiceExport(e.Value.Site!.Value.Value,
-                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port, asked.Headless?.Value ?? false))]))],
+                [.. e.Value.Endpoints.Select(p => Accept(p.Value, ports[0].Port, asked.Headless?.Value ?? false))])
+            {
+                Lan = e.Value.Lan is { } lan ? new LanExport(lan.Value.Type!.Value.Value, lan.Value.Port?.Value ?? ports[0].Port) : null,
+            })],
         };
     }
 

@@ -45,6 +45,12 @@ internal static class GatewayChecks
             listeners.Add(new Listener("dashboard", dashboard, true, false, gateway.Dashboard?.At ?? located.At));
         }
 
+        if (gateway.Lan is { } lan)
+        {
+            // Multicast DNS has its port by definition, and other programs of the machine may have it as well.
+            listeners.Add(new Listener("lan", new IPEndPoint(IPAddress.Any, 5353), false, true, lan.At));
+        }
+
         foreach ((AskedLink link, Located<AskedEnd> end) in vpnEnds)
         {
             var at = new IPEndPoint(IPAddress.IPv6Any, LinkChecks.WireGuardPort(end.Value));

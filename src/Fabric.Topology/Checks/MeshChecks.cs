@@ -16,6 +16,7 @@ internal static class MeshChecks
         GatewayChecks.Check(mesh, diagnostics);
         LinkChecks.Check(mesh, diagnostics);
         ServiceChecks.Check(mesh, diagnostics);
+        LanChecks.Check(mesh, diagnostics);
         WorkloadChecks.Check(mesh, diagnostics);
         PolicyChecks.Check(mesh, diagnostics);
         if (!diagnostics.HasErrors)

@@ -96,6 +96,9 @@ public sealed record SiteGateway
 
     /// <summary>Pinned WireGuard public key (32 bytes), or null: then keys are introduced over mutual TLS.</summary>
     public ImmutableArray<byte>? WireGuardKey { get; init; }
+
+    /// <summary>Multicast DNS on its local networks; null: none of it. Default null.</summary>
+    public LanSettings? Lan { get; init; }
 }
 
 public enum LinkKind
@@ -230,7 +233,11 @@ public enum PortTls
     Svid,
 }
 
-public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints);
+public sealed record ServiceExport(string Site, ImmutableArray<ServiceEndpoint> Endpoints)
+{
+    /// <summary>What is found on the site's local networks becomes endpoints as well; null: only those above.</summary>
+    public LanExport? Lan { get; init; }
+}
 
 /// <summary>Address and port behind a service in a site. <see cref="ServicePort"/>: the service's port that it is behind.</summary>
 public sealed record ServiceEndpoint(IPAddress Address, int Port, int ServicePort)

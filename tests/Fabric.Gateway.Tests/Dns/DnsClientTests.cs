@@ -77,6 +77,8 @@ public sealed class DnsClientTests : IAsyncLifetime
     [InlineData("+norec +opcode=15 +noedns +header-only", "NOTIMP", false, false, "")]
     [InlineData("+norec +opcode=15", "NOTIMP", false, true, "EDNS: version: 0, flags:;")]
     [InlineData("+norec +tcp", "NOERROR", true, true, "EDNS: version: 0, flags:;")]
+    [InlineData("+norec +tcp +keepalive", "NOERROR", true, true, "; TCP KEEPALIVE: 10.0 secs")]
+    [InlineData("+norec +keepalive", "NOERROR", true, true, "EDNS: version: 0, flags:;")]
     [InlineData("+norec +cookie", "NOERROR", true, true, "EDNS: version: 0, flags:;")]
     [InlineData("+norec +nsid +subnet=0.0.0.0/0 +expire", "NOERROR", true, true, "EDNS: version: 0, flags:;")]
     [InlineData("+norec +zflag", "NOERROR", true, true, "flags: qr aa; QUERY: 1")]

@@ -43,6 +43,32 @@ public sealed class DnsOfGatewayTests
     }
 
     [Fact]
+    public async Task A_state_loop_that_stands_still_is_SERVFAIL_with_the_reason_and_not_an_old_answer()
+    {
+        using var time = new HeldLoop();
+        await using var fabric = Joined();
+        await fabric.StartAsync(Paris, time: time);
+        var dns = Samples.Accept(fabric.Topology()).Gateway(Paris).Dns;
+        const string Version = "dns-version.clusterset.local";
+        Assert.Equal(DnsRcode.NoError, (await AskAsync(dns, Version, DnsType.Txt)).Rcode);
+
+        time.Hold();
+        await UntilAsync(dns, m => m.Rcode == DnsRcode.ServFail && Reason(m) == "what this gateway knows is too old");
+        foreach (var name in new[] { Version, "no.svc.clusterset.local" })
+        {
+            var failed = await AskAsync(dns, name, DnsType.Txt);
+            Assert.Equal((DnsRcode.ServFail, 0), (failed.Rcode, failed.Answers.Length));
+            Assert.Equal([0, (byte)DnsExtendedError.NotReady], ((DnsOpt)failed.Opt!.Data).Options.Single().Data.AsSpan()[..2].ToArray());
+        }
+
+        // What is not its own is not its trouble.
+        Assert.NotEqual("what this gateway knows is too old", Reason(await AskAsync(dns, "example.test", DnsType.Txt)));
+
+        time.Release();
+        await UntilAsync(dns, m => m.Rcode == DnsRcode.NoError, Version, DnsType.Txt);
+    }
+
+    [Fact]
     public async Task Over_TLS_it_shows_its_own_certificate()
     {
         await using var fabric = Joined();
@@ -79,10 +105,10 @@ public sealed class DnsOfGatewayTests
     private static string Reason(DnsMessage message) => message.Opt?.Data is DnsOpt { Options: [{ Code: 15 } error] }
         ? System.Text.Encoding.ASCII.GetString(error.Data.AsSpan()[2..]) : "";
 
-    private static async Task UntilAsync(IPEndPoint dns, Func<DnsMessage, bool> holds)
+    private static async Task UntilAsync(IPEndPoint dns, Func<DnsMessage, bool> holds, string name = Web, DnsType type = DnsType.A)
     {
         var since = Stopwatch.StartNew();
-        for (var last = await AskAsync(dns, Web); !holds(last); last = await AskAsync(dns, Web))
+        for (var last = await AskAsync(dns, name, type); !holds(last); last = await AskAsync(dns, name, type))
         {
             Assert.True(since.Elapsed < Wait.Limit, $"the answer is still {last.Rcode}, {last.Answers.Length} records, {Reason(last)}");
             await Task.Delay(10);
@@ -96,5 +122,28 @@ public sealed class DnsOfGatewayTests
         await socket.SendAsync((Query(name, type) with { Additionals = [Opt] }).Bytes());
         var buffer = new byte[1500];
         return Read(buffer.AsSpan(0, await socket.ReceiveAsync(buffer).WaitAsync(Wait.Limit)));
+    }
+
+    /// <summary>The system's time, which the thread of the state loop has to wait for as long as a test wants.</summary>
+    private sealed class HeldLoop : TimeProvider, IDisposable
+    {
+        private readonly ManualResetEventSlim _goes = new(true);
+
+        public void Hold() => _goes.Reset();
+
+        public void Release() => _goes.Set();
+
+        public override long GetTimestamp()
+        {
+            if (Thread.CurrentThread.Name == "fabric-state")
+            {
+                _goes.Wait();
+            }
+
+            return base.GetTimestamp();
+        }
+
+        // Not the event: the loop may be in it still.
+        public void Dispose() => _goes.Set();
     }
 }

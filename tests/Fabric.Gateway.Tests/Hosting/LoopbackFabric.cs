@@ -143,9 +143,9 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         await stopped!.DisposeAsync();
     }
 
-    public async Task StartAsync(string gateway, ILoggerFactory? logs = null)
+    public async Task StartAsync(string gateway, ILoggerFactory? logs = null, TimeProvider? time = null)
     {
-        var started = await LaunchAsync(gateway, logs);
+        var started = await LaunchAsync(gateway, logs, time);
         lock (_gateways)
         {
             _gateways[gateway] = started;
@@ -153,8 +153,8 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         }
     }
 
-    public Task<GatewayProcess> LaunchAsync(string gateway, ILoggerFactory? logs = null) =>
-        GatewayProcess.StartAsync(Options(gateway), TimeProvider.System, logs ?? NullLoggerFactory.Instance, default);
+    public Task<GatewayProcess> LaunchAsync(string gateway, ILoggerFactory? logs = null, TimeProvider? time = null) =>
+        GatewayProcess.StartAsync(Options(gateway), time ?? TimeProvider.System, logs ?? NullLoggerFactory.Instance, default);
 
     public DaemonOptions Options(string gateway) => new()
     {

@@ -16,7 +16,8 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _stop = new();
     private DnsForwardPlan _plan = DnsForwardPlan.Empty;
-    private int _waiting;
+    private readonly DnsShares _asking = new(options.Questions);
+    private readonly DnsShares _waiting = new(options.Waiting);
 
     public DnsForwardPlan Plan
     {
@@ -35,23 +36,24 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
         }
     }
 
-    /// <summary>Waits for the answer, which is an entry though it may not be in the cache, or a failure. Each call is followed by
-    /// <see cref="Leave"/>.</summary>
-    public Task<DnsCacheEntry> Ask(byte[] key, ReadOnlySpan<byte> query)
+    /// <summary>Waits for the answer, which is an entry though it may not be in the cache, or a failure.</summary>
+    /// <param name="key">As in the cache.</param>
+    /// <param name="query">Well formed.</param>
+    /// <param name="client">Whose share is charged, for the query and, when it is the first of its kind, for the question.</param>
+    /// <param name="flight">What to wait for.</param>
+    /// <returns>To be disposed when it was waited for; null: at a limit, which is the answer.</returns>
+    public IDisposable? Ask(byte[] key, ReadOnlySpan<byte> query, ReadOnlySpan<byte> client, out Task<DnsCacheEntry> flight)
     {
-        if (Interlocked.Increment(ref _waiting) > options.Waiting)
-        {
-            DnsForwardCounters.Count(ref counters.Limited);
-            return Task.FromResult(Failure($"{options.Waiting} queries wait for other servers: no more may", default));
-        }
-
-        return Join(key, DnsQuery.Read(query), joins: true)!;
+        var place = _waiting.TryTake(client, out var has);
+        flight = place is not null
+            ? Join(key, DnsQuery.Read(query), client, joins: true)!
+            : Limited(has, _waiting.Taken, options.Waiting, "queries wait for other servers");
+        return place;
     }
 
-    public void Leave() => Interlocked.Decrement(ref _waiting);
-
-    /// <summary>Asks for what is in the cache still. False: it is being asked for already, or the limit is reached.</summary>
-    public bool TryRenew(ReadOnlySpan<byte> key, in DnsQuery query) => Join(key.ToArray(), query, joins: false) is not null;
+    /// <summary>Asks for what is in the cache still. False: it is being asked for already, or the limit is reached. All these share what
+    /// one client may have.</summary>
+    public bool TryRenew(ReadOnlySpan<byte> key, in DnsQuery query) => Join(key.ToArray(), query, default, joins: false) is not null;
 
     public async ValueTask DisposeAsync()
     {
@@ -67,9 +69,10 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
     }
 
     /// <summary>Null only when it may not join.</summary>
-    private Task<DnsCacheEntry>? Join(byte[] key, in DnsQuery query, bool joins)
+    private Task<DnsCacheEntry>? Join(byte[] key, in DnsQuery query, ReadOnlySpan<byte> client, bool joins)
     {
         TaskCompletionSource<DnsCacheEntry> source;
+        IDisposable? place;
         lock (_lock)
         {
             if (_flights.TryGetValue(key, out var flight))
@@ -82,10 +85,12 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
                 return joins ? flight : null;
             }
 
-            if (_flights.Count >= options.Questions || _stop.IsCancellationRequested)
+            var has = 0;
+            place = _stop.IsCancellationRequested ? null : _asking.TryTake(client, out has);
+            if (place is null)
             {
-                DnsForwardCounters.Count(ref counters.Limited);
-                return joins ? Task.FromResult(Failure($"{options.Questions} questions are under way: no more may", default)) : null;
+                var limited = Limited(has, _flights.Count, options.Questions, "questions are under way");
+                return joins ? limited : null;
             }
 
             source = new TaskCompletionSource<DnsCacheEntry>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -94,12 +99,12 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
 
         DnsForwardCounters.Count(ref counters.Questions);
         _ = FlyAsync(
-            source, key, query.Question.ToArray(), query.DnssecOk, (query.Header.Flags & DnsFlags.CheckingDisabled) != 0);
+            source, place, key, query.Question.ToArray(), query.DnssecOk, (query.Header.Flags & DnsFlags.CheckingDisabled) != 0);
         return source.Task;
     }
 
     private async Task FlyAsync(
-        TaskCompletionSource<DnsCacheEntry> source, byte[] key, byte[] question, bool dnssecOk, bool checkingDisabled)
+        TaskCompletionSource<DnsCacheEntry> source, IDisposable place, byte[] key, byte[] question, bool dnssecOk, bool checkingDisabled)
     {
         // Off the thread that receives queries: sockets are made here.
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
@@ -125,6 +130,8 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
             {
                 _flights.Remove(key);
             }
+
+            place.Dispose();
 
             source.SetResult(entry);
         }
@@ -165,15 +172,28 @@ internal sealed class DnsFlights(DnsForwarderOptions options, DnsForwardCache ca
         return entry;
     }
 
-    private DnsCacheEntry Failure(string why, DnsUpstreamAnswer? answer) => new()
+    /// <summary>Not kept: the next query may find a place.</summary>
+    private Task<DnsCacheEntry> Limited(int ofClient, int all, int limit, string what)
     {
-        Response = _failed,
-        Arrived = time.GetTimestamp(),
-        Ttl = (uint)Math.Max(1, options.FailureTtl.TotalSeconds),
-        Server = answer?.Server ?? _nobody,
-        RoundTrip = answer?.RoundTrip ?? default,
-        Failure = why,
-    };
+        DnsForwardCounters.Count(ref counters.Limited);
+        var why = all >= limit ? $"{limit} {what}: no more may" : $"{ofClient} of {limit} {what} for this client, and {limit - all} places are free: no more may";
+        return Task.FromResult(Failure(why, default, DnsExtendedError.Other));
+    }
+
+    private DnsCacheEntry Failure(
+        string why, DnsUpstreamAnswer? answer, DnsExtendedError code = DnsExtendedError.NoReachableAuthority)
+    {
+        return new DnsCacheEntry
+        {
+            Response = _failed,
+            Arrived = time.GetTimestamp(),
+            Ttl = (uint)Math.Max(1, options.FailureTtl.TotalSeconds),
+            Server = answer?.Server ?? _nobody,
+            RoundTrip = answer?.RoundTrip ?? default,
+            Failure = why,
+            FailureCode = code,
+        };
+    }
 
     private static readonly DnsResponse _failed = new();
 }

@@ -23,6 +23,8 @@ internal sealed class DnsCacheEntry
     /// <summary>Why there is none: then the entry stands for a failure.</summary>
     public string? Failure { get; init; }
 
+    public DnsExtendedError FailureCode { get; init; } = DnsExtendedError.NoReachableAuthority;
+
     /// <summary>Times that it was served; a hint, not a count.</summary>
     public int Hits;
 

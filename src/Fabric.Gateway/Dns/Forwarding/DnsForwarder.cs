@@ -6,7 +6,7 @@ namespace Fabric.Gateway.Dns.Forwarding;
 
 /// <summary>
 /// Answers for names of others: out of the cache, else by asking servers. Order of a query: <see cref="TryAnswer"/> → <see cref="DnsForwardCache"/>
-/// → <see cref="AnswerAsync"/> → <see cref="DnsFlights"/>, where the same questions become one → <see cref="DnsUpstreamRace"/>. Only what was
+/// → <see cref="AskAsync"/> → <see cref="DnsFlights"/>, where the same questions become one → <see cref="DnsUpstreamRace"/>. Only what was
 /// asked is kept, under what was asked: no record of an answer ever answers another question.
 /// </summary>
 public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
@@ -101,28 +101,20 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
             : 0;
     }
 
-    public async ValueTask<int> AnswerAsync(DnsForwardedQuery query, Memory<byte> response)
+    public async ValueTask<DnsAnswerWriter> AskAsync(DnsForwardedQuery query)
     {
         var key = KeyOf(query.Message.Span);
         var stale = _cache.Find(key) is { Failure: null } kept && IsServable(kept, Age(kept)) ? kept : null;
-        var flight = _flights.Ask(key, query.Message.Span);
-        try
+        using var place = _flights.Ask(key, query.Message.Span, query.Asker.Address, out var flight);
+        if (stale is not null && !flight.IsCompleted)
         {
-            if (stale is not null && !flight.IsCompleted)
-            {
-                await Task.WhenAny(flight, Task.Delay(_options.StaleAfter, _time));
-            }
+            await Task.WhenAny(flight, Task.Delay(_options.StaleAfter, _time));
+        }
 
-            var outcome = stale is not null && !flight.IsCompleted ? null : await flight;
-            var found = outcome is { Failure: null } ? outcome : stale;
-            var read = DnsQuery.Read(query.Message.Span);
-            return found is not null ? Write(read, query.Asker, response.Span, found, Age(found), stale: ReferenceEquals(found, stale))
-                : Write(read, query.Asker, response.Span, outcome!, 0, stale: false);
-        }
-        finally
-        {
-            _flights.Leave();
-        }
+        var outcome = stale is not null && !flight.IsCompleted ? null : await flight;
+        var found = outcome is { Failure: null } ? outcome : stale ?? outcome!;
+        return response => Write(
+            DnsQuery.Read(query.Message.Span), query.Asker, response, found, found.Failure is null ? Age(found) : 0, ReferenceEquals(found, stale));
     }
 
     /// <summary>As a client would be answered, with where it comes from.</summary>
@@ -135,7 +127,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
         var length = TryAnswer(query.Span, response, new DnsAsker(DnsTransport.Tcp));
         if (length == 0)
         {
-            length = await AnswerAsync(new DnsForwardedQuery(query, DnsTransport.Tcp, default, null), response);
+            length = (await AskAsync(new DnsForwardedQuery(query, DnsTransport.Tcp, default, null)))(response);
         }
 
         var entry = _cache.Find(key) is { Failure: null } found ? found : null;
@@ -170,7 +162,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
         if (entry.Failure is { } why)
         {
             DnsForwardCounters.Count(ref _counters.Failed);
-            return DnsForwardReply.Fail(query, asker, response, DnsRcode.ServFail, DnsExtendedError.NoReachableAuthority, why);
+            return DnsForwardReply.Fail(query, asker, response, DnsRcode.ServFail, entry.FailureCode, why);
         }
 
         if (stale)

@@ -1,8 +1,13 @@
 namespace Fabric.Gateway.Dns.Forwarding;
 
+/// <summary>Writes an answer that has come.</summary>
+/// <param name="response">As for <see cref="DnsResponder.Respond"/>.</param>
+/// <returns>Bytes of the response.</returns>
+public delegate int DnsAnswerWriter(Span<byte> response);
+
 /// <summary>
 /// Who answers for names outside the server's own zones. The server asks <see cref="Serves"/>, then <see cref="TryAnswer"/> on the thread that
-/// received the query, then <see cref="AnswerAsync"/>, which waits for others and not on that thread. What comes back is a whole answer, id,
+/// received the query, then <see cref="AskAsync"/>, which waits for others and not on that thread. What comes back is a whole answer, id,
 /// cookie and all: failures are SERVFAIL with an Extended DNS Error (RFC 8914), and never an exception.
 /// </summary>
 public interface IDnsForwarder
@@ -18,8 +23,7 @@ public interface IDnsForwarder
     int TryAnswer(ReadOnlySpan<byte> query, Span<byte> response, in DnsAsker asker);
 
     /// <summary>Asks others. Ends within <see cref="DnsForwarderOptions.Deadline"/>; at a limit, at once.</summary>
-    /// <returns>Bytes of the response.</returns>
-    ValueTask<int> AnswerAsync(DnsForwardedQuery query, Memory<byte> response);
+    ValueTask<DnsAnswerWriter> AskAsync(DnsForwardedQuery query);
 }
 
 /// <summary>A query that outlives the buffers in which it came.</summary>
@@ -30,5 +34,8 @@ public interface IDnsForwarder
 public sealed record DnsForwardedQuery(
     ReadOnlyMemory<byte> Message, DnsTransport Transport, ReadOnlyMemory<byte> Address, DnsGuard? Guard)
 {
-    internal DnsAsker Asker => new(Transport, Address.Span, Guard);
+    /// <summary>See <see cref="DnsAsker.KeepAlive"/>.</summary>
+    public TimeSpan KeepAlive { get; init; }
+
+    internal DnsAsker Asker => new(Transport, Address.Span, Guard) { KeepAlive = KeepAlive };
 }

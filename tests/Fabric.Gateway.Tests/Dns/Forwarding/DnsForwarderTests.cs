@@ -79,9 +79,10 @@ public sealed class DnsForwarderTests
             await server.AskAsync(query);
         }
 
+        // On a busy machine an answer may be late, and its question asked once more.
         Assert.Equal(
             [(false, false), (true, false), (false, true)],
-            upstream.Queries.Select(q => (q.Query.Opt!.Ttl != 0, q.Query.Flags.HasFlag(DnsFlags.CheckingDisabled))));
+            upstream.Queries.Select(q => (q.Query.Opt!.Ttl != 0, q.Query.Flags.HasFlag(DnsFlags.CheckingDisabled))).Distinct());
     }
 
     [Theory]

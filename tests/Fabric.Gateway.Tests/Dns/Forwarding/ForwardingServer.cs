@@ -15,19 +15,17 @@ internal sealed class ForwardingServer : IAsyncDisposable
     private static readonly DnsZone _zone = Zone();
 
     public ForwardingServer(DnsForwardRules rules, DnsForwarderOptions? options = null, TimeProvider? time = null, IPEndPoint? listen = null,
-        bool portable = false)
+        bool portable = false, Func<DnsServerOptions, DnsServerOptions>? with = null)
     {
         Forwarder = new DnsForwarder(options ?? new DnsForwarderOptions(), time ?? TimeProvider.System);
         Forwarder.Follow(rules);
-        Server = new DnsServer(
-            new DnsServerOptions
-            {
-                Listen = [listen ?? new IPEndPoint(IPAddress.Loopback, 0)],
-                Forwarder = Forwarder,
-                Portable = portable,
-            },
-            () => _zone,
-            time ?? TimeProvider.System);
+        var server = new DnsServerOptions
+        {
+            Listen = [listen ?? new IPEndPoint(IPAddress.Loopback, 0)],
+            Forwarder = Forwarder,
+            Portable = portable,
+        };
+        Server = new DnsServer(with?.Invoke(server) ?? server, () => _zone, time ?? TimeProvider.System);
         Server.Start();
     }
 
@@ -44,9 +42,17 @@ internal sealed class ForwardingServer : IAsyncDisposable
 
     public async Task<DnsMessage> AskAsync(DnsMessage query) => await AskAsync(EndPoint, query);
 
-    public static async Task<DnsMessage> AskAsync(IPEndPoint server, DnsMessage query)
+    /// <param name="server">Whom to ask.</param>
+    /// <param name="query">What.</param>
+    /// <param name="from">Address of the asker; null: as the kernel likes.</param>
+    public static async Task<DnsMessage> AskAsync(IPEndPoint server, DnsMessage query, string? from = null)
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        if (from is not null)
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Parse(from), 0));
+        }
+
         await socket.ConnectAsync(server);
         await socket.SendAsync(query.Bytes());
         var buffer = new byte[4096];

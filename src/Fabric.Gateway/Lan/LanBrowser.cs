@@ -1,0 +1,467 @@
+using System.Collections.Immutable;
+using System.Net;
+using Fabric.Protocol.Dns;
+
+namespace Fabric.Gateway.Lan;
+
+/// <summary>
+/// Finds services of some types on one network (RFC 6763), and forgets them when they say so or are silent. No I/O and no clock, as
+/// <see cref="LanResponder"/>. Not for several threads at once.
+/// </summary>
+/// <remarks>
+/// Everyone on the network can say what he likes, so what is kept is what was looked for: instances of the types, then what these say of
+/// themselves, then addresses of their hosts, and only addresses of this network. Numbers of all have limits; at them what is new is left
+/// out, but for an instance that has never become whole, which makes room.
+/// </remarks>
+internal sealed class LanBrowser
+{
+    /// <summary>Instances of one type.</summary>
+    public const int MaxInstances = 64;
+
+    /// <summary>Addresses of one host.</summary>
+    public const int MaxAddresses = 4;
+
+    /// <summary>TXT strings of one instance, and bytes of all of them.</summary>
+    public const int MaxText = 16;
+
+    public const int MaxTextBytes = 1024;
+
+    /// <summary>Questions asked in a second.</summary>
+    public const int MaxQuestions = 200;
+
+    /// <summary>An instance that is not whole after this long makes room for another.</summary>
+    private static readonly TimeSpan _unresolved = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan _second = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan _longestGap = TimeSpan.FromHours(1);
+
+    private readonly ImmutableArray<Browsed> _types;
+    private readonly Func<IPAddress, bool> _isHere;
+    private readonly Random _random;
+    private readonly Action<DnsMessage> _ask;
+    private readonly Dictionary<DnsName, Host> _hosts = [];
+    private TimeSpan _askedSince;
+    private int _askedLately;
+
+    /// <param name="types">Such as <c>_http._tcp</c>; each once.</param>
+    /// <param name="isHere">Whether an address is one of this network.</param>
+    /// <param name="random">Spreads questions.</param>
+    /// <param name="ask">Sends a query to all.</param>
+    public LanBrowser(IEnumerable<string> types, Func<IPAddress, bool> isHere, Random random, Action<DnsMessage> ask)
+    {
+        _types = [.. types.Select(t => new Browsed(t))];
+        (_isHere, _random, _ask) = (isHere, random, ask);
+    }
+
+    /// <summary>What is whole now, in order of type and name.</summary>
+    public ImmutableArray<LanService> Found { get; private set; } = [];
+
+    /// <summary>What was left out because a limit was reached.</summary>
+    public long LeftOut { get; private set; }
+
+    public TimeSpan? Due { get; private set; }
+
+    /// <summary>Asks for all types, soon; and from then on ever more seldom (RFC 6762 §5.2).</summary>
+    public void Start(TimeSpan now)
+    {
+        foreach (var type in _types)
+        {
+            (type.Next, type.Gap) = (now + TimeSpan.FromMilliseconds(_random.Next(20, 121)), _second);
+        }
+
+        Schedule();
+    }
+
+    /// <summary>A response that came from a host of this network. True when <see cref="Found"/> is another.</summary>
+    public bool Hear(DnsMessage response, TimeSpan now)
+    {
+        // The order in a message means nothing: names first, then what they say of themselves, then hosts.
+        foreach (var step in new[] { DnsType.Ptr, DnsType.Srv, DnsType.Txt, DnsType.A })
+        {
+            foreach (var record in response.Answers.Concat(response.Additionals).Where(r => r.Type == step && Mdns.Plain(r.Class) == DnsClass.Internet))
+            {
+                switch (record.Data)
+                {
+                    case DnsTarget target:
+                        HearInstance(record, target.Name, now);
+                        break;
+                    case DnsSrv srv when srv.Port > 0 && IsHostName(srv.Target) && InstanceOf(record.Name) is { } instance:
+                        // There is one for each instance at most: those that no instance names go.
+                        _hosts.TryAdd(srv.Target, new Host());
+                        instance.Srv = Replaced(instance.Srv, srv, record, now);
+                        break;
+                    case DnsTxt txt when InstanceOf(record.Name) is { } instance:
+                        instance.Txt = Replaced(instance.Txt, txt, record, now);
+                        break;
+                    case DnsAddress { Address: var address } when _hosts.TryGetValue(record.Name, out var host) && _isHere(address):
+                        HearAddress(host, address, record, now);
+                        break;
+                }
+            }
+        }
+
+        return Settle(now);
+    }
+
+    /// <summary>Asks what is due, and forgets what is over. True when <see cref="Found"/> is another.</summary>
+    public bool Turn(TimeSpan now)
+    {
+        var changed = Settle(now);
+        var questions = new List<DnsQuestion>();
+        var known = new List<DnsRecord>();
+        foreach (var type in _types)
+        {
+            var due = type.Next <= now;
+            if (due)
+            {
+                (type.Next, type.Gap) = (now + type.Gap, type.Gap * 2 < _longestGap ? type.Gap * 2 : _longestGap);
+            }
+
+            // Each before its end, so that it is told again (§5.2).
+            due = type.Instances.Values.Aggregate(due, (any, i) => i.Pointer.IsRefreshDue(now, _random) || any);
+            if (due)
+            {
+                questions.Add(new DnsQuestion(type.Name, DnsType.Ptr, DnsClass.Internet));
+                known.AddRange(type.Instances.Where(i => i.Value.Pointer.Left(now) > i.Value.Pointer.Ttl / 2).Select(i => new DnsRecord(
+                    type.Name, DnsClass.Internet, (uint)i.Value.Pointer.Left(now).TotalSeconds, new DnsTarget(DnsType.Ptr, i.Key))));
+            }
+
+            foreach (var (name, instance) in type.Instances)
+            {
+                if (instance.Srv?.IsRefreshDue(now, _random) ?? instance.Asks.IsDue(now))
+                {
+                    questions.Add(new DnsQuestion(name, DnsType.Srv, DnsClass.Internet));
+                }
+
+                if (instance.Txt?.IsRefreshDue(now, _random) ?? instance.TxtAsks.IsDue(now))
+                {
+                    questions.Add(new DnsQuestion(name, DnsType.Txt, DnsClass.Internet));
+                }
+            }
+        }
+
+        foreach (var (name, host) in _hosts)
+        {
+            if (host.Addresses.Count == 0 ? host.Asks.IsDue(now) : host.Addresses.Values.Aggregate(false, (any, a) => a.IsRefreshDue(now, _random) || any))
+            {
+                questions.Add(new DnsQuestion(name, DnsType.A, DnsClass.Internet));
+            }
+        }
+
+        Ask(questions, known, now);
+        Schedule();
+        return changed;
+    }
+
+    /// <summary>Hosts have a name of one label in <c>local</c>: no other is answered here.</summary>
+    private static bool IsHostName(DnsName name) => name.LabelCount == 2 && name.Parent.Equals(Mdns.Local);
+
+    private Instance? InstanceOf(DnsName name)
+    {
+        foreach (var type in _types)
+        {
+            if (type.Instances.TryGetValue(name, out var found))
+            {
+                return found;
+            }
+        }
+
+        return null;
+    }
+
+    private void HearInstance(DnsRecord record, DnsName name, TimeSpan now)
+    {
+        if (_types.FirstOrDefault(t => t.Name.Equals(record.Name)) is not { } type || name.IsRoot || !name.Parent.Equals(type.Name))
+        {
+            return;
+        }
+
+        if (type.Instances.TryGetValue(name, out var known))
+        {
+            known.Pointer = new Kept<DnsName>(name, record.Ttl, now);
+        }
+        else if (record.Ttl > 0)
+        {
+            if (type.Instances.Count >= MaxInstances)
+            {
+                if (type.Instances.FirstOrDefault(i => !i.Value.WasWhole && now - i.Value.Since > _unresolved) is not { Key: { } idle })
+                {
+                    LeftOut++;
+                    return;
+                }
+
+                type.Instances.Remove(idle);
+            }
+
+            type.Instances.Add(name, new Instance(new Kept<DnsName>(name, record.Ttl, now), now));
+        }
+    }
+
+    private void HearAddress(Host host, IPAddress address, DnsRecord record, TimeSpan now)
+    {
+        if (Mdns.HasTopBit(record.Class))
+        {
+            // These are all that there are; what came within the last second is of the same burst (§10.2).
+            foreach (var (other, kept) in host.Addresses.ToList())
+            {
+                if (!other.Equals(address) && now - kept.Heard > _second)
+                {
+                    host.Addresses[other] = kept.Ending(now);
+                }
+            }
+        }
+
+        if (host.Addresses.ContainsKey(address) || record.Ttl > 0 && host.Addresses.Count < MaxAddresses)
+        {
+            host.Addresses[address] = new Kept<IPAddress>(address, record.Ttl, now);
+        }
+        else if (record.Ttl > 0)
+        {
+            LeftOut++;
+        }
+    }
+
+    /// <summary>One of its kind. Without a second one from the same moment it counts, and a goodbye counts for what it names.</summary>
+    private static Kept<T>? Replaced<T>(Kept<T>? before, T data, DnsRecord record, TimeSpan now)
+        where T : DnsData
+    {
+        if (record.Ttl > 0)
+        {
+            return new Kept<T>(data, record.Ttl, now);
+        }
+
+        return before is not null && Mdns.SameData(before.Data, data) ? before.Ending(now) : before;
+    }
+
+    /// <summary>What is over goes, what is found is put together.</summary>
+    private bool Settle(TimeSpan now)
+    {
+        var found = ImmutableArray.CreateBuilder<LanService>();
+        var needed = new HashSet<DnsName>();
+        foreach (var type in _types)
+        {
+            foreach (var (name, instance) in type.Instances.ToList())
+            {
+                if (instance.Pointer.IsOver(now))
+                {
+                    type.Instances.Remove(name);
+                    continue;
+                }
+
+                instance.Srv = instance.Srv?.IsOver(now) == true ? null : instance.Srv;
+                instance.Txt = instance.Txt?.IsOver(now) == true ? null : instance.Txt;
+                if (instance.Srv is not { Data: var srv })
+                {
+                    continue;
+                }
+
+                needed.Add(srv.Target);
+                if (_hosts.TryGetValue(srv.Target, out var host) && host.Addresses.Values.Any(a => !a.IsOver(now)))
+                {
+                    instance.WasWhole = true;
+                    found.Add(new LanService(
+                        Label(name), type.Type, srv.Target.ToString().TrimEnd('.'), srv.Port,
+                        [.. host.Addresses.Values.Where(a => !a.IsOver(now)).Select(a => a.Data).OrderBy(a => a.ToString(), StringComparer.Ordinal)],
+                        Text(instance.Txt?.Data)));
+                }
+            }
+        }
+
+        foreach (var (name, host) in _hosts.ToList())
+        {
+            foreach (var over in host.Addresses.Where(a => a.Value.IsOver(now)).Select(a => a.Key).ToList())
+            {
+                host.Addresses.Remove(over);
+            }
+
+            if (!needed.Contains(name))
+            {
+                _hosts.Remove(name);
+            }
+        }
+
+        ImmutableArray<LanService> ordered = [.. found.OrderBy(s => s.Type, StringComparer.Ordinal).ThenBy(s => s.Instance, StringComparer.Ordinal)];
+        Schedule();
+        if (ordered.SequenceEqual(Found))
+        {
+            return false;
+        }
+
+        Found = ordered;
+        return true;
+    }
+
+    private static string Label(DnsName instance)
+    {
+        var wire = instance.Wire;
+        return System.Text.Encoding.UTF8.GetString(wire.Slice(1, wire[0]));
+    }
+
+    private static ImmutableArray<string> Text(DnsTxt? txt)
+    {
+        var bytes = 0;
+        return [.. (txt?.Strings ?? []).Where(s => s.Length > 0).Take(MaxText).TakeWhile(s => (bytes += s.Length) <= MaxTextBytes)];
+    }
+
+    /// <summary>In messages that pass whole; where the known answers need more than one, TC says that more come (§7.2).</summary>
+    private void Ask(List<DnsQuestion> questions, List<DnsRecord> known, TimeSpan now)
+    {
+        // Names that strangers make up are asked for as others are: so many, and the rest another time.
+        (_askedSince, _askedLately) = now - _askedSince < _second ? (_askedSince, _askedLately) : (now, 0);
+        var allowed = questions.Take(MaxQuestions - _askedLately).ToList();
+        _askedLately += allowed.Count;
+        foreach (var some in allowed.Chunk(12))
+        {
+            var left = new Queue<DnsRecord>(known.Where(k => some.Any(q => q.Name.Equals(k.Name))));
+            ImmutableArray<DnsQuestion> asked = [.. some];
+            do
+            {
+                var answers = ImmutableArray.CreateBuilder<DnsRecord>();
+                // A pointer, type, class, TTL, length, and the instance's own label: at most 80 bytes, and questions at most 90 each.
+                for (var room = (Mdns.MaxSent - 90 * asked.Length) / 80; left.Count > 0 && room > 0; room--)
+                {
+                    answers.Add(left.Dequeue());
+                }
+
+                _ask(new DnsMessage { Flags = left.Count > 0 ? DnsFlags.Truncated : DnsFlags.None, Questions = asked, Answers = answers.ToImmutable() });
+                asked = [];
+            }
+            while (left.Count > 0);
+        }
+    }
+
+    private void Schedule()
+    {
+        TimeSpan? due = null;
+        void At(TimeSpan? at) => due = at is { } t && (due is null || t < due) ? t : due;
+        foreach (var type in _types)
+        {
+            At(type.Next);
+            foreach (var instance in type.Instances.Values)
+            {
+                At(instance.Pointer.Due);
+                At(instance.Srv?.Due ?? instance.Asks.Next);
+                At(instance.Txt?.Due ?? instance.TxtAsks.Next);
+            }
+        }
+
+        foreach (var host in _hosts.Values)
+        {
+            if (host.Addresses.Count == 0)
+            {
+                At(host.Asks.Next);
+            }
+
+            foreach (var address in host.Addresses.Values)
+            {
+                At(address.Due);
+            }
+        }
+
+        Due = due;
+    }
+
+    private sealed class Browsed(string type)
+    {
+        public string Type => type;
+
+        public DnsName Name { get; } = Mdns.TypeName(type);
+
+        public Dictionary<DnsName, Instance> Instances { get; } = [];
+
+        public TimeSpan? Next { get; set; }
+
+        public TimeSpan Gap { get; set; }
+    }
+
+    private sealed class Instance(Kept<DnsName> pointer, TimeSpan since)
+    {
+        public Kept<DnsName> Pointer { get; set; } = pointer;
+
+        public TimeSpan Since => since;
+
+        public Kept<DnsSrv>? Srv { get; set; }
+
+        public Kept<DnsTxt>? Txt { get; set; }
+
+        public Backoff Asks { get; } = new(since);
+
+        public Backoff TxtAsks { get; } = new(since);
+
+        public bool WasWhole { get; set; }
+    }
+
+    private sealed class Host
+    {
+        public Dictionary<IPAddress, Kept<IPAddress>> Addresses { get; } = [];
+
+        public Backoff Asks { get; } = new(TimeSpan.Zero);
+    }
+
+    /// <summary>When to ask for what is missing: at once, then after 1 s, 2 s, at last each minute.</summary>
+    private sealed class Backoff(TimeSpan since)
+    {
+        private static readonly TimeSpan _longest = TimeSpan.FromMinutes(1);
+        private TimeSpan _gap = _second;
+
+        public TimeSpan Next { get; private set; } = since;
+
+        public bool IsDue(TimeSpan now)
+        {
+            if (now < Next)
+            {
+                return false;
+            }
+
+            Next = now + _gap;
+            _gap = _gap * 2 < _longest ? _gap * 2 : _longest;
+            return true;
+        }
+    }
+
+    /// <summary>Something heard, until its time is over.</summary>
+    private sealed class Kept<T>
+    {
+        // Asked for again at 80, 85, 90 and 95 % of its time (RFC 6762 §5.2).
+        private const int FirstRefresh = 80;
+        private int _refresh = FirstRefresh;
+
+        public Kept(T data, uint ttl, TimeSpan heard)
+        {
+            // A goodbye counts one second later: whoever said the same may say that it is still there (§10.1).
+            (Data, Heard, Ttl) = (data, heard, ttl == 0 ? _second : TimeSpan.FromSeconds(Math.Min(ttl, Mdns.OtherTtl)));
+            _refresh = ttl == 0 ? 100 : FirstRefresh;
+            Due = RefreshAt;
+        }
+
+        public T Data { get; }
+
+        public TimeSpan Heard { get; }
+
+        public TimeSpan Ttl { get; private init; }
+
+        /// <summary>When something is to be done about it.</summary>
+        public TimeSpan Due { get; private set; }
+
+        private TimeSpan RefreshAt => Heard + Ttl * _refresh / 100;
+
+        public TimeSpan Left(TimeSpan now) => Heard + Ttl - now;
+
+        public bool IsOver(TimeSpan now) => Left(now) <= TimeSpan.Zero;
+
+        public bool IsRefreshDue(TimeSpan now, Random random)
+        {
+            if (_refresh >= 100 || now < Due)
+            {
+                return false;
+            }
+
+            _refresh += 5;
+            // Up to 2 % later, so that not all ask at once.
+            Due = RefreshAt + (_refresh < 100 ? Ttl * 0.02 * random.NextDouble() : TimeSpan.Zero);
+            return true;
+        }
+
+        /// <summary>Over in a second.</summary>
+        public Kept<T> Ending(TimeSpan now) => Left(now) <= _second ? this : new Kept<T>(Data, 0, now);
+    }
+}
