@@ -96,14 +96,20 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 
-    public static StreamOpen ToRequest(OpenFrame open) => new(open.Service, open.Port, open.Caller, open.TraceParent)
+    /// <param name="before">The request before it, whose words it shares where they are the same.</param>
+    public static StreamOpen ToRequest(OpenFrame open, StreamOpen? before = null) => new(
+        open.Service == before?.Service ? before.Service : open.Service, open.Port, open.Caller == before?.Caller ? before.Caller : open.Caller, open.TraceParent)
     {
+        TraceState = open.TraceState,
         Mirrored = open.Flags.HasFlag(OpenFlags.Mirrored),
         Datagrams = open.Flags.HasFlag(OpenFlags.Datagrams),
     };
 
     private static OpenFrame ToFrame(StreamOpen open) => new(open.Service, open.Port, open.Caller, open.TraceParent,
-        (open.Mirrored ? OpenFlags.Mirrored : 0) | (open.Datagrams ? OpenFlags.Datagrams : 0));
+        (open.Mirrored ? OpenFlags.Mirrored : 0) | (open.Datagrams ? OpenFlags.Datagrams : 0))
+    {
+        TraceState = open.TraceState,
+    };
 
     public void Begin(int window)
     {

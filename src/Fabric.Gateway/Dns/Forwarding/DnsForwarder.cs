@@ -103,6 +103,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
 
     public async ValueTask<int> AnswerAsync(DnsForwardedQuery query, Memory<byte> response)
     {
+        var began = _time.GetTimestamp();
         var key = KeyOf(query.Message.Span);
         var stale = _cache.Find(key) is { Failure: null } kept && IsServable(kept, Age(kept)) ? kept : null;
         var flight = _flights.Ask(key, query.Message.Span);
@@ -116,6 +117,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
             var outcome = stale is not null && !flight.IsCompleted ? null : await flight;
             var found = outcome is { Failure: null } ? outcome : stale;
             var read = DnsQuery.Read(query.Message.Span);
+            _options.Answered(_time.GetElapsedTime(began), found is null ? "failed" : ReferenceEquals(found, stale) ? "stale" : "answered");
             return found is not null ? Write(read, query.Asker, response.Span, found, Age(found), stale: ReferenceEquals(found, stale))
                 : Write(read, query.Asker, response.Span, outcome!, 0, stale: false);
         }
