@@ -150,7 +150,7 @@ public sealed class ThreeSites : IAsyncDisposable
         services:
           - {name: front, namespace: shop, ports: [{port: {{FrontPort}}, protocol: http}], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
           - {name: back, namespace: shop, ports: [{port: {{BackPort}}, protocol: http}], health: {type: none}, exports: [{site: c, endpoints: ["127.97.3.80:{{BackPort}}"]}]}
-          - {name: closed, namespace: shop, ports: [{port: {{ClosedPort}}}], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
+          - {name: closed, namespace: shop, ports: [{port: {{ClosedPort}} }], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
 
         policies:
           - {name: read, action: allow, from: ["site/*"], to: [front.shop, back.shop], http: {methods: [GET]}}
