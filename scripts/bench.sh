@@ -33,7 +33,7 @@ usage: scripts/bench.sh failover [--json FILE] [--only SECTION,...] [--quick] [-
 
  tunnel:
   --only F,...  only these figures: bulk_1, cpu_per_gib, bulk_8, rps_32, p99_32, mixed_p99, mixed_rps, conns_per_s,
-                idle_kib, rss_after_load
+                idle_kib, rss_after_load, telemetry_throughput_cost, telemetry_cpu_cost
   --rounds N    of all contestants, 5 by default
   --driver D    of the tunnel: portable, linux, auto; both (the default) is portable and auto, each in its column
 

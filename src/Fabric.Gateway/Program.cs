@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Fabric.Gateway.Hosting;
+using Fabric.Gateway.Telemetry.Export;
 using Fabric.Identity.Sources;
 using Fabric.Tunnel;
 
@@ -56,6 +57,7 @@ root.SetAction(async (parsed, cancellationToken) =>
         InterfacePrefix = parsed.GetValue(prefix)!,
         AllowFaults = parsed.GetValue(allowFaults),
         AuditShare = Math.Clamp(parsed.GetValue(auditShare), 0, 1),
+        Otel = OtelSettings.Read(Environment.GetEnvironmentVariable),
         DrainLimit = TimeSpan.FromSeconds(Math.Clamp(parsed.GetValue(drain), 0, 3600)),
     };
     if (parsed.GetValue(check))

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Diagnostics;
 using System.Net;
 
 namespace Fabric.Tunnel;
@@ -173,6 +174,15 @@ public sealed record StreamOpen(string Service, int Port, string Caller, string 
 
     /// <inheritdoc cref="CallerProof"/>
     public CallerProof Established { get; init; }
+
+    /// <summary>W3C tracestate, or empty.</summary>
+    public string TraceState { get; init; } = "";
+
+    /// <summary>Its span at the importing gateway, which the tunnel adds events to; null when it is not traced. Not on the wire.</summary>
+    public Activity? Span { get; init; }
+
+    /// <summary>Its span at the exporting gateway, likewise; from the decision on.</summary>
+    public Activity? Served { get; set; }
 
     /// <summary>It carries the datagrams of one flow (UDP): unordered, unacknowledged, dropped rather than late.</summary>
     public bool Datagrams { get; init; }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using Fabric.Identity;
 
@@ -37,9 +38,26 @@ public sealed record TunnelOptions
     public IReadOnlyDictionary<string, Func<ProtocolConnection, Task>> Protocols { get; init; } =
         new Dictionary<string, Func<ProtocolConnection, Task>>();
 
+    /// <summary>Streams went on on another lane because the one that carried them died. Called in the session's lock: it must not call the tunnel.</summary>
+    public Action<LaneMove> Moved { get; init; } = static _ => { };
+
+    /// <summary>
+    /// The span of a lane that a relay is asked for, by relay and target; null when it is not traced. It is ended when the relay has answered, its context goes
+    /// with the question, and streams on that lane are linked to it.
+    /// </summary>
+    public Func<string, string, Activity?> TraceLane { get; init; } = static (_, _) => null;
+
     /// <summary>One line for whatever went wrong and is not told otherwise; called from any thread. Nothing by default.</summary>
     public Action<string> Log { get; init; } = static _ => { };
 }
+
+/// <summary>A failover of the streams to one peer.</summary>
+/// <param name="Streams">All that live, those between the gateways themselves among them.</param>
+/// <param name="From">Link of the lane that died.</param>
+/// <param name="To">Link of the lane that carries them now.</param>
+/// <param name="Cause">Why the first is over.</param>
+/// <param name="Pause">From the last frame that came on it until now.</param>
+public sealed record LaneMove(string Peer, int Streams, string From, string To, string Cause, TimeSpan Pause);
 
 /// <summary>What moves the bytes of a tunnel.</summary>
 public enum TunnelDriver

@@ -43,7 +43,11 @@ public sealed record DriverUsage(ImmutableArray<LoopUsage> Loops, long TlsSessio
 /// <param name="SystemCalls">Reads and writes of sockets since the start.</param>
 /// <param name="Bytes">What they moved.</param>
 public sealed record LoopUsage(
-    string Name, long Turns, TimeSpan Busy, TimeSpan LongestTurn, int LongestQueue, int Sockets, long SystemCalls, long Bytes);
+    string Name, long Turns, TimeSpan Busy, TimeSpan LongestTurn, int LongestQueue, int Sockets, long SystemCalls, long Bytes)
+{
+    /// <summary>How long ago it was asked for a sign of life that it has not given yet; zero when it gave it. It is asked every second.</summary>
+    public TimeSpan Unanswered { get; init; }
+}
 
 public sealed record RefusalCount(Refusal Kind, long Count);
 

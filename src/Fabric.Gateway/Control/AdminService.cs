@@ -23,7 +23,7 @@ internal static class AdminService
         .Unary(AdminMethods.ResolveName, (request, _) => services.ResolveName(request))
         .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
         .Unary(AdminMethods.PublishTrust, (signed, _) => Task.FromResult(Publish(services, signed)))
-        .Health(_ => services.Ready());
+        .Health(_ => services.Health.Ready().Count == 0);
 
     private static void Admit(ControlServices services, GrpcCall call)
     {

@@ -34,7 +34,7 @@ internal sealed class ControlHost : IAsyncDisposable
         _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"));
         _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
             .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(Watcher(request, call), call.Cancellation))
-            .Health(_ => services.Ready());
+            .Health(_ => services.Health.Ready().Count == 0);
         services.Faults?.Serve(_admin);
         services.Faults?.Serve(_peers, static call => call.Features.Get<PeerFeature>()!.Gateway);
 
@@ -96,15 +96,18 @@ internal sealed class ControlHost : IAsyncDisposable
         response.Headers["Cross-Origin-Resource-Policy"] = "same-origin";
         switch (http.Request.Path.Value)
         {
-            case "/metrics" when metrics && _services.Status() is { } status:
-                response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
-                await response.WriteAsync(MetricsPage.Render(status, _services.Counters()));
+            case "/metrics" when metrics:
+                var openMetrics = http.Request.Headers.Accept.ToString().Contains("application/openmetrics-text", StringComparison.OrdinalIgnoreCase);
+                await MetricsAsync(response, openMetrics);
                 break;
-            case "/healthz" when metrics:
-                await AnswerAsync(response, _services.Alive());
+            case "/healthz" or "/livez" when metrics:
+                await AnswerAsync(response, _services.Health.Live());
                 break;
             case "/readyz" when metrics:
-                await AnswerAsync(response, _services.Ready());
+                await AnswerAsync(response, _services.Health.Ready());
+                break;
+            case "/startedz" when metrics:
+                await AnswerAsync(response, _services.Health.Started());
                 break;
             case "/status.json" when _services.Status() is { } status:
                 response.ContentType = "application/json";
@@ -121,10 +124,23 @@ internal sealed class ControlHost : IAsyncDisposable
         }
     }
 
-    private static Task AnswerAsync(HttpResponse response, bool ok)
+    private Task MetricsAsync(HttpResponse response, bool openMetrics)
     {
-        response.StatusCode = ok ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
-        return response.WriteAsync(ok ? "ok\n" : "not ready\n");
+        if (_services.Metrics is not { } metrics)
+        {
+            return AnswerAsync(response, ["OTEL_SDK_DISABLED is true: nothing is measured"]);
+        }
+
+        response.ContentType = openMetrics ? MetricsPage.OpenMetricsType : MetricsPage.TextType;
+        return response.WriteAsync(metrics(openMetrics));
+    }
+
+    /// <summary>Whether it is so; when it is not, why, a line each.</summary>
+    private static Task AnswerAsync(HttpResponse response, IReadOnlyList<string> problems)
+    {
+        response.StatusCode = problems.Count == 0 ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        response.ContentType = "text/plain; charset=utf-8";
+        return response.WriteAsync(problems.Count == 0 ? "ok\n" : string.Concat(problems.Select(p => p + "\n")));
     }
 
     private static bool Is(HttpContext http, IPEndPoint? endpoint) => endpoint is not null
@@ -159,7 +175,9 @@ internal sealed record ControlServices
 {
     /// <summary>Null while the first topology is being applied.</summary>
     public required Func<Status?> Status { get; init; }
-    public required Func<DaemonCounters> Counters { get; init; }
+
+    /// <summary>The page of metrics, in OpenMetrics or in Prometheus' text format; null: nothing is measured.</summary>
+    public Func<bool, string>? Metrics { get; init; }
 
     /// <summary>For the gateway that watches.</summary>
     public required Func<string, CancellationToken, IAsyncEnumerable<CatalogUpdate>> Catalog { get; init; }
@@ -185,13 +203,10 @@ internal sealed record ControlServices
     /// <summary>What DNS answers, and why. Throws <see cref="GrpcException"/> for what is no name or type.</summary>
     public Func<ResolveNameRequest, Task<ResolveNameReply>> ResolveName { get; init; } =
         _ => throw new GrpcException(GrpcStatus.Unavailable, "the gateway is starting");
-    public required Func<bool> Ready { get; init; }
+    public required HealthChecks Health { get; init; }
 
     /// <summary>Takes a trust document: the version that holds then. Throws what <see cref="Trust.TrustKeeper.Publish"/> throws.</summary>
     public Func<SignedTrust, ulong> PublishTrust { get; init; } = _ => throw new Identity.Trust.TrustRefusedException("no document is taken here");
-
-    /// <summary>Whether the state loop still turns.</summary>
-    public required Func<bool> Alive { get; init; }
 }
 
 /// <summary>A topology that is not accepted; the message holds every error.</summary>

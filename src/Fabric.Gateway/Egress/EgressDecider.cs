@@ -5,6 +5,8 @@ using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Egress.Http;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Telemetry.Metrics;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Tunnel;
 using Microsoft.Extensions.Logging;
 
@@ -44,13 +46,29 @@ internal sealed class EgressDecider(
     /// <summary>What shadow policies would have changed.</summary>
     public ShadowTally Shadow { get; } = new(time);
 
+    /// <summary>Counts what becomes of streams and requests; null: nobody does.</summary>
+    public Traffic? Traffic { get; init; }
+
     public ValueTask<EgressVerdict> DecideAsync(string? peer, StreamOpen open, CancellationToken cancellationToken)
+    {
+        if (snapshot() is { } now && (!open.IsReserved || RelayNames.TargetOf(open) is not null))
+        {
+            Spans.Egress(peer, open, now.Self.Site);
+        }
+
+        using var span = Spans.Enter(open.Served);
+        var verdict = Decide(peer, open);
+        Spans.Decided(open, verdict);
+        return new(verdict);
+    }
+
+    private EgressVerdict Decide(string? peer, StreamOpen open)
     {
         while (true)
         {
             if (snapshot() is not { } now)
             {
-                return new(new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting"));
+                return new EgressVerdict.Refuse(StreamCode.Draining, "the gateway is starting");
             }
 
             // A review that came before it was noted how its bytes are carried has passed it over; one that comes later sees what was noted.
@@ -58,7 +76,7 @@ internal sealed class EgressDecider(
             Interlocked.MemoryBarrier();
             if (verdict is not EgressVerdict.Dial { Carrier: null } || ReferenceEquals(now.Policies, snapshot()?.Policies))
             {
-                return new(verdict);
+                return verdict;
             }
         }
     }
@@ -103,6 +121,8 @@ internal sealed class EgressDecider(
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary)
     {
+        Spans.EgressEnded(open, summary);
+        Tell(peer, open, summary);
         // A refusal was written when it was decided; what no endpoint took was never a session. What a review ended was one.
         if ((open.IsReserved && RelayNames.TargetOf(open) is null)
             || summary.Code is StreamCode.NoService or StreamCode.NoEndpoint
@@ -126,6 +146,18 @@ internal sealed class EgressDecider(
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
         });
     }
+
+    private void Tell(string? peer, StreamOpen open, StreamSummary summary)
+    {
+        if (Traffic is { } traffic && !open.IsReserved && snapshot() is { } now)
+        {
+            traffic.StreamEnded(ServiceOf(now, open), SiteOf(now, peer) ?? Traffic.Unknown, now.Self.Site, "in", summary);
+        }
+    }
+
+    /// <summary>Its name, if it has that of a service: what peers make up must not become an attribute.</summary>
+    private static string ServiceOf(FabricSnapshot now, StreamOpen open) =>
+        now.Choices.ContainsKey((open.Service, open.Port)) ? open.Service : Traffic.Unknown;
 
     /// <summary>A lane of others: whether the own site carries it. Whom it may reach there, its own ends decide, stream by stream.</summary>
     private EgressVerdict Carry(FabricSnapshot now, string peer, StreamOpen open, string target)
@@ -184,7 +216,11 @@ internal sealed class EgressDecider(
 
     private RequestGate Gate(string? peer, StreamOpen open) => new(
         snapshot, now => SiteOf(now, peer), open, (verdict, rule, reason) => Entry(peer, open, verdict, rule, reason), audit,
-        (name, now) => Shadow.Count(name, now.Topology));
+        (name, now) => Shadow.Count(name, now.Topology))
+    {
+        Traffic = Traffic,
+        Time = time,
+    };
 
     /// <summary>Null when the policies of that snapshot allow it; else the refusal, which is written.</summary>
     /// <param name="rule">The policy that decided; null when none did.</param>
@@ -200,6 +236,12 @@ internal sealed class EgressDecider(
 
         var verdict = now.Policies.Evaluate(site, open.Caller, open.Service, open.Port);
         rule = verdict.RuleName;
+        if (open.Decision is null)
+        {
+            // Reviews decide again what was counted.
+            Traffic?.Verdict(ServiceOf(now, open), site, "stream", verdict.Allowed);
+        }
+
         var tell = verdict.Shadow is { } shadow && Shadow.Count(shadow, now.Topology);
         if (verdict.Allowed)
         {

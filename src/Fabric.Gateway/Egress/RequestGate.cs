@@ -1,7 +1,10 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using Fabric.Gateway.Egress.Http;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Telemetry.Metrics;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Egress;
@@ -20,6 +23,9 @@ internal sealed class RequestGate(
     /// <summary>Of a path, in the audit log.</summary>
     private const int LongestPath = 256;
 
+    /// <summary>Status of what policies do not allow.</summary>
+    private const int Denial = 403;
+
     private readonly ConcurrentDictionary<Live, byte> _live = new();
     private long _allowed;
     private long _denied;
@@ -34,10 +40,15 @@ internal sealed class RequestGate(
         audit(entry("deny", null, reason) with { Method = method });
     }
 
-    public IDisposable? Begin(string method, string path)
+    /// <summary>Counts requests; null: nobody does.</summary>
+    public Traffic? Traffic { get; init; }
+
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    public ILiveRequest? Begin(string method, string path, in RequestTrace trace)
     {
         // Listed before it is decided, and decided again when the policies changed meanwhile: no review misses it.
-        var live = new Live(this, method, path);
+        var live = new Live(this, method, path, trace.Version, Spans.Request(open, snapshot()?.Self.Site ?? "", method, path, trace));
         _live[live] = 0;
         FabricSnapshot? now;
         var allowed = false;
@@ -53,8 +64,18 @@ internal sealed class RequestGate(
             return live;
         }
 
+        live.Answered(Denial);
         live.Dispose();
         return null;
+    }
+
+    private void Tell(Live live, int status, string error)
+    {
+        if (Traffic is { } traffic && snapshot() is { } now)
+        {
+            // Requests are read of services that are exported here, and of no others.
+            traffic.RequestEnded(open.Service, site(now) ?? Traffic.Unknown, live.Method, status, live.Version, error, Time.GetElapsedTime(live.Began));
+        }
     }
 
     /// <summary>Whether a request is under way that is not allowed any more.</summary>
@@ -79,6 +100,7 @@ internal sealed class RequestGate(
         var verdict = now.Policies.Evaluate(home, open.Caller, open.Service, open.Port, method, path);
         if (isNew)
         {
+            Traffic?.Verdict(open.Service, home, "request", verdict.Allowed);
             Interlocked.Increment(ref (verdict.Allowed ? ref _allowed : ref _denied));
         }
 
@@ -97,9 +119,19 @@ internal sealed class RequestGate(
         return verdict.Allowed;
     }
 
-    private sealed class Live(RequestGate gate, string method, string path) : IDisposable
+    private sealed class Live(RequestGate gate, string method, string path, string version, Activity? span) : ILiveRequest
     {
         private volatile bool _isDecided;
+        private volatile int _status;
+        private int _isOver;
+
+        public long Began { get; } = gate.Time.GetTimestamp();
+
+        public string Version => version;
+
+        public string? TraceParent => span?.Id;
+
+        public void Answered(int status) => _status = status;
 
         /// <summary>Whether it was allowed; until then, whoever decides on it looks at the newest policies by itself.</summary>
         public bool IsDecided
@@ -112,6 +144,15 @@ internal sealed class RequestGate(
 
         public string Path => path;
 
-        public void Dispose() => gate._live.TryRemove(this, out _);
+        public void Dispose()
+        {
+            if (Interlocked.Exchange(ref _isOver, 1) == 0)
+            {
+                gate._live.TryRemove(this, out _);
+                var error = _status == 0 ? "unanswered" : "";
+                Spans.RequestEnded(span, _status, error);
+                gate.Tell(this, _status, error);
+            }
+        }
     }
 }

@@ -1,3 +1,4 @@
+using Fabric.Gateway.Telemetry.Export;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Hosting;
@@ -52,6 +53,9 @@ public sealed record DaemonOptions
     /// </summary>
     public double AuditShare { get; init; } = 1;
 
+    /// <summary>What is exported by OTLP, and whether anything is measured at all. Default: nothing is exported.</summary>
+    internal OtelSettings Otel { get; init; } = OtelSettings.None;
+
     /// <summary>How long streams may go on after SIGTERM. Default 10 s.</summary>
     public TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -60,4 +64,10 @@ public sealed record DaemonOptions
     /// within the 2 s that a link is held down, where it is over soon at all.
     /// </summary>
     internal TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Called on the state loop's thread before its first turn. For tests of health.</summary>
+    internal Action Turning { get; init; } = static () => { };
+
+    /// <summary>Called at the end of each turn of the state loop, on its thread: one that does not return is a loop that stands still. For tests of health.</summary>
+    internal Action Turned { get; init; } = static () => { };
 }

@@ -82,17 +82,10 @@ internal sealed partial class GatewayProcess
     private DnsZone Zone() => _loop.Current is not { Zone: var zone } ? DnsZone.Empty
         : _time.GetElapsedTime(Interlocked.Read(ref _lastTurn)) <= _dnsStaleAfter ? zone : zone.Stale;
 
-    private static long Queries(DnsStatistics dns) => dns.UdpQueries + dns.TcpQueries;
-
     private ControlServices Services(CatalogPublisher publisher) => new()
     {
         Status = Status,
-        Counters = () => new DaemonCounters(AuditDropped, Queries(_dns.Statistics), _prober.Counters)
-        {
-            Shadow = _egress.Shadow.Counts,
-            Forwarding = _forwarder.Statistics,
-            Held = _ingress.Held,
-        },
+        Metrics = _page is { } page ? page.Render : null,
         Catalog = publisher.WatchAsync,
         WrongName = peer => _claims.Refuse(peer, PeerClaim.Name, $"{peer} asked for the catalog under another gateway's name"),
         AdmitAdmin = _admission.AdminCall,
@@ -102,11 +95,10 @@ internal sealed partial class GatewayProcess
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
         PublishTrust = _trust.Publish,
         ResolveName = ResolveNameAsync,
-        Ready = () => _loop.Current is { Draining: false },
-        Alive = () => Alive,
+        Health = new HealthChecks(NotLive, NotReady, NotStarted),
     };
 
-    private Protocol.Proto.Status? Status() => _loop.Current is { } now ? _status.Build(now) : null;
+    private Protocol.Proto.Status? Status() => _loop?.Current is { } now && _status is { } builder ? builder.Build(now) : null;
 
     private int SetFault(string peer, string link, LinkFault fault)
     {

@@ -12,6 +12,7 @@ using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Snapshot;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Gateway.Trust;
 using Fabric.Identity;
 using Fabric.Identity.Authority;
@@ -201,6 +202,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         (_startedAs, _startedWith) = (self, _topology.Probes);
         Log.Starting(_log, Version, self.Name, self.Site, _topology.Revision);
 
+        Observe(self, logs);
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         Guard();
         _events = new GatewayEvents(self.Name, _time);
@@ -210,6 +212,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
             Patience = _options.Patience,
+            Traffic = _meter.Traffic,
             Now = () => _loop.Now,
             Time = _time,
             Locals = OperatingSystem.IsLinux() ? Own(new LocalCallers(_time)) : null,
@@ -226,7 +229,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Reason = reason,
             }),
         };
-        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log) { Claims = _claims };
+        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log) { Claims = _claims, Traffic = _meter.Traffic };
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
@@ -239,6 +242,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             ThreadStarted = static () => ThreadNice.Set(ThreadNice.Carries),
             Faults = _faults,
             Protocols = Protocols(),
+            Moved = Moved,
+            TraceLane = (relay, target) => Spans.Lane(relay, target, self.Site),
             Log = problem => Log.Tunnel(_log, problem),
         }));
         _tunnel = tunnel;
@@ -288,10 +293,12 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                     // Not here: the loop judges links, and there may be thousands of services.
                     _ = Task.Run(_review.LookAtAll);
                 },
+                Turning = _options.Turning,
                 Turned = () =>
                 {
                     Interlocked.Exchange(ref _lastTurn, _time.GetTimestamp());
                     ingress.Changed();
+                    _options.Turned();
                 },
             },
             _time, _log);
@@ -303,15 +310,11 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             catalogs.Retry(peer);
             Signal();
         };
-        prober.Changed += link =>
-        {
-            Log.LinkChanged(_log, link.Link, link.Peer, link.State.ToString().ToLowerInvariant(), link.Health.Reason);
-            Signal();
-        };
+        prober.Changed += LinkChanged;
 
         FeedEvents(tunnel, prober);
 
-        _forwarder = Own(new DnsForwarder(new DnsForwarderOptions(), _time));
+        _forwarder = Own(new DnsForwarder(new DnsForwarderOptions { Answered = _meter.Traffic.Forwarded }, _time));
         _forwarder.Follow(Forwarding(_topology));
         _dns = Own(new DnsServer(DnsOptions(self), Zone, _time));
         OpenFaults(self.Name, tunnel);

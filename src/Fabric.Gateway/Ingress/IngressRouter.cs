@@ -3,6 +3,8 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.CompilerServices;
 using Fabric.Gateway.Snapshot;
+using Fabric.Gateway.Telemetry.Metrics;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Identity;
 using Fabric.Routing.Sites;
 using Fabric.Topology.Model;
@@ -55,6 +57,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
     /// <summary>Finds processes of this machine; null: there are none to be found.</summary>
     public LocalCallers? Locals { get; init; }
+
+    /// <summary>Counts what becomes of connections; null: nobody does.</summary>
+    public Traffic? Traffic { get; init; }
 
     /// <summary>A connection without an identity is refused: address of the client, what for, and why.</summary>
     public Action<IPEndPoint, ServiceListener, string> Unidentified { get; init; } = (_, _, _) => { };
@@ -144,7 +149,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
         if (choice.Chosen is not null)
         {
-            return Plan(now, choice, listener, caller.Id is null ? new Caller(now.Callers.Resolve(client.Address), CallerProof.Address) : caller);
+            return Plan(now, choice, listener, client, caller.Id is null ? new Caller(now.Callers.Resolve(client.Address), CallerProof.Address) : caller);
         }
 
         left = Left(choice);
@@ -152,7 +157,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             : new IngressPlan([], held ? $"{choice.Reason}; waited for {Patience.TotalSeconds:0.#} s from when it was lost" : choice.Reason);
     }
 
-    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, Caller caller)
+    private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, IPEndPoint client, Caller caller)
     {
         var open = new StreamOpen(listener.Service, listener.Port, caller.Id!)
         {
@@ -161,12 +166,14 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             Mirrored = now.Mirrored.Contains(listener.Service),
             Datagrams = listener.Datagrams,
         };
-        IngressPlan plan;
+        ImmutableArray<SiteRoute> routes;
         lock (_randomLock)
         {
-            plan = new IngressPlan([.. choice.Routes(Load, random).Select(r => new IngressRoute(r.Gateway, open))]);
+            routes = choice.Routes(Load, random);
         }
 
+        open = Spans.Ingress(open, client, now.Self.Site, isTunnelled: routes is [{ Gateway: not null }, ..]);
+        var plan = new IngressPlan([.. routes.Select(r => new IngressRoute(r.Gateway, open))]);
         Count(plan, 1);
         return plan;
     }
@@ -181,6 +188,27 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         else
         {
             Interlocked.Increment(ref _accepted);
+        }
+
+        if (plan.Routes is [{ Open: var open }, ..])
+        {
+            Spans.IngressEnded(open, summary);
+        }
+        else if (snapshot() is { } now)
+        {
+            Spans.IngressRefused(summary, now.Self.Site);
+        }
+
+        Tell(plan, summary);
+    }
+
+    private void Tell(IngressPlan plan, StreamSummary summary)
+    {
+        if (Traffic is { } traffic && snapshot() is { } now)
+        {
+            var destination = summary.Peer is null && plan.Routes.IsEmpty ? Traffic.Unknown
+                : summary.Peer is null ? now.Self.Site : now.Topology.FindGateway(summary.Peer)?.Site ?? Traffic.Unknown;
+            traffic.StreamEnded(summary.Service, now.Self.Site, destination, "out", summary);
         }
     }
 

@@ -124,6 +124,7 @@ internal sealed class StateLoop : IDisposable
     {
         // It moves streams off a dead link, and shares a lock with the probe thread, which must not wait for one that waits for a core.
         ThreadNice.Set(ThreadNice.Judges);
+        _parts.Turning();
         while (!_stopped)
         {
             try

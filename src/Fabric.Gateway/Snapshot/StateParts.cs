@@ -34,6 +34,9 @@ internal sealed record StateParts
     /// <summary>An accepted topology is in the snapshot: Egress decides by it from now on, and what it decided before is to be looked at again.</summary>
     public Action Accepted { get; init; } = () => { };
 
+    /// <summary>Called on the loop's thread before its first turn.</summary>
+    public Action Turning { get; init; } = () => { };
+
     /// <summary>A turn is done, and readers see what it made: the loop lives.</summary>
     public required Action Turned { get; init; }
 

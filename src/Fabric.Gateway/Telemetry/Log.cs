@@ -26,6 +26,12 @@ internal static partial class Log
     [LoggerMessage(106, LogLevel.Warning, "{Count} streams were cut: gateway {Gateway} is drained by force")]
     public static partial void Cut(ILogger log, int count, string gateway);
 
+    [LoggerMessage(107, LogLevel.Warning, "{Problem}")]
+    public static partial void BadVariable(ILogger log, string problem);
+
+    [LoggerMessage(108, LogLevel.Information, "Exported by OTLP: {Signals}")]
+    public static partial void Exporting(ILogger log, string signals);
+
     [LoggerMessage(200, LogLevel.Information, "Topology {Revision} accepted: {Changes} changes")]
     public static partial void TopologyAccepted(ILogger log, string revision, int changes);
 
@@ -61,6 +67,12 @@ internal static partial class Log
 
     [LoggerMessage(308, LogLevel.Information, "Streams to {Peer} run no longer through gateway {Relay}: {Reason}")]
     public static partial void RelayLeft(ILogger log, string peer, string relay, string reason);
+
+    [LoggerMessage(309, LogLevel.Warning, "Link {Link} to {Peer} failed, which was noticed {DetectionMs} ms after its last good answer: {Cause}")]
+    public static partial void LinkFailed(ILogger log, string link, string peer, double detectionMs, string cause);
+
+    [LoggerMessage(310, LogLevel.Warning, "{Streams} streams to {Peer} went on from {From} on {To}, {PauseMs} ms after its last sign of life: {Cause}")]
+    public static partial void FailedOver(ILogger log, int streams, string peer, string from, string to, double pauseMs, string cause);
 
     [LoggerMessage(320, LogLevel.Warning, "Fault {Id} ({Kind}) of drill {Drill} is in force by {Means} for {Duration}")]
     public static partial void FaultApplied(ILogger log, string id, string kind, string drill, string means, TimeSpan duration);

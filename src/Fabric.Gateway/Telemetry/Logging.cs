@@ -10,11 +10,14 @@ namespace Fabric.Gateway.Telemetry;
 /// </summary>
 internal static class Logging
 {
+    public static ILoggingBuilder Levels(ILoggingBuilder builder) => builder
+        .SetMinimumLevel(Enum.TryParse<LogLevel>(Environment.GetEnvironmentVariable("FABRIC_LOG"), ignoreCase: true, out var level)
+            ? level : LogLevel.Information)
+        .AddFilter("Microsoft", LogLevel.Warning);
+
     public static void Configure(ILoggingBuilder builder)
     {
-        builder.SetMinimumLevel(Enum.TryParse<LogLevel>(Environment.GetEnvironmentVariable("FABRIC_LOG"), ignoreCase: true, out var level)
-            ? level : LogLevel.Information);
-        builder.AddFilter("Microsoft", LogLevel.Warning);
+        Levels(builder);
         if (Environment.GetEnvironmentVariable("JOURNAL_STREAM") is { Length: > 0 })
         {
             builder.AddSystemdConsole();

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 
 namespace Fabric.Protocol.Http;
 
@@ -53,6 +54,42 @@ public abstract class Http1Fields
     protected List<Range> Options { get; } = [];
 
     protected Range? Upgrade { get; private set; }
+
+    /// <summary>W3C traceparent; null when there is none, or more than one, which then is none either (trace-context §3.2.1).</summary>
+    public string? TraceParent => Text("traceparent"u8, MaxTraceParent, joins: false);
+
+    /// <summary>W3C tracestate, of all fields of that name; null when there is none, or it is longer than 512 bytes.</summary>
+    public string? TraceState => Text("tracestate"u8, MaxTraceState, joins: true);
+
+    private const int MaxTraceParent = 128;
+    private const int MaxTraceState = 512;
+
+    private string? Text(ReadOnlySpan<byte> name, int most, bool joins)
+    {
+        string? text = null;
+        foreach (var field in _fields)
+        {
+            var value = field.Value;
+            if (field.Name.End.Value - field.Name.Start.Value != name.Length || !HttpSyntax.Same(Head.Span[field.Name], name))
+            {
+                continue;
+            }
+
+            if (text is not null && !joins)
+            {
+                return null;
+            }
+
+            var one = Encoding.ASCII.GetString(Head.Span[value]);
+            text = text is null ? one : $"{text},{one}";
+            if (text.Length > most)
+            {
+                return null;
+            }
+        }
+
+        return text;
+    }
 
     /// <summary>Where a head ends that begins at 0; -1 when there is more to come. A line without CR ends it too: nothing good follows.</summary>
     /// <param name="bytes">What was received.</param>
@@ -128,13 +165,14 @@ public abstract class Http1Fields
     }
 
     /// <summary>Writes the fields for the next hop: without those that are for this hop alone (RFC 9110 §7.6.1).</summary>
-    protected void WriteFields(IBufferWriter<byte> to, bool upgrades)
+    protected void WriteFields(IBufferWriter<byte> to, bool upgrades, bool butTraceParent = false)
     {
         var head = Head.Span;
         foreach (var (name, value) in _fields)
         {
             var field = head[name];
-            if (IsOfThisHop(field) && !(upgrades && HttpSyntax.Same(field, "upgrade"u8)))
+            if ((IsOfThisHop(field) && !(upgrades && HttpSyntax.Same(field, "upgrade"u8)))
+                || (butTraceParent && HttpSyntax.Same(field, "traceparent"u8)))
             {
                 continue;
             }

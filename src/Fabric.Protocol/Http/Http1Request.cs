@@ -49,13 +49,22 @@ public sealed class Http1Request : Http1Fields
     }
 
     /// <summary>Writes the head as the next hop gets it: one way to write what was read, with the path alone as its target.</summary>
-    public void Write(IBufferWriter<byte> to)
+    /// <param name="to">Where.</param>
+    /// <param name="traceParent">Stands in place of the traceparent that was read (W3C trace-context §3.4); null: that one does.</param>
+    public void Write(IBufferWriter<byte> to, string? traceParent = null)
     {
         to.Write(Encoding.ASCII.GetBytes(Method));
         to.Write(" "u8);
         to.Write(Target);
         to.Write(_isOld ? " HTTP/1.0\r\n"u8 : " HTTP/1.1\r\n"u8);
-        WriteFields(to, IsWebSocket);
+        WriteFields(to, IsWebSocket, butTraceParent: traceParent is not null);
+        if (traceParent is not null)
+        {
+            to.Write("traceparent: "u8);
+            to.Write(Encoding.ASCII.GetBytes(traceParent));
+            to.Write("\r\n"u8);
+        }
+
         to.Write(IsWebSocket ? "Connection: Upgrade\r\n\r\n"u8 : Closes ? "Connection: close\r\n\r\n"u8
             : HasOption("te"u8) ? "Connection: TE\r\n\r\n"u8 : "\r\n"u8);
     }

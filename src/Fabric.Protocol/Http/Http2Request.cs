@@ -19,6 +19,15 @@ public sealed class Http2Request : IHpackFields
     private byte[]? _authority;
     private byte[]? _host;
     private bool _hasScheme;
+    private byte[]? _traceParent;
+    private byte[]? _traceState;
+    private bool _traceIsUnclear;
+
+    /// <summary>W3C traceparent; null when there is none, or more than one.</summary>
+    public string? TraceParent => _traceParent is { Length: <= 128 } && !_traceIsUnclear ? Encoding.ASCII.GetString(_traceParent) : null;
+
+    /// <summary>W3C tracestate of one field; null when there is none, or it is longer than 512 bytes.</summary>
+    public string? TraceState => _traceState is { Length: <= 512 } ? Encoding.ASCII.GetString(_traceState) : null;
 
     public string? Method { get; private set; }
 
@@ -44,6 +53,7 @@ public sealed class Http2Request : IHpackFields
         _block.ResetWrittenCount();
         (_isTrailer, _afterPseudo, _count, _bytes, _authority, _host, _hasScheme) = (isTrailer, isTrailer, 0, 0, null, null, false);
         (Method, Path, Length, IsGrpc, Problem) = (null, null, null, false, null);
+        (_traceParent, _traceState, _traceIsUnclear) = (null, null, false);
         if (isFirst)
         {
             HpackWriter.NoTable(_block);
@@ -71,7 +81,29 @@ public sealed class Http2Request : IHpackFields
             return;
         }
 
+        if (!_isTrailer && name.SequenceEqual("traceparent"u8) && _traceParent is null)
+        {
+            // Held back: another may go in its place.
+            _traceParent = value.ToArray();
+            return;
+        }
+
+        _traceIsUnclear |= name.SequenceEqual("traceparent"u8);
+        _traceState ??= name.SequenceEqual("tracestate"u8) ? value.ToArray() : null;
         HpackWriter.Field(_block, name, value, isSecret);
+    }
+
+    /// <summary>Before <see cref="Block"/> is sent: with that traceparent, or null for the one that was read.</summary>
+    public void Trace(string? traceParent)
+    {
+        if (traceParent is not null && !_traceIsUnclear)
+        {
+            HpackWriter.Field(_block, "traceparent"u8, Encoding.ASCII.GetBytes(traceParent));
+        }
+        else if (_traceParent is not null)
+        {
+            HpackWriter.Field(_block, "traceparent"u8, _traceParent);
+        }
     }
 
     /// <summary>After the last field.</summary>

@@ -78,7 +78,10 @@ public enum OpenFlags : byte
     /// <summary>It carries the datagrams of one flow instead of bytes in order.</summary>
     Datagrams = 2,
 
-    All = Mirrored | Datagrams,
+    /// <summary>A tracestate follows the traceparent. Not for streams: it is set and read by <see cref="OpenFrame"/>.</summary>
+    TraceState = 4,
+
+    All = Mirrored | Datagrams | TraceState,
 }
 
 /// <summary>Payload of OPEN; the initial credit is in the header's offset.</summary>
@@ -88,15 +91,27 @@ public sealed record OpenFrame(string Service, int Port, string Caller, string T
     public const int MaxCaller = 2_048;
     public const int MaxTraceParent = 128;
 
+    /// <summary>Bytes: what W3C trace-context (§3.3.1.1) asks everybody to pass on. A longer one is not sent.</summary>
+    public const int MaxTraceState = 512;
+
+    /// <summary>W3C tracestate, or empty. It is on the wire only where there is one.</summary>
+    public string TraceState { get; init; } = "";
+
     /// <summary>Throws <see cref="FrameException"/> when a field is longer than its limit.</summary>
     public byte[] ToPayload()
     {
         var writer = new PayloadWriter();
-        writer.Raw([(byte)Flags]);
+        var hasState = TraceState.Length > 0 && Encoding.UTF8.GetByteCount(TraceState) <= MaxTraceState;
+        writer.Raw([(byte)(Flags | (hasState ? OpenFlags.TraceState : 0))]);
         writer.U16((ushort)Port);
         writer.Text(Service, MaxService);
         writer.Text(Caller, MaxCaller);
         writer.Text(TraceParent, MaxTraceParent);
+        if (hasState)
+        {
+            writer.Text(TraceState, MaxTraceState);
+        }
+
         return writer.ToArray();
     }
 
@@ -108,9 +123,11 @@ public sealed record OpenFrame(string Service, int Port, string Caller, string T
         var service = reader.Text(MaxService, "service");
         var caller = reader.Text(MaxCaller, "caller");
         var trace = reader.Text(MaxTraceParent, "traceparent");
+        var known = (OpenFlags)flags;
+        var state = known.HasFlag(OpenFlags.TraceState) ? reader.Text(MaxTraceState, "tracestate") : "";
         reader.End();
         return (flags & ~(byte)OpenFlags.All) == 0
-            ? new OpenFrame(service, port, caller, trace, (OpenFlags)flags)
+            ? new OpenFrame(service, port, caller, trace, known & ~OpenFlags.TraceState) { TraceState = state }
             : throw new FrameException($"OPEN with flags 0x{flags:x2}: the known ones are 0x{(byte)OpenFlags.All:x2}");
     }
 }

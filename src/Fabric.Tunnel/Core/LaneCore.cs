@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Fabric.Tunnel.Core;
 
 /// <summary>One lane as the session sees it.</summary>
@@ -28,6 +30,9 @@ internal sealed class LaneCore(int slot, uint epoch, string link, int channel, o
 
     /// <summary>False once it was fenced: what still arrives on it is discarded, and nothing more is sent.</summary>
     public bool IsLive { get; set; } = true;
+
+    /// <summary>The span in which a relay was asked for it; none for lanes of the gateway's own, and where that is not traced.</summary>
+    public ActivityContext Trace { get; set; }
 
     /// <summary>Why it ended.</summary>
     public string EndReason { get; set; } = "";
@@ -104,6 +109,11 @@ internal interface ISessionDriver
 
     /// <summary>The peer said in GOAWAY what it had not said before.</summary>
     void PeerWishes()
+    {
+    }
+
+    /// <summary>Streams go on on another lane, because the one that carried them is over.</summary>
+    void Moved(LaneCore from, LaneCore to, int streams, TimeSpan pause)
     {
     }
 

@@ -83,6 +83,7 @@ internal sealed partial class SessionCore
             return;
         }
 
+        _died = lane == Active ? lane : _died;
         lane.IsLive = false;
         lane.EndReason = reason;
         _lanes = _lanes.Remove(lane);
@@ -171,6 +172,7 @@ internal sealed partial class SessionCore
             {
                 Moves += _chosenBefore ? _streams.Count : 0;
                 _chosenBefore = true;
+                TellMove(best, now);
             }
 
             _main.Shared = best;
@@ -185,6 +187,23 @@ internal sealed partial class SessionCore
         Wake(_main);
         ChooseCopies(now);
         SayWishes();
+    }
+
+    /// <summary>A failover, and not a move to what is better: of the streams on the lane that died, until they go on.</summary>
+    private void TellMove(LaneCore to, TimeSpan now)
+    {
+        if (_died is { } from && _streams.Count > 0)
+        {
+            var pause = now - from.LastHeard;
+            foreach (var stream in _streams.Values)
+            {
+                StreamSpans.Moved(stream.Request, from, to, pause);
+            }
+
+            Driver.Moved(from, to, _streams.Count, pause);
+        }
+
+        _died = null;
     }
 
     /// <summary>The best shared lane over another link than that.</summary>
@@ -225,6 +244,9 @@ internal sealed partial class SessionCore
     }
 
     private bool _chosenBefore;
+
+    /// <summary>The lane that carried the streams and is over, until another one does.</summary>
+    private LaneCore? _died;
 
     /// <summary>Whether new streams are refused from now on; the peer is told.</summary>
     public void Drain(bool draining)

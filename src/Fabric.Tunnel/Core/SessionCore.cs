@@ -173,6 +173,7 @@ internal sealed partial class SessionCore(
         _ourFlows += request.Datagrams ? 1 : 0;
         stream.Begin(FirstWindow(request));
         _streams.Add(stream.Id, stream);
+        StreamSpans.Opened(request, Active);
         UpdateCopy(stream, now);
         Schedule(stream, now);
         return stream;
@@ -262,9 +263,8 @@ internal sealed partial class SessionCore(
             return;
         }
 
-        // Callers ask for the same again and again: thousands of streams share one request.
-        var request = StreamCore.ToRequest(open);
-        _lastRequest = request == _lastRequest ? _lastRequest : request;
+        // Callers ask for the same again and again: thousands of streams share its words. Not the request itself, which keeps what was decided on it.
+        _lastRequest = StreamCore.ToRequest(open, _lastRequest);
         var stream = new StreamCore(this, header.Stream, false, _lastRequest);
         _streams.Add(stream.Id, stream);
         stream.Send.Allow(header.Offset);

@@ -96,11 +96,15 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
 
     private bool IsDone => _resetAt >= 0 ? false : _finAcked && Receive.IsComplete;
 
-    public static StreamOpen ToRequest(OpenFrame open)
+    /// <param name="open">As it came.</param>
+    /// <param name="before">The request before it, whose words it shares where they are the same.</param>
+    public static StreamOpen ToRequest(OpenFrame open, StreamOpen? before = null)
     {
         var (service, host) = StreamOpen.Split(open.Service, open.Port);
-        return new StreamOpen(service, open.Port, open.Caller, open.TraceParent)
+        return new StreamOpen(
+            service == before?.Service ? before.Service : service, open.Port, open.Caller == before?.Caller ? before.Caller : open.Caller, open.TraceParent)
         {
+            TraceState = open.TraceState,
             Host = host,
             Mirrored = open.Flags.HasFlag(OpenFlags.Mirrored),
             Datagrams = open.Flags.HasFlag(OpenFlags.Datagrams),
@@ -108,7 +112,10 @@ internal sealed partial class StreamCore(SessionCore session, uint id, bool isOu
     }
 
     private static OpenFrame ToFrame(StreamOpen open) => new(open.WireService, open.Port, open.Caller, open.TraceParent,
-        (open.Mirrored ? OpenFlags.Mirrored : 0) | (open.Datagrams ? OpenFlags.Datagrams : 0));
+        (open.Mirrored ? OpenFlags.Mirrored : 0) | (open.Datagrams ? OpenFlags.Datagrams : 0))
+    {
+        TraceState = open.TraceState,
+    };
 
     public void Begin(int window)
     {

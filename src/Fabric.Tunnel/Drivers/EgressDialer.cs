@@ -93,6 +93,7 @@ internal sealed class EgressDialer(GatewayTunnel tunnel, RelayDesk relays)
                 }
 
                 await connecting.ConfigureAwait(false);
+                StreamSpans.Connected(open, endpoint);
                 return (socket, endpoint);
             }
             catch (Exception error) when (error is SocketException or OperationCanceledException)
@@ -105,6 +106,7 @@ internal sealed class EgressDialer(GatewayTunnel tunnel, RelayDesk relays)
 
                 var reason = error is OperationCanceledException
                     ? $"no answer in {dial.ConnectTimeout.TotalSeconds:0.###} s" : error.Message;
+                StreamSpans.NotConnected(open, endpoint, reason);
                 tunnel.Told(() => Egress.DialFailed(open, endpoint, reason));
             }
         }

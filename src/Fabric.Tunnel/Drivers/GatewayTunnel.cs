@@ -55,7 +55,7 @@ public sealed partial class GatewayTunnel : ITunnel
         _clientFlows = new FlowTable(this);
         _endpointFlows = new EndpointFlows(this);
         _changeLoop = Task.Run(TellChangesAsync);
-        _retry = options.Time.CreateTimer(static s => ((GatewayTunnel)s!).OpenListeners(), this, _listenRetry, _listenRetry);
+        _retry = options.Time.CreateTimer(static s => ((GatewayTunnel)s!).LookAround(), this, _listenRetry, _listenRetry);
     }
 
     internal TunnelOptions Options { get; }
@@ -165,6 +165,12 @@ public sealed partial class GatewayTunnel : ITunnel
                 open[key] = create(key);
             }
         }
+    }
+
+    private void LookAround()
+    {
+        OpenListeners();
+        Driver.AskForLife();
     }
 
     private void OpenListeners()

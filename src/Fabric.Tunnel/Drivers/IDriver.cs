@@ -31,6 +31,11 @@ internal interface IDriver : IAsyncDisposable
 
     /// <summary>How it is doing; null when it has nothing to tell.</summary>
     DriverUsage? Usage { get; }
+
+    /// <summary>Asks its loops for a sign of life, see <see cref="LoopUsage.Unanswered"/>.</summary>
+    void AskForLife()
+    {
+    }
 }
 
 /// <summary>A socket that the plan asks for. Failing to open is tried again.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using Fabric.Identity;
 using Fabric.Protocol.Tunnel;
@@ -115,11 +116,15 @@ internal abstract class Lane(GatewayTunnel tunnel, GatewayConnection connection)
         return bytes;
     }
 
+    /// <inheritdoc cref="LaneCore.Trace"/>
+    public ActivityContext Trace { get; init; }
+
     /// <summary>The session took the lane in.</summary>
     public void Attach(SessionCore session, LaneCore core)
     {
         Session = session;
         Core = core;
+        core.Trace = Trace;
     }
 
     // ---- the life of it

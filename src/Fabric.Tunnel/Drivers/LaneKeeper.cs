@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Fabric.Identity;
 using Fabric.Identity.Svid;
@@ -215,8 +216,21 @@ internal sealed class LaneKeeper
         }
     }
 
-    private async Task<GatewayConnection> ThroughAsync(string relay, CancellationToken cancellationToken) => PortableConnection.Through(_tunnel, await _tunnel.OpenAsync(
-        relay, new StreamOpen(RelayNames.Ask(Plan.Peer), 0, _tunnel.Options.Identity.Id.ToString()), cancellationToken).ConfigureAwait(false));
+    private async Task<GatewayConnection> ThroughAsync(string relay, CancellationToken cancellationToken)
+    {
+        using var span = _tunnel.Options.TraceLane(relay, Plan.Peer);
+        var open = new StreamOpen(RelayNames.Ask(Plan.Peer), 0, _tunnel.Options.Identity.Id.ToString(), span?.Id ?? "");
+        try
+        {
+            var stream = await _tunnel.OpenAsync(relay, open, cancellationToken).ConfigureAwait(false);
+            return PortableConnection.Through(_tunnel, stream, span?.Context ?? default);
+        }
+        catch (Exception error)
+        {
+            span?.SetStatus(ActivityStatusCode.Error, error.Message);
+            throw;
+        }
+    }
 
     private async Task<Lane> GreetAsync(Lane lane, GatewayId peer, CancellationToken cancellationToken)
     {

@@ -368,10 +368,6 @@ internal sealed partial class PeerSession : ISessionDriver
 
     void ISessionDriver.PeerWishes() => _tunnel.RaiseChanged(Peer);
 
-    /// <summary>Connections broke by it, and nothing else says why all of them did.</summary>
-    void ISessionDriver.SessionEnded(string reason, int streams) =>
-        _tunnel.Log.Write($"session with {Peer} ended, and {streams} streams of services with it: {reason}");
-
     void ISessionDriver.OpenRequested(StreamCore stream)
     {
         if (stream.Request.Datagrams)

@@ -81,6 +81,7 @@ internal sealed class ServiceServer(GatewayTunnel tunnel, EgressDialer egress)
             catch (StreamRefusedException refused)
             {
                 (code, reason) = (refused.Code, refused.Reason);
+                StreamSpans.Refused(route, code, reason);
                 if (!MayTryNext(code))
                 {
                     break;

@@ -110,6 +110,7 @@ internal sealed class ClientConnection : SocketCarrier
     private void Refused(StreamCode code, string reason)
     {
         (_code, _reason) = (code, reason);
+        StreamSpans.Refused(Route, code, reason);
         if (ServiceServer.MayTryNext(code))
         {
             TryNext();

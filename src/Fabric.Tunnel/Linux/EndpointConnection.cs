@@ -174,6 +174,7 @@ internal sealed class EndpointConnection : SocketCarrier
     {
         StopDialling();
         CloseSocket(abort: false);
+        StreamSpans.NotConnected(Core!.Request, _endpoint!, reason);
         Tunnel.Told(() => Egress.DialFailed(Core!.Request, _endpoint!, reason));
         _endpoint = null;
         if (!Core!.IsReset)
@@ -195,6 +196,7 @@ internal sealed class EndpointConnection : SocketCarrier
     private void Accept()
     {
         StopDialling();
+        StreamSpans.Connected(Core!.Request, _endpoint!);
         (_dial, _verdict) = (null, null);
         lock (Session!.Gate)
         {

@@ -47,6 +47,7 @@ internal sealed unsafe class EventLoop : IDisposable
     private readonly Slab?[] _scratch = new Slab?[ScratchSlabs];
     private readonly LoopMeter _meter = new();
     private bool _isOver;
+    private long _askedAt;
 
     /// <param name="name">Its thread's.</param>
     /// <param name="pool">Of its buffers.</param>
@@ -81,7 +82,19 @@ internal sealed unsafe class EventLoop : IDisposable
     public long SystemCalls;
 
     public LoopUsage Usage => new(
-        _thread.Name!, _meter.Turns, _meter.Busy, _meter.LongestTurn, _meter.LongestQueue, _sockets, Volatile.Read(ref SystemCalls), Volatile.Read(ref Bytes));
+        _thread.Name!, _meter.Turns, _meter.Busy, _meter.LongestTurn, _meter.LongestQueue, _sockets, Volatile.Read(ref SystemCalls), Volatile.Read(ref Bytes))
+    {
+        Unanswered = Volatile.Read(ref _askedAt) is var asked and not 0 ? Stopwatch.GetElapsedTime(asked) : TimeSpan.Zero,
+    };
+
+    /// <summary>Asks for a turn, and remembers since when it has been owed. A loop without work sleeps, and is well all the same.</summary>
+    public void AskForLife()
+    {
+        if (Interlocked.CompareExchange(ref _askedAt, Stopwatch.GetTimestamp(), 0) == 0)
+        {
+            Post(() => Volatile.Write(ref _askedAt, 0));
+        }
+    }
 
     /// <summary>The item runs in the next turn, or later in this one. From any thread, in any lock.</summary>
     public void Schedule(LoopItem item)

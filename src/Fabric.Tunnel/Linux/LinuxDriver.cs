@@ -41,6 +41,17 @@ internal sealed class LinuxDriver : IDriver
         }
     }
 
+    public void AskForLife()
+    {
+        lock (_lock)
+        {
+            foreach (var loop in _loops)
+            {
+                loop.AskForLife();
+            }
+        }
+    }
+
     /// <summary>Whether it can run here; else why not.</summary>
     public static bool IsAvailable(out string reason) => TlsLibrary.IsAvailable(out reason);
 

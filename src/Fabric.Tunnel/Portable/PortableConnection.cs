@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -11,6 +12,7 @@ internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport tra
 {
     private SslStream? _tls;
     private PeerCheck? _check;
+    private ActivityContext _trace;
 
     public override IPEndPoint? Remote { get; } = socket?.RemoteEndPoint as IPEndPoint;
 
@@ -24,7 +26,11 @@ internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport tra
     public static PortableConnection Over(GatewayTunnel tunnel, Socket socket) => new(tunnel, new LaneTransport(socket), socket);
 
     /// <summary>Through a relay, on a stream, which it owns.</summary>
-    public static PortableConnection Through(GatewayTunnel tunnel, TunnelStream stream) => new(tunnel, new LaneTransport(stream), null);
+    /// <param name="tunnel">Whose it is.</param>
+    /// <param name="stream">To the relay.</param>
+    /// <param name="trace">The span that it was asked for in.</param>
+    public static PortableConnection Through(GatewayTunnel tunnel, TunnelStream stream, ActivityContext trace = default) =>
+        new(tunnel, new LaneTransport(stream), null) { _trace = trace };
 
     public override void Obey(ILinkFaults? faults, string peer, string link) => transport.Obey(faults, peer, link);
 
@@ -51,7 +57,7 @@ internal sealed class PortableConnection(GatewayTunnel tunnel, LaneTransport tra
         return peer;
     }
 
-    public override Lane ToLane() => new PortableLane(tunnel, this, transport, _tls!);
+    public override Lane ToLane() => new PortableLane(tunnel, this, transport, _tls!) { Trace = _trace };
 
     public override void Abort()
     {

@@ -29,13 +29,11 @@ public sealed class AdmissionTests
             new ControlServices
             {
                 Status = () => new Status { Gateway = "paris-1" },
-                Counters = () => default,
                 Catalog = (_, _) => AsyncEnumerable.Empty<CatalogUpdate>(),
                 Reload = () => ("abc", true),
                 SetFault = null,
                 Drain = (_, _, _) => Task.FromResult(new DrainReply()),
-                Ready = () => true,
-                Alive = () => true,
+                Health = new HealthChecks(() => [], () => [], () => []),
                 AdmitAdmin = user =>
                 {
                     lock (users)

@@ -29,6 +29,7 @@ public sealed class ControlHostTests : IAsyncLifetime
     private Func<(string, bool)> _reload = () => ("abc", true);
     private bool _ready = true;
     private bool _alive = true;
+    private bool _started = true;
 
     public ControlHostTests()
     {
@@ -179,7 +180,7 @@ public sealed class ControlHostTests : IAsyncLifetime
         var page = await _http.GetAsync($"http://{_metrics}/metrics");
         Assert.Equal("text/plain; version=0.0.4; charset=utf-8", page.Content.Headers.ContentType!.ToString());
         Assert.Equal(3, PrometheusText.Parse(await page.Content.ReadAsStringAsync())["fabric_streams{}"]);
-        foreach (var path in new[] { "metrics", "healthz", "readyz" })
+        foreach (var path in new[] { "metrics", "healthz", "livez", "readyz", "startedz" })
         {
             Assert.Equal(HttpStatusCode.OK, await GetAsync(_metrics, path));
             Assert.Equal(HttpStatusCode.NotFound, await GetAsync(_dashboard, path));
@@ -187,8 +188,24 @@ public sealed class ControlHostTests : IAsyncLifetime
 
         (_ready, _alive) = (false, true);
         Assert.Equal((HttpStatusCode.OK, HttpStatusCode.ServiceUnavailable), (await GetAsync(_metrics, "healthz"), await GetAsync(_metrics, "readyz")));
+        using var why = await _http.GetAsync($"http://{_metrics}/readyz");
+        Assert.Equal("the gateway is draining\nand more\n", await why.Content.ReadAsStringAsync());
         (_ready, _alive) = (true, false);
-        Assert.Equal((HttpStatusCode.ServiceUnavailable, HttpStatusCode.OK), (await GetAsync(_metrics, "healthz"), await GetAsync(_metrics, "readyz")));
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, HttpStatusCode.OK), (await GetAsync(_metrics, "livez"), await GetAsync(_metrics, "readyz")));
+        Assert.Equal(HttpStatusCode.OK, await GetAsync(_metrics, "startedz"));
+        _started = false;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, await GetAsync(_metrics, "startedz"));
+    }
+
+    [Fact]
+    public async Task Metrics_are_in_the_format_that_is_asked_for()
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{_metrics}/metrics");
+        request.Headers.Add("Accept", "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+        using var answer = await _http.SendAsync(request);
+
+        Assert.Equal("application/openmetrics-text; version=1.0.0; charset=utf-8", answer.Content.Headers.ContentType!.ToString());
+        Assert.EndsWith("# EOF\n", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -259,13 +276,14 @@ public sealed class ControlHostTests : IAsyncLifetime
     private ControlServices Services(bool allowFaults) => new()
     {
         Status = () => _status,
-        Counters = () => new DaemonCounters(1, 2, default),
+        Metrics = openMetrics => openMetrics ? "# EOF\n" : "# HELP fabric_streams Now.\n# TYPE fabric_streams gauge\nfabric_streams 3\n",
         Catalog = (_, _) => new[] { new CatalogUpdate { Sequence = 42 } }.ToAsyncEnumerable(),
         Reload = () => _reload(),
         SetFault = allowFaults ? Set : null,
         Drain = (_, limit, _) => Task.FromResult(new DrainReply { Remaining = (uint)limit.TotalSeconds }),
-        Ready = () => _ready,
-        Alive = () => _alive,
+        Health = new HealthChecks(
+            () => _alive ? [] : ["the state loop has stood still for 6 s"], () => _ready ? [] : ["the gateway is draining", "and more"],
+            () => _started ? [] : ["the first topology is not applied yet"]),
     };
 
     private int Set(string peer, string link, LinkFault fault)

@@ -29,13 +29,11 @@ internal sealed class HostileGateway : IIngress, IEgress, IAsyncDisposable
             new ControlServices
             {
                 Status = () => null,
-                Counters = () => default,
                 Catalog = (_, cancellationToken) => SayAsync(says, cancellationToken),
                 Reload = () => ("", false),
                 SetFault = null,
                 Drain = (_, _, _) => Task.FromResult(new DrainReply()),
-                Ready = () => true,
-                Alive = () => true,
+                Health = new HealthChecks(() => [], () => [], () => []),
             }, TimeProvider.System, NullLoggerFactory.Instance);
         Tunnel = new GatewayTunnel(new TunnelOptions
         {

@@ -50,6 +50,24 @@ public sealed class RelayTests
         Assert.Equal("back", await call.EchoAsync("back"));
     }
 
+    /// <summary>The relay sees the lane and not the stream: a stream's trace leads to the lane's, which has a span of the relay.</summary>
+    [Fact]
+    public async Task Stream_through_a_relay_is_linked_to_the_lanes_trace_which_has_the_relays_span()
+    {
+        using var spans = new Telemetry.Spans();
+        await using (var fabric = await RelayFabric.StartAsync("", relayInRome: false))
+        {
+            await fabric.Paris.UntilAsync(s => Virginia(s) is { State: "connected", ActiveLink: "via:oslo-1" } && s.Services[0].ChosenSite == "virginia");
+            using var call = await fabric.CallAsync();
+            Assert.Equal("virginia", await call.ReadLineAsync());
+        }
+
+        var stream = await spans.OneAsync("the stream", s => s.OperationName == "tunnel" && Telemetry.Spans.Tag(s, "fabric.link") == "via:oslo-1");
+        var lane = Assert.Single(stream.Links).Context;
+        var relay = await spans.OneAsync("the relay", s => s.OperationName == "relay" && s.TraceId == lane.TraceId);
+        Assert.Equal((lane.SpanId, "oslo"), (relay.ParentSpanId, Telemetry.Spans.Tag(relay, "fabric.site")));
+    }
+
     [Fact]
     public async Task Site_without_a_link_is_served_through_the_nearest_relay_and_through_another_when_that_dies()
     {

@@ -1,6 +1,9 @@
+using Fabric.Gateway.Dns;
 using Fabric.Gateway.Probing;
 using Fabric.Gateway.Telemetry;
+using Fabric.Gateway.Telemetry.Metrics;
 using Fabric.Protocol.Proto;
+using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Tests.Telemetry;
 
@@ -51,29 +54,45 @@ public sealed class MetricsPageTests
         Services = { new ServiceStatus { Name = "web.shop", Sites = { new ServiceSiteStatus { Site = "virginia", Endpoints = 3, Healthy = 2 } } } },
     };
 
+    private static readonly DaemonCounters Counters = new()
+    {
+        AuditDropped = 6,
+        Dns = DnsCounters.Read([], 0) with { UdpQueries = 7 },
+        Probes = new ProberCounters { Sent = 9, Answered = 8 },
+        Shadow = [("no-shops", 3), ("(others)", 4)],
+        Held = 11,
+        Capacities = [("dx", "virginia-1", 1_000_000)],
+    };
+
+    private static string Render(Status status, DaemonCounters? counters = null, bool openMetrics = false, Action<Traffic>? traffic = null)
+    {
+        using var meter = new GatewayMeter(new StateReading("1.2.3", () => status, () => counters ?? Counters, TimeProvider.System));
+        using var page = new MetricsPage(meter);
+        traffic?.Invoke(meter.Traffic);
+        return page.Render(openMetrics);
+    }
+
     [Fact]
     public void Page_says_what_status_says()
     {
-        var page = PrometheusText.Parse(MetricsPage.Render(Full, new DaemonCounters(6, 7, new ProberCounters { Sent = 9, Answered = 8 })
-        {
-            Shadow = [("no-shops", 3), ("(others)", 4)],
-            Held = 11,
-        }));
+        var page = PrometheusText.Parse(Render(Full));
 
         Assert.Equal(1, page["fabric_info{gateway=paris-1,revision=abc,site=paris,version=1.2.3}"]);
-        Assert.Equal((12.5, -3, 4), (page["fabric_uptime_seconds{}"], page["fabric_certificate_expires_seconds{}"], page["fabric_streams{}"]));
-        Assert.Equal((1e12, 5, 11), (page["fabric_streams_total{}"], page["fabric_streams_refused_total{}"], page["fabric_streams_held{}"]));
-        Assert.Equal((2, 3), (page["fabric_flows{}"], page["fabric_flows_total{}"]));
+        Assert.Equal((12.5, -3, 4), (page["process_uptime_seconds{}"], page["fabric_certificate_expires_seconds{}"], page["fabric_streams{}"]));
+        Assert.Equal((1e12, 5, 11), (page["fabric_streams_carried_total{}"], page["fabric_streams_refused_total{}"], page["fabric_streams_held{}"]));
+        Assert.Equal((2, 3), (page["fabric_flows{}"], page["fabric_flows_carried_total{}"]));
         Assert.Equal((4, 6), (page["fabric_datagrams_total{direction=to-endpoint}"], page["fabric_datagrams_total{direction=to-client}"]));
-        Assert.Equal((500, 700), (page["fabric_datagram_bytes_total{direction=to-endpoint}"], page["fabric_datagram_bytes_total{direction=to-client}"]));
+        Assert.Equal((500, 700), (page["fabric_datagram_io_bytes_total{direction=to-endpoint}"], page["fabric_datagram_io_bytes_total{direction=to-client}"]));
         Assert.Equal(8, page["fabric_datagrams_dropped_total{reason=oversize}"]);
-        Assert.Equal((6, 7), (page["fabric_audit_dropped_total{}"], page["fabric_dns_queries_total{}"]));
+        Assert.Equal((6, 7), (page["fabric_audit_dropped_total{}"], page["fabric_dns_queries_total{network_transport=udp}"]));
         Assert.Equal((3, 4), (page["fabric_policy_shadow_total{policy=no-shops}"], page["fabric_policy_shadow_total{policy=(others)}"]));
         Assert.Equal((9, 8), (page["fabric_probes_sent_total{}"], page["fabric_probes_answered_total{}"]));
         Assert.Equal(
             [1, 1, 0], page.Samples.Where(s => s.Key.StartsWith("fabric_link_up{", StringComparison.Ordinal)).Select(s => s.Value));
         Assert.Equal(1, page["fabric_link_active{kind=interconnect,link=dx,peer=virginia-1}"]);
         Assert.Equal(0.01225, page["fabric_link_rtt_seconds{kind=interconnect,link=dx,peer=virginia-1}"], 12);
+        Assert.Equal(0.01, page["fabric_link_loss_ratio{kind=interconnect,link=dx,peer=virginia-1}"], 12);
+        Assert.Equal(1e6, page["fabric_link_capacity_bits_per_second{link=dx,peer=virginia-1}"]);
         Assert.Equal(
             [1, 2, 3, 4],
             new[] { "sent_bytes", "received_bytes", "resent_bytes", "moves" }.Select(n => page[$"fabric_peer_{n}_total{{peer=virginia-1,peer_site=virginia}}"]));
@@ -90,11 +109,95 @@ public sealed class MetricsPageTests
     }
 
     [Fact]
+    public void Events_are_counted_by_service_and_pair_of_sites()
+    {
+        var page = PrometheusText.Parse(Render(Full, traffic: traffic =>
+        {
+            foreach (var milliseconds in new[] { 3, 20, 40 })
+            {
+                traffic.StreamEnded("web.shop", "paris", "virginia", "out", new StreamSummary(
+                    "web.shop", "virginia-1", null, StreamCode.Ok, "", 10, 100, TimeSpan.FromMilliseconds(milliseconds)));
+            }
+
+            traffic.RequestEnded("web.shop", "paris", "GET", 503, "1.1", "", TimeSpan.FromSeconds(1));
+            traffic.RequestEnded("web.shop", "paris", "BREW", 0, "2", "unanswered", TimeSpan.FromSeconds(100_000));
+            traffic.Moved("virginia-1", "dx", "vpn", TimeSpan.FromMilliseconds(180));
+        }));
+
+        const string pair = "code=Ok,destination_site=virginia,direction=out";
+        string Stream(string what, string le = "") => $"fabric_stream_duration_seconds_{what}{{{pair}{le},service=web.shop,source_site=paris}}";
+        Assert.Equal([1, 1, 3, 3], new[] { "0.005", "0.01", "0.05", "+Inf" }.Select(le => page[Stream("bucket", $",le={le}")]));
+        Assert.Equal((3, 0.063), (page[Stream("count")], Math.Round(page[Stream("sum")], 12)));
+        Assert.Equal(300, page["fabric_stream_io_bytes_total{destination_site=virginia,direction=out,service=web.shop,source_site=paris,way=to-client}"]);
+        Assert.Equal(1, page["http_server_request_duration_seconds_count{error_type=503,http_request_method=GET,http_response_status_code=503,"
+            + "network_protocol_version=1.1,service=web.shop,source_site=paris}"]);
+        Assert.Equal(1, page["http_server_request_duration_seconds_count{error_type=unanswered,http_request_method=_OTHER,network_protocol_version=2,"
+            + "service=web.shop,source_site=paris}"]);
+        Assert.Equal((0, 1), (page["fabric_failover_pause_seconds_bucket{from=dx,le=0.15,peer=virginia-1,to=vpn}"],
+            page["fabric_failover_pause_seconds_bucket{from=dx,le=0.2,peer=virginia-1,to=vpn}"]));
+    }
+
+    [Fact]
     public void Counters_are_those_that_only_grow()
     {
-        var page = PrometheusText.Parse(MetricsPage.Render(Full, default));
+        var page = PrometheusText.Parse(Render(Full));
 
-        Assert.All(page.Types, t => Assert.Equal(t.Key.EndsWith("_total", StringComparison.Ordinal) ? "counter" : "gauge", t.Value));
+        Assert.All(page.Types, t => Assert.Equal(t.Key.EndsWith("_total", StringComparison.Ordinal), t.Value == "counter"));
+    }
+
+    [Fact]
+    public void What_is_gone_from_the_state_is_gone_from_the_page()
+    {
+        var status = Full.Clone();
+        using var meter = new GatewayMeter(new StateReading("1", () => status, () => Counters, TimeProvider.System));
+        using var page = new MetricsPage(meter);
+        Assert.Contains("fabric_link_up{link=\"vpn\",peer=\"oslo-1\"", page.Render(), StringComparison.Ordinal);
+
+        status.Links.RemoveAt(2);
+
+        Assert.DoesNotContain("fabric_link_up{link=\"vpn\",peer=\"oslo-1\"", page.Render(), StringComparison.Ordinal);
+    }
+
+    /// <summary>Names that somebody makes up: so many series and no more, and what is beyond them is not lost.</summary>
+    [Fact]
+    public void A_flood_of_names_is_summed_up_in_one_series_beyond_the_limit()
+    {
+        const int flood = 5 * Measure.MostSeries;
+        var page = PrometheusText.Parse(Render(Full, traffic: traffic =>
+        {
+            for (var i = 0; i < flood; i++)
+            {
+                traffic.Verdict($"s{i}.shop", "paris", "stream", allowed: true);
+                traffic.Detected("dx", $"peer-{i}", TimeSpan.FromMilliseconds(200));
+            }
+        }));
+
+        var verdicts = page.Samples.Where(s => s.Key.StartsWith("fabric_policy_verdicts_total{", StringComparison.Ordinal)).ToList();
+        Assert.Equal(Measure.MostSeries + 1, verdicts.Count);
+        Assert.Equal(flood, verdicts.Sum(s => s.Value));
+        Assert.Equal(flood - Measure.MostSeries, page["fabric_policy_verdicts_total{otel_metric_overflow=true}"]);
+        Assert.Equal(flood - Measure.MostSeries, page["fabric_failover_detection_seconds_count{otel_metric_overflow=true}"]);
+    }
+
+    [Fact]
+    public void A_flood_of_links_in_the_state_is_cut_off_and_says_how_many_are_not_shown()
+    {
+        var status = new Status();
+        status.Links.Add(Enumerable.Range(0, Measure.MostSeries + 7).Select(i => new LinkStatus { Name = $"l{i}", Peer = "p", State = "up" }));
+
+        var page = PrometheusText.Parse(Render(status));
+
+        Assert.Equal(7, page["fabric_link_up{otel_metric_overflow=true}"]);
+        Assert.Equal(Measure.MostSeries + 1, page.Samples.Keys.Count(k => k.StartsWith("fabric_link_up{", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void OpenMetrics_names_families_without_total_and_ends_with_its_end()
+    {
+        var page = Render(Full, openMetrics: true);
+
+        Assert.Contains("\n# TYPE fabric_streams_refused counter\nfabric_streams_refused_total 5\n", page, StringComparison.Ordinal);
+        Assert.EndsWith("\n# EOF\n", page, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -104,12 +207,12 @@ public sealed class MetricsPageTests
         var status = Full.Clone();
         status.Version = odd;
 
-        var page = PrometheusText.Parse(MetricsPage.Render(status, default));
+        var page = PrometheusText.Parse(Render(status));
 
         Assert.Equal(1, page[$"fabric_info{{gateway=paris-1,revision=abc,site=paris,version={odd}}}"]);
     }
 
     [Fact]
     public void Gateway_that_knows_nothing_yet_has_a_valid_page() =>
-        Assert.Equal(0, PrometheusText.Parse(MetricsPage.Render(new Status(), default))["fabric_streams{}"]);
+        Assert.Equal(0, PrometheusText.Parse(Render(new Status(), new DaemonCounters()))["fabric_streams{}"]);
 }

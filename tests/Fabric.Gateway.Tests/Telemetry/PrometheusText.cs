@@ -28,17 +28,18 @@ internal sealed partial class PrometheusText
             {
                 var words = line.Split(' ');
                 Assert.Equal(current, words[2]);
-                Assert.Contains(words[3], new[] { "gauge", "counter" });
+                Assert.Contains(words[3], new[] { "gauge", "counter", "histogram" });
                 page.Types.Add(words[2], words[3]);
             }
             else
             {
                 var match = Sample().Match(line);
                 Assert.True(match.Success, $"not a sample: {line}");
-                Assert.Equal(current, match.Groups["name"].Value);
+                var name = match.Groups["name"].Value;
+                Assert.Contains(name, page.Types[current] == "histogram" ? [$"{current}_bucket", $"{current}_sum", $"{current}_count"] : new[] { current });
                 var labels = Label().Matches(match.Groups["labels"].Value)
                     .Select(l => $"{l.Groups[1].Value}={Unescape(l.Groups[2].Value)}").Order(StringComparer.Ordinal);
-                page.Samples.Add($"{current}{{{string.Join(',', labels)}}}",
+                page.Samples.Add($"{name}{{{string.Join(',', labels)}}}",
                     double.Parse(match.Groups["value"].Value, CultureInfo.InvariantCulture));
             }
         }

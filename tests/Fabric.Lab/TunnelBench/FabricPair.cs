@@ -22,16 +22,19 @@ public sealed class FabricPair : Contestant
 
     /// <param name="driver">Of the tunnel: <c>auto</c>, <c>linux</c> or <c>portable</c>.</param>
     /// <param name="number">Tells the addresses of one pair from those of another.</param>
-    public FabricPair(WorkFolder work, string driver, int number, IPEndPoint server)
+    /// <param name="label">Tells it from another pair with that driver.</param>
+    /// <param name="environment">More variables of both: <c>NAME=value</c>.</param>
+    public FabricPair(WorkFolder work, string driver, int number, IPEndPoint server, string label = "", string[]? environment = null)
     {
-        Name = driver == "auto" ? "fabric" : $"fabric {driver}";
+        Name = string.Join(' ', new[] { "fabric", driver == "auto" ? "" : driver, label }.Where(w => w.Length > 0));
+        var prefix = driver + label;
         (_number, _server) = (number, server);
         var programs = Programs.Find();
-        _mesh = new Mesh(work, programs, $"mesh-{driver}");
-        _a = Gateway($"{driver}-a", _mesh.Ca);
-        _b = Gateway($"{driver}-b", null);
+        _mesh = new Mesh(work, programs, $"mesh-{prefix}");
+        _a = Gateway($"{prefix}-a", _mesh.Ca);
+        _b = Gateway($"{prefix}-b", null);
 
-        string[] Inside(string[] argv) => ["env", $"FABRIC_TUNNEL_DRIVER={driver}", .. argv];
+        string[] Inside(string[] argv) => ["env", $"FABRIC_TUNNEL_DRIVER={driver}", .. environment ?? [], .. argv];
         GatewayProcess Gateway(string site, string? ca) => new(work, site, programs, Inside, ["--wireguard", "off"]) { Ca = ca };
     }
 

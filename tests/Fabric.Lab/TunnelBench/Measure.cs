@@ -37,6 +37,10 @@ public sealed record Measure(string Name, string Unit, bool MoreIsBetter, double
         new("cpu_per_conn", "CPU µs", false, null, "per such connection, both ends"),
         new("idle_kib", "KiB", false, 4, "per idle connection, both ends", Against.Nothing),
         new("rss_after_load", "MiB", false, 0.8, "resident after idle connections and bulk, both ends, to HAProxy's", Against.HaProxy),
+        new("telemetry_throughput_cost", "share", false, 0.03, "of bulk or requests, whichever loses more, by exporting telemetry", Against.Nothing),
+        new("telemetry_cpu_cost", "share", false, 0.05, "more CPU per request", Against.Nothing),
+        new("telemetry_conns_cost", "share", false, null, "of new connections", Against.Nothing),
+        new("telemetry_conn_cpu_cost", "share", false, null, "more CPU per new connection", Against.Nothing),
     ];
 
     public static IEnumerable<string> Names => All.Where(m => m.Goal is not null).Select(m => m.Name);

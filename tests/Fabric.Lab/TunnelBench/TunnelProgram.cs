@@ -11,7 +11,8 @@ public static class TunnelProgram
     private const string Usage = """
         usage: tunnel [--json FILE] [--only FIGURE,...] [--quick] [--rounds N] [--driver auto|portable|linux|both]
 
-          figures: bulk_1, cpu_per_gib, bulk_8, rps_32, p99_32, mixed_p99, mixed_rps, conns_per_s, idle_kib, rss_after_load
+          figures: bulk_1, cpu_per_gib, bulk_8, rps_32, p99_32, mixed_p99, mixed_rps, conns_per_s, idle_kib, rss_after_load,
+                   telemetry_throughput_cost, telemetry_cpu_cost
         """;
 
     /// <summary>0 when all that was measured met its goal; 1 when not, or something was in the way; 2 for a wrong command line; 130 after a signal.</summary>

@@ -20,10 +20,15 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
     private readonly List<Contestant> _contestants = [];
     private WorkFolder? _work;
     private LoadServer? _server;
+    private TelemetryCost? _telemetry;
 
-    public IReadOnlyList<string> Columns => [.. _contestants.Select(c => c.Name)];
+    public IReadOnlyList<string> Columns => Fabrics.Contains(Telemetry) || _telemetry is null ? [.. _contestants.Select(c => c.Name)] : [.. _contestants.Select(c => c.Name), Telemetry];
 
-    public IReadOnlyList<string> Fabrics => [.. _contestants.OfType<FabricPair>().Select(c => c.Name)];
+    /// <summary>The last one is the one that has the verdicts.</summary>
+    public IReadOnlyList<string> Fabrics => _contestants.Count == 0 ? [Telemetry] : [.. _contestants.OfType<FabricPair>().Select(c => c.Name)];
+
+    /// <summary>The column of what telemetry costs.</summary>
+    private string Telemetry => drivers[^1] == "auto" ? "fabric" : $"fabric {drivers[^1]}";
 
     /// <summary>Why something could not be measured.</summary>
     public List<string> Failures { get; } = [];
@@ -33,7 +38,7 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
     public async Task Measure(IReadOnlyCollection<string> wanted)
     {
         var workloads = Workload.All.Where(w => w.Measures.Any(wanted.Contains)).ToArray();
-        await StartAll();
+        await StartAll(workloads.Length > 0, TelemetryCost.Measures.Any(wanted.Contains));
         foreach (var contestant in _contestants)
         {
             _progress.Now($"{contestant.Name} warms up");
@@ -52,6 +57,8 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
                     await Run(workload, contestant, round);
                 }
             }
+
+            await RunTelemetry(round);
         }
 
         _progress.Now("");
@@ -62,7 +69,7 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
         // Each on its own: what fails to stop must not keep the rest.
         var failures = new List<Exception>();
         foreach (var stop in _contestants.Select<Contestant, Func<Task>>(c => async () => await c.DisposeAsync())
-            .Append(() => Task.Run(() => _server?.Dispose())).Append(async () => await (_work?.DisposeAsync() ?? ValueTask.CompletedTask)))
+            .Append(async () => await (_telemetry?.DisposeAsync() ?? ValueTask.CompletedTask)).Append(() => Task.Run(() => _server?.Dispose())).Append(async () => await (_work?.DisposeAsync() ?? ValueTask.CompletedTask)))
         {
             try
             {
@@ -80,10 +87,22 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
         }
     }
 
-    private async Task StartAll()
+    private async Task StartAll(bool contestants, bool telemetry)
     {
         _work = await WorkFolder.Take();
         _server = new LoadServer(Server);
+        if (telemetry)
+        {
+            _progress.Now("the pairs with and without telemetry start");
+            _telemetry = new TelemetryCost(_work, drivers[^1], Server);
+            await _telemetry.Start(sizes);
+        }
+
+        if (!contestants)
+        {
+            return;
+        }
+
         var certificates = new PeerCertificates(_work);
         Peer[] peers = [Peer.HaProxy(_work, certificates, Ends(1)), Peer.Nginx(_work, certificates, Ends(2)), Peer.Stunnel(_work, certificates, Ends(3))];
         Results = new Results([.. peers.Select(p => p.Name)]);
@@ -95,6 +114,30 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
         }
 
         static Ends Ends(int number) => new(new(IPAddress.Parse($"127.98.{number}.1"), 7000), new(IPAddress.Parse($"127.98.{number}.2"), 7000), Server);
+    }
+
+    private async Task RunTelemetry(int round)
+    {
+        if (_telemetry is null)
+        {
+            return;
+        }
+
+        _progress.Now($"round {round + 1} of {rounds}: telemetry");
+        var values = new double?[TelemetryCost.Measures.Length];
+        try
+        {
+            values = await _telemetry.Measure(sizes);
+        }
+        catch (LabException e)
+        {
+            Failures.Add($"telemetry, round {round + 1}: {e.Message}\n{_telemetry.Tail()}");
+        }
+
+        foreach (var (measure, value) in TelemetryCost.Measures.Zip(values))
+        {
+            Results.Add(Telemetry, measure, round, value);
+        }
     }
 
     private async Task Run(Workload workload, Contestant contestant, int round)

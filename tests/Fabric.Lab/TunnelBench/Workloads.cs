@@ -38,14 +38,14 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
         await Connects(contestant, sizes);
     }
 
-    private static async Task<double[]> Bulk(Contestant contestant, Sizes sizes, int streams)
+    internal static async Task<double[]> Bulk(Contestant contestant, Sizes sizes, int streams)
     {
         using var bulk = new BulkLoad(contestant.Address, streams);
         var window = await Observe(contestant, sizes, null, bulk);
         return [window.Gib / window.Seconds, window.Cpu / window.Gib];
     }
 
-    private static async Task<double[]> Requests(Contestant contestant, Sizes sizes)
+    internal static async Task<double[]> Requests(Contestant contestant, Sizes sizes)
     {
         using var requests = new RequestLoad(contestant.Address, Clients);
         var window = await Observe(contestant, sizes, requests, null);
@@ -74,7 +74,7 @@ internal sealed record Workload(string[] Measures, Func<Contestant, Sizes, Task<
             : throw new LabException($"beside the requests, bulk got {window.Gib / window.Seconds:0.000} GiB/s");
     }
 
-    private static async Task<double[]> Connects(Contestant contestant, Sizes sizes)
+    internal static async Task<double[]> Connects(Contestant contestant, Sizes sizes)
     {
         using var requests = new RequestLoad(contestant.Address, Clients, fresh: true);
         var window = await Observe(contestant, sizes, requests, null);

@@ -24,6 +24,7 @@ public sealed class FrameTests
         .. Frame(FrameType.Hello, _hello.ToPayload()),
         .. Frame(FrameType.Fence, [], 0, 5),
         .. Frame(FrameType.Open, _open.ToPayload(), 1, 262_144),
+        .. Frame(FrameType.Open, (_open with { TraceState = "vendor=1" }).ToPayload(), 3, 262_144),
         .. Frame(FrameType.Opened, [], 1, 262_144),
         .. Frame(FrameType.Data, [.. Enumerable.Range(0, 5_000).Select(i => (byte)i)], 1, 1L << 40),
         .. Frame(FrameType.Ack, [1, 2, 3, 4, 5, 6, 7, 0], 1, 99),
@@ -71,6 +72,9 @@ public sealed class FrameTests
         Assert.Equal(_hello with { ProbeKey = hello.ProbeKey }, hello);
         Assert.Equal(_hello.ProbeKey.AsEnumerable(), hello.ProbeKey);
         Assert.Equal(_open, OpenFrame.Parse(_open.ToPayload()));
+        var traced = _open with { TraceState = "vendor=1,other=2" };
+        Assert.Equal(traced, OpenFrame.Parse(traced.ToPayload()));
+        Assert.Equal(_open, OpenFrame.Parse((_open with { TraceState = new string('a', OpenFrame.MaxTraceState + 1) }).ToPayload()));
         Assert.Equal(new ReasonFrame(9, "därför"), ReasonFrame.Parse(new ReasonFrame(9, "därför").ToPayload()));
         Assert.Equal(ReasonFrame.MaxReason, ReasonFrame.Parse(new ReasonFrame(9, new string('x', 5_000)).ToPayload()).Reason.Length);
         Assert.Throws<FrameException>(() => (_open with { Service = new string('s', 256) }).ToPayload());
@@ -90,7 +94,7 @@ public sealed class FrameTests
     {
         var bytes = Everything();
         var whole = Parse([bytes]);
-        Assert.Equal(14, whole.Count);
+        Assert.Equal(15, whole.Count);
         Assert.Equal(whole, Parse(bytes.Select(b => new[] { b })));
         for (var at = 1; at < bytes.Length; at++)
         {

@@ -103,6 +103,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
 
     public async ValueTask<DnsAnswerWriter> AskAsync(DnsForwardedQuery query)
     {
+        var began = _time.GetTimestamp();
         var key = KeyOf(query.Message.Span);
         var stale = _cache.Find(key) is { Failure: null } kept && IsServable(kept, Age(kept)) ? kept : null;
         using var place = _flights.Ask(key, query.Message.Span, query.Asker.Address, out var flight);
@@ -113,6 +114,7 @@ public sealed class DnsForwarder : IDnsForwarder, IAsyncDisposable
 
         var outcome = stale is not null && !flight.IsCompleted ? null : await flight;
         var found = outcome is { Failure: null } ? outcome : stale ?? outcome!;
+        _options.Answered(_time.GetElapsedTime(began), found.Failure is not null ? "failed" : ReferenceEquals(found, stale) ? "stale" : "answered");
         return response => Write(
             DnsQuery.Read(query.Message.Span), query.Asker, response, found, found.Failure is null ? Age(found) : 0, ReferenceEquals(found, stale));
     }

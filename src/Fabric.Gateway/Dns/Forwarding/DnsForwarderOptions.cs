@@ -39,6 +39,9 @@ public sealed record DnsForwarderOptions
 
     /// <summary>How long other servers are waited for. Default 5 s.</summary>
     public TimeSpan Deadline { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Told of each query that was not answered from the cache: how long it took, and <c>answered</c>, <c>stale</c> or <c>failed</c>.</summary>
+    public Action<TimeSpan, string> Answered { get; init; } = static (_, _) => { };
 }
 
 /// <summary>Whose names are looked up where. Replaced as a whole when the topology changes.</summary>

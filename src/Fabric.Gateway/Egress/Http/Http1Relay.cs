@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Protocol.Http;
 using Fabric.Topology;
 using Fabric.Tunnel;
@@ -150,7 +151,7 @@ internal sealed class Http1Relay(
             throw new HttpRefusedException(400, "the path " + problem);
         }
 
-        using var live = judge.Begin(_request.Method, path);
+        using var live = judge.Begin(_request.Method, path, new RequestTrace(_request.TraceParent, _request.TraceState, "1.1"));
         if (live is null)
         {
             var closes = _request.Closes || _request.Body != HttpBody.None;
@@ -160,15 +161,15 @@ internal sealed class Http1Relay(
         }
 
         _output.ResetWrittenCount();
-        _request.Write(_output);
+        _request.Write(_output, live.TraceParent);
         requests.Take(head.Length);
         await endpoint.WriteAsync(_output.WrittenMemory, stopping);
-        return await ExchangeAsync();
+        return await ExchangeAsync(live);
     }
 
-    private async Task<bool> ExchangeAsync()
+    private async Task<bool> ExchangeAsync(ILiveRequest live)
     {
-        (_body, _answer) = (SendBodyAsync(), ReceiveAsync());
+        (_body, _answer) = (SendBodyAsync(), ReceiveAsync(live));
         if (await Task.WhenAny(_body, _answer) == _body)
         {
             // One that cannot be read ends the exchange at once.
@@ -212,7 +213,7 @@ internal sealed class Http1Relay(
     }
 
     /// <summary>The answer, and those before it that are none yet. False when it is the last one.</summary>
-    private async Task<bool> ReceiveAsync()
+    private async Task<bool> ReceiveAsync(ILiveRequest live)
     {
         if (_responses.IsFilling && !await _responses.FillAsync())
         {
@@ -241,6 +242,7 @@ internal sealed class Http1Relay(
             await caller.WriteAsync(_output.WrittenMemory, stopping);
         }
         while (_response.IsInterim);
+        live.Answered(_response.Status);
         await Http1Body.PassAsync(_response.Body, _response.Length, _responses, caller, stopping);
         return !_response.Closes;
     }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Protocol.Http;
 using Fabric.Topology;
 using Fabric.Tunnel;
@@ -254,7 +255,7 @@ internal sealed class Http2Relay(
             judge.Refused(_request.Method, wrong.Reason);
             Answer(id, wrong.Status, ends);
         }
-        else if (judge.Begin(_request.Method!, path) is not { } live)
+        else if (judge.Begin(_request.Method!, path, new RequestTrace(_request.TraceParent, _request.TraceState, "2")) is not { } live)
         {
             Answer(id, 403, ends);
         }
@@ -265,6 +266,7 @@ internal sealed class Http2Relay(
         }
         else
         {
+            _request.Trace(live.TraceParent);
             Http2Frame.WriteFields(_toEndpoint, id, ends, _request.Block);
             _blockSent = true;
         }
@@ -366,6 +368,11 @@ internal sealed class Http2Relay(
             else
             {
                 Http2Frame.Write(output, frame.Type, frame.Flags, frame.Stream, payload);
+            }
+
+            if (frame.Type == Http2FrameType.Headers)
+            {
+                _streams.Answered(frame.Stream, Http2Status.Of(frame.Content(payload)));
             }
 
             _fromEndpoint.Take(Http2Frame.Size + frame.Length);

@@ -10,7 +10,7 @@ internal sealed class Http2Streams
     private readonly Dictionary<int, Live> _live = [];
 
     /// <summary>False when there are too many.</summary>
-    public bool TryBegin(int id, IDisposable request, long? length, bool ends)
+    public bool TryBegin(int id, ILiveRequest request, long? length, bool ends)
     {
         lock (_lock)
         {
@@ -47,6 +47,18 @@ internal sealed class Http2Streams
         lock (_lock)
         {
             return !_live.TryGetValue(id, out var live) || live.Length is null || ((live.Length -= bytes) >= 0 && (!ends || live.Length == 0));
+        }
+    }
+
+    /// <summary>The endpoint answers it, with that status; 0: it cannot be told which.</summary>
+    public void Answered(int id, int status)
+    {
+        lock (_lock)
+        {
+            if (status >= 200 && _live.TryGetValue(id, out var live))
+            {
+                live.Request.Answered(status);
+            }
         }
     }
 
@@ -88,9 +100,9 @@ internal sealed class Http2Streams
         }
     }
 
-    private sealed class Live(IDisposable request, long? length)
+    private sealed class Live(ILiveRequest request, long? length)
     {
-        public IDisposable Request => request;
+        public ILiveRequest Request => request;
 
         /// <summary>Bytes of the body that are yet to come; null when it did not say.</summary>
         public long? Length { get; set; } = length;

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Fabric.Gateway.Egress.Http;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Testing;
 using Fabric.Tunnel;
 
@@ -33,15 +34,25 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
     /// <summary>Requests under way.</summary>
     public int Live => _live.Count;
 
-    public IDisposable? Begin(string method, string path)
+    /// <summary>What the endpoint gets in place of the traceparent that the caller sent; null: that one.</summary>
+    public string? TraceParent { get; init; }
+
+    /// <summary>Traceparent, tracestate and version of each request.</summary>
+    public ConcurrentQueue<RequestTrace> Traces { get; } = new();
+
+    /// <summary>Statuses of answers.</summary>
+    public ConcurrentQueue<int> Statuses { get; } = new();
+
+    public ILiveRequest? Begin(string method, string path, in RequestTrace trace)
     {
+        Traces.Enqueue(trace);
         Asked.Enqueue($"{method} {path}");
         if (!_allows(method, path))
         {
             return null;
         }
 
-        var request = new Request(_live);
+        var request = new Request(this);
         _live[request] = 0;
         return request;
     }
@@ -129,9 +140,13 @@ internal sealed class CarrierBench : IAsyncDisposable, IRequestJudge
         }
     }
 
-    private sealed class Request(ConcurrentDictionary<object, byte> live) : IDisposable
+    private sealed class Request(CarrierBench bench) : ILiveRequest
     {
-        public void Dispose() => live.TryRemove(this, out _);
+        public string? TraceParent => bench.TraceParent;
+
+        public void Answered(int status) => bench.Statuses.Enqueue(status);
+
+        public void Dispose() => bench._live.TryRemove(this, out _);
     }
 
     private sealed class End(Socket socket) : StreamEnd(new NetworkStream(socket, ownsSocket: false))

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Testing;
 
 namespace Fabric.Gateway.Tests.Egress.Http;
@@ -38,6 +39,40 @@ public sealed class Http1RelayTests
         Assert.Contains("Connection: close\r\n", answer, StringComparison.Ordinal);
         Assert.Equal(["POST /deny"], bench.Asked);
         Assert.Equal("", endpoint.Received);
+    }
+
+    private const string Theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    private const string Own = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+
+    [Fact]
+    public async Task A_traced_request_goes_on_with_the_spans_own_context_and_the_callers_state()
+    {
+        using var endpoint = new RecordingEndpoint();
+        await using var bench = new CarrierBench(endpoint.Port) { TraceParent = Own };
+
+        await bench.ExchangeAsync($"GET /a HTTP/1.1\r\nHost: a\r\nTraceParent: {Theirs}\r\ntracestate: a=1\r\nTraceState: b=2\r\n\r\n");
+
+        Assert.Equal(new RequestTrace(Theirs, "a=1,b=2", "1.1"), Assert.Single(bench.Traces));
+        Assert.Equal($"GET /a HTTP/1.1\r\nHost: a\r\ntracestate: a=1\r\nTraceState: b=2\r\ntraceparent: {Own}\r\n\r\n", endpoint.Received);
+        Assert.Equal(200, Assert.Single(bench.Statuses));
+    }
+
+    [Fact]
+    public async Task A_request_that_is_not_traced_keeps_what_it_has()
+    {
+        using var endpoint = new RecordingEndpoint();
+        await using var bench = new CarrierBench(endpoint.Port);
+        var requests = new[]
+        {
+            $"GET /a HTTP/1.1\r\nHost: a\r\ntraceparent: {Theirs}\r\n\r\n",
+            $"GET /a HTTP/1.1\r\nHost: a\r\ntraceparent: {Theirs}\r\ntraceparent: {Own}\r\n\r\n",
+            $"GET /a HTTP/1.1\r\nHost: a\r\ntracestate: {new string('a', 600)}\r\n\r\n",
+        };
+
+        await bench.ExchangeAsync(string.Concat(requests));
+
+        Assert.Equal(string.Concat(requests), endpoint.Received);
+        Assert.Equal([new RequestTrace(Theirs, null, "1.1"), new(null, null, "1.1"), new(null, null, "1.1")], bench.Traces);
     }
 
     public static TheoryData<string, int> Smuggled()

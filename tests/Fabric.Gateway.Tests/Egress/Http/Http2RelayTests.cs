@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Fabric.Gateway.Telemetry.Traces;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Http;
 using Fabric.Protocol.Proto.Health;
@@ -48,6 +49,30 @@ public sealed class Http2RelayTests
 
     private static HttpRequestMessage Ask(CarrierBench bench, string path, HttpMethod? method = null) =>
         new(method ?? HttpMethod.Get, $"http://127.0.0.1:{bench.Port}{path}") { Version = _two, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+
+    [Theory]
+    [InlineData(null, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    [InlineData("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01")]
+    public async Task A_traced_request_goes_on_with_the_spans_own_context_and_the_callers_state(string? own, string sent)
+    {
+        const string theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        await using var app = await ServeAsync(http =>
+        {
+            http.Response.StatusCode = 418;
+            return http.Response.WriteAsync($"{http.Request.Headers["traceparent"]} {http.Request.Headers["tracestate"]}");
+        });
+        await using var bench = new CarrierBench(PortOf(app)) { TraceParent = own };
+        using var client = new HttpClient(new SocketsHttpHandler { ActivityHeadersPropagator = null });
+        using var request = Ask(bench, "/a");
+        request.Headers.Add("traceparent", theirs);
+        request.Headers.Add("tracestate", "a=1");
+
+        using var answer = await client.SendAsync(request);
+
+        Assert.Equal($"{sent} a=1", await answer.Content.ReadAsStringAsync());
+        Assert.Equal(new RequestTrace(theirs, "a=1", "2"), Assert.Single(bench.Traces));
+        Assert.Equal(418, Assert.Single(bench.Statuses));
+    }
 
     [Fact]
     public async Task Many_requests_of_one_connection_are_decided_each()

@@ -1,0 +1,108 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using Fabric.Tunnel;
+
+namespace Fabric.Gateway.Telemetry.Metrics;
+
+/// <summary>
+/// Counts what happens: streams and requests by service and pair of sites, verdicts, failovers. Called once for each of them and never for bytes. Names that
+/// peers can make up never get here: see <see cref="Unknown"/>.
+/// </summary>
+internal sealed class Traffic
+{
+    /// <summary>Stands for services that the topology does not have, and for sites that are not known.</summary>
+    public const string Unknown = "(unknown)";
+
+    private readonly Histogram<double> _streams;
+    private readonly Counter<long> _bytes;
+    private readonly Histogram<double> _requests;
+    private readonly Counter<long> _verdicts;
+    private readonly Histogram<double> _detections;
+    private readonly Histogram<double> _pauses;
+    private readonly Histogram<double> _forwarded;
+
+    public Traffic(GatewayMeter meter)
+    {
+        _streams = meter.Histogram("fabric.stream.duration", "s", "Streams and flows that ended, or were refused: how long they lived, and how they ended.",
+            ["service", "source_site", "destination_site", "direction", "code"], GatewayMeter.Durations);
+        _bytes = meter.Counter("fabric.stream.io", "By", "Bytes of streams, told at the end of each.", ["service", "source_site", "destination_site", "direction", "way"]);
+        _requests = meter.Histogram("http.server.request.duration", "s", "HTTP requests that were read here, from the head to the end of the answer.",
+            ["service", "source_site", "http.request.method", "network.protocol.version", "http.response.status_code", "error.type"],
+            GatewayMeter.Durations);
+        _verdicts = meter.Counter("fabric.policy.verdicts", "{verdict}", "Decisions of policies on streams and requests.", ["service", "source_site", "subject", "verdict"]);
+        _detections = meter.Histogram("fabric.failover.detection", "s", "From the last good answer of a link until it was called down.", ["link", "peer"], GatewayMeter.Pauses);
+        _pauses = meter.Histogram("fabric.failover.pause", "s", "From the last sign of life of the lane that carried them until streams went on on another.",
+            ["peer", "from", "to"], GatewayMeter.Pauses);
+        _forwarded = meter.Histogram("fabric.dns.forward.duration", "s", "DNS queries for names of others that the cache did not answer.", ["outcome"], GatewayMeter.Durations);
+    }
+
+    /// <param name="direction"><c>out</c>: of a caller here; <c>in</c>: to an endpoint here.</param>
+    public void StreamEnded(string service, string source, string destination, string direction, StreamSummary summary)
+    {
+        _streams.Record(summary.Duration.TotalSeconds, new TagList
+        {
+            { "service", service }, { "source_site", source }, { "destination_site", destination }, { "direction", direction }, { "code", NameOf(summary.Code) },
+        });
+        Bytes("to-endpoint", summary.BytesToEndpoint);
+        Bytes("to-client", summary.BytesToClient);
+
+        void Bytes(string way, long bytes)
+        {
+            if (bytes > 0)
+            {
+                _bytes.Add(bytes, new TagList
+                {
+                    { "service", service }, { "source_site", source }, { "destination_site", destination }, { "direction", direction }, { "way", way },
+                });
+            }
+        }
+    }
+
+    /// <param name="status">0 when the answer's was not read.</param>
+    /// <param name="version"><c>1.1</c> or <c>2</c>.</param>
+    /// <param name="error">What went wrong here, or empty.</param>
+    public void RequestEnded(string service, string source, string method, int status, string version, string error, TimeSpan duration)
+    {
+        var tags = new TagList
+        {
+            { "service", service }, { "source_site", source }, { "http.request.method", Method(method) }, { "network.protocol.version", version },
+        };
+        if (status is >= 100 and < 600)
+        {
+            tags.Add("http.response.status_code", _statuses[status - 100].Number);
+        }
+
+        if (error.Length > 0 || status is >= 500 and < 600)
+        {
+            tags.Add("error.type", error.Length > 0 ? error : _statuses[status - 100].Text);
+        }
+
+        _requests.Record(duration.TotalSeconds, tags);
+    }
+
+    /// <param name="subject"><c>stream</c> or <c>request</c>.</param>
+    public void Verdict(string service, string source, string subject, bool allowed) => _verdicts.Add(1, new TagList
+    {
+        { "service", service }, { "source_site", source }, { "subject", subject }, { "verdict", allowed ? "allow" : "deny" },
+    });
+
+    public void Detected(string link, string peer, TimeSpan time) =>
+        _detections.Record(time.TotalSeconds, new TagList { { "link", link }, { "peer", peer } });
+
+    public void Moved(string peer, string from, string to, TimeSpan pause) =>
+        _pauses.Record(pause.TotalSeconds, new TagList { { "peer", peer }, { "from", from }, { "to", to } });
+
+    public void Forwarded(TimeSpan time, string outcome) => _forwarded.Record(time.TotalSeconds, new TagList { { "outcome", outcome } });
+
+    /// <summary>One of the words in <see cref="StreamCode"/>, whatever a peer wrote.</summary>
+    public static string NameOf(StreamCode code) => (int)code < _codes.Length ? _codes[(int)code] : Unknown;
+
+    /// <summary>Methods that the conventions do not know are <c>_OTHER</c>.</summary>
+    private static string Method(string method) => method is "GET" or "POST" or "PUT" or "DELETE" or "HEAD" or "OPTIONS" or "PATCH" or "TRACE" or "CONNECT"
+        ? method : "_OTHER";
+
+    private static readonly string[] _codes = [.. Enum.GetNames<StreamCode>()];
+
+    /// <summary>From 100 on, boxed once.</summary>
+    private static readonly (object Number, string Text)[] _statuses = [.. Enumerable.Range(100, 500).Select(s => ((object)s, $"{s}"))];
+}
