@@ -165,8 +165,13 @@ public sealed record StreamOpen(string Service, int Port, string Caller, string 
     /// <summary>Service and host of what an OPEN frame says. Whatever else is there stays one name, which nobody exports.</summary>
     public static (string Service, string? Host) Split(string wireService, int port)
     {
-        var parts = port == 0 ? [] : wireService.Split('.', 4);
-        return parts is [{ Length: > 0 } host, { Length: > 0 } name, { Length: > 0 } space] ? ($"{name}.{space}", host) : (wireService, null);
+        // Nearly all name no host: each new connection comes here, and nothing is allocated for it.
+        if (port == 0 || wireService.AsSpan().Count('.') != 2)
+        {
+            return (wireService, null);
+        }
+
+        return wireService.Split('.') is [{ Length: > 0 } host, { Length: > 0 } name, { Length: > 0 } space] ? ($"{name}.{space}", host) : (wireService, null);
     }
 
     /// <summary>Its frames go out on the two best lanes at once, both ways: a silent cut costs the difference of the two.</summary>
