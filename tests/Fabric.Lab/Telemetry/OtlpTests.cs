@@ -44,7 +44,7 @@ public sealed class OtlpTests
         var spans = Spans(all, trace).ToDictionary(s => s.GetProperty("span").GetString()!);
         var root = Assert.Single(spans.Values, s => Is(s, "parent", ""));
         Assert.Equal(("ingress", "a"), (Name(root), Site(root)));
-        Assert.All(spans.Values, s => Assert.True(s.GetProperty("parent").GetString() is "" or { } p && spans.ContainsKey(p), $"{s} has a parent that did not come"));
+        Assert.All(spans.Values.Where(s => !Is(s, "parent", "")), s => Assert.Contains(s.GetProperty("parent").GetString()!, spans.Keys));
         // Kinds of OTLP: 2 is server, 3 client.
         Assert.Equal(
             ["ingress a 2", "tunnel a 3", "egress b 2", "GET b 2", "GET c 2"],
