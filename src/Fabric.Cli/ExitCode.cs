@@ -19,6 +19,18 @@ internal static class ExitCode
     /// <summary>What was asked for holds, and some gateways have not come as far yet.</summary>
     public const int NotEverywhere = 6;
 
+    /// <summary>A drill ran, and a budget or the steady state did not hold.</summary>
+    public const int DrillFailed = 7;
+
+    /// <summary>A guard spoke against a drill, and nothing was touched.</summary>
+    public const int DrillRefused = 8;
+
+    /// <summary>A drill was stopped, by a person or by a stop condition, and everything was put back.</summary>
+    public const int DrillAborted = 9;
+
+    /// <summary>Of a drill, something may still be in force.</summary>
+    public const int NotReverted = 10;
+
     /// <summary>128 + SIGINT, as shells report it.</summary>
     public const int Interrupted = 130;
 }

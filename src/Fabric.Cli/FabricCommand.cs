@@ -21,6 +21,9 @@ internal static class FabricCommand
             Output = host.Out,
             Error = host.Error,
             EnableDefaultExceptionHandler = false,
+
+            // An interrupted drill puts everything back before it ends; other commands end at once in any case.
+            ProcessTerminationTimeout = TimeSpan.FromSeconds(30),
         };
         try
         {

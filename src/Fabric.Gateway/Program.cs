@@ -31,7 +31,7 @@ var auditShare = new Option<double>("--audit-share")
 };
 var allowFaults = new Option<bool>("--allow-faults")
 {
-    Description = "Let drills cut links inside this gateway",
+    Description = "Let drills apply faults at this gateway [FABRIC_ALLOW_FAULTS]",
     DefaultValueFactory = _ => Environment.GetEnvironmentVariable("FABRIC_ALLOW_FAULTS") is "1" or "true",
 };
 var check = new Option<bool>("--check") { Description = "Validate configuration and topology, print every error, and exit" };

@@ -10,6 +10,17 @@ public sealed partial class GatewayIdentity
 {
     private volatile TaskCompletionSource _renewalAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private static readonly SvidVerdict _heldExpired = SvidVerdict.Reject(SvidRejection.Expired, "a drill has this gateway's own certificate count as expired");
+
+    /// <summary>
+    /// Whether the own certificate counts as expired, whatever its dates: a drill's word. Then no handshake succeeds, whoever begins it. Default:
+    /// never.
+    /// </summary>
+    public Func<bool> CountsAsExpired { get; set; } = static () => false;
+
+    /// <summary>Asks the source for a new certificate now, instead of at half the life of this one.</summary>
+    public void AskRenewal() => _renewalAsked.TrySetResult();
+
     /// <summary>The document that this gateway goes by; null: none yet.</summary>
     public TrustDocument? Trust => _view.Trust;
 
@@ -25,6 +36,11 @@ public sealed partial class GatewayIdentity
 
     public SvidVerdict VerifyWorkload(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
+        if (CountsAsExpired())
+        {
+            return _heldExpired;
+        }
+
         // Nothing is learned from it: a workload sends its intermediate along, and sessions are not resumed.
         var view = _view;
         var verdict = SvidVerifier.VerifyWorkload(leaf, sent, Id.TrustDomain, Id.Site, view.Bundle, _time.GetUtcNow());

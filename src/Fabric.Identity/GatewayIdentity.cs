@@ -79,6 +79,11 @@ public sealed partial class GatewayIdentity : IGatewayIdentity
 
     public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
+        if (CountsAsExpired())
+        {
+            return _heldExpired;
+        }
+
         var view = _view;
         var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, view.Bundle, _learned, _time.GetUtcNow());
         if (verdict.Id is { } id && Refuses(id, verdict.Root, view) is { } refusal)

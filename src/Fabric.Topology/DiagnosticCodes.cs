@@ -74,7 +74,7 @@ public static class DiagnosticCodes
         (UnknownKey, "Only keys of this reference are used."),
         (MissingKey, "Required keys are there."),
         (FormatVersion, "Each file says `fabric: 1`."),
-        (GivenTwice, "`trustDomain`, `domain`, `probes` and `dns` are given once over all files."),
+        (GivenTwice, "`trustDomain`, `domain`, `probes`, `dns` and `drills` are given once over all files."),
         (BadName, "Names are RFC 1123 labels: a-z, 0-9 and `-`, at most 63, alphanumeric at both ends."),
         (BadTrustDomain, "A trust domain follows SPIFFE: a-z, 0-9, `.`, `-`, `_`, at most 255 bytes."),
         (BadDomain, "A DNS domain is labels joined by dots; with service and namespace at most 253 characters."),

@@ -17,14 +17,16 @@ public static class JsonSchemaGenerator
     };
 
     /// <summary>The schema, indented by two spaces, with a line feed at the end.</summary>
-    public static string Generate()
+    public static string Generate() => Generate(AskedShapes.File, "Fabric topology");
+
+    internal static string Generate<T>(MapShape<T> file, string title) where T : new()
     {
         var definitions = new JsonObject();
-        JsonObject root = AskedShapes.File.Object(definitions);
+        JsonObject root = file.Object(definitions);
         var schema = new JsonObject
         {
             ["$schema"] = "http://json-schema.org/draft-07/schema#",
-            ["title"] = "Fabric topology",
+            ["title"] = title,
         };
         foreach ((string key, JsonNode? value) in root.ToList())
         {

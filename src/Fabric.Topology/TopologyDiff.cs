@@ -65,7 +65,8 @@ public static class TopologyDiff
                 ("domain", topology.Domain), ("active", Print(topology.Probes.Active)), ("idle", Print(topology.Probes.Idle)),
                 ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown)),
                 ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond),
-                ("forward", Print(topology.Dns.Forward))),
+                ("forward", Print(topology.Dns.Forward)),
+                ("drills", topology.Drills.From.IsEmpty ? "from nobody" : $"from {Join(topology.Drills.From)}")),
         };
         foreach (Site site in topology.Sites)
         {

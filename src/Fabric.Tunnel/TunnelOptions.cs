@@ -70,11 +70,17 @@ public enum LinkFault
     CutOut = 2,
 
     Cut = CutIn | CutOut,
+
+    /// <summary>Lanes are closed and not taken: alone never, but in <see cref="Down"/>.</summary>
+    Closed = 4,
+
+    /// <summary>The link is gone, and both ends hear it at once: its lanes are closed, and nothing is sent.</summary>
+    Down = Cut | Closed,
 }
 
 /// <summary>
-/// Silent faults of links, for drills and for fabrics on loopback: bytes of a cut link stay where they are, without an error or
-/// a close, until it is whole again; dials over it hang.
+/// Faults of links, for drills and for fabrics on loopback: bytes of a cut link stay where they are, without an error or
+/// a close, until it is whole again; dials over it hang. Only <see cref="LinkFault.Down"/> is heard.
 /// </summary>
 public interface ILinkFaults
 {
@@ -84,10 +90,14 @@ public interface ILinkFaults
     event Action<string, string>? Changed;
 }
 
-/// <summary>Faults that are set by hand. Safe to call from any thread.</summary>
+/// <summary>
+/// Faults that are set by hand, one for each link, and those that somebody holds: a link has all of them together. Safe to call from any thread.
+/// </summary>
 public sealed class LinkFaults : ILinkFaults
 {
     private readonly Dictionary<(string, string), LinkFault> _faults = [];
+    private readonly Dictionary<string, (IReadOnlyList<(string Peer, string Link)> Links, LinkFault Fault)> _held = [];
+    private Dictionary<(string, string), LinkFault> _current = [];
     private readonly Lock _lock = new();
 
     public event Action<string, string>? Changed;
@@ -96,7 +106,7 @@ public sealed class LinkFaults : ILinkFaults
     {
         lock (_lock)
         {
-            return _faults.GetValueOrDefault((peer, link));
+            return _current.GetValueOrDefault((peer, link));
         }
     }
 
@@ -105,8 +115,50 @@ public sealed class LinkFaults : ILinkFaults
         lock (_lock)
         {
             _faults[(peer, link)] = fault;
+            Combine();
         }
 
         Changed?.Invoke(peer, link);
+    }
+
+    /// <summary>Holds a fault on these links (peer and link of each), in place of what the same holder held before.</summary>
+    public void Hold(string holder, IReadOnlyList<(string Peer, string Link)> links, LinkFault fault) => Change(holder, (links, fault));
+
+    /// <summary>Holds nothing any more. Idempotent.</summary>
+    public void Release(string holder) => Change(holder, null);
+
+    private void Change(string holder, (IReadOnlyList<(string Peer, string Link)> Links, LinkFault Fault)? next)
+    {
+        IReadOnlyList<(string Peer, string Link)> touched;
+        lock (_lock)
+        {
+            touched = [.. (_held.Remove(holder, out var before) ? before.Links : []).Concat(next?.Links ?? []).Distinct()];
+            if (next is { } held)
+            {
+                _held[holder] = held;
+            }
+
+            Combine();
+        }
+
+        foreach (var (peer, link) in touched)
+        {
+            Changed?.Invoke(peer, link);
+        }
+    }
+
+    /// <summary>Asked for every packet: put together once.</summary>
+    private void Combine()
+    {
+        var all = new Dictionary<(string, string), LinkFault>(_faults);
+        foreach (var (links, fault) in _held.Values)
+        {
+            foreach (var link in links)
+            {
+                all[link] = all.GetValueOrDefault(link) | fault;
+            }
+        }
+
+        _current = all;
     }
 }

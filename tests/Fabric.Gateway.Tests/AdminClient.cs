@@ -62,5 +62,23 @@ internal sealed class AdminClient : IDisposable
         throw new TimeoutException($"the status stayed {last}");
     }
 
+    /// <summary>Reads until one is as wanted, and gives all that came.</summary>
+    public async Task<List<TReply>> ReadAsync<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, TRequest request, Func<TReply, bool> last)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TReply : class, IMessage<TReply>, new()
+    {
+        var read = new List<TReply>();
+        await foreach (var reply in _client.ServerStreamingAsync(method, request, new GrpcCallOptions { Timeout = Wait.Limit }))
+        {
+            read.Add(reply);
+            if (last(reply))
+            {
+                break;
+            }
+        }
+
+        return read;
+    }
+
     public void Dispose() => _invoker.Dispose();
 }

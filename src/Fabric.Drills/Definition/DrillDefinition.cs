@@ -70,7 +70,11 @@ public sealed record ProbePlan(
 /// <param name="CapacityPercentMax">Most of a remaining link's declared capacity that the load of what moves to it may use. Default 80.</param>
 public sealed record DrillGuards(
     int MaxSites, double MaxLinksPercent, int MinHealthyPaths, IReadOnlyList<string> ProtectedServices, IReadOnlyList<string> Windows,
-    double CapacityPercentMax);
+    double CapacityPercentMax)
+{
+    /// <summary>Other numbers of healthy paths, by service. Default none.</summary>
+    public IReadOnlyDictionary<string, int> PathsOfServices { get; init; } = new Dictionary<string, int>();
+}
 
 /// <summary>When the drill is aborted, and everything reverted at once.</summary>
 /// <param name="FailedPercentMax">Of probes, over the last 10 s. Default 50.</param>

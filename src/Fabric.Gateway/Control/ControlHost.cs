@@ -35,6 +35,8 @@ internal sealed class ControlHost : IAsyncDisposable
         _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
             .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(Watcher(request, call), call.Cancellation))
             .Health(_ => services.Ready());
+        services.Faults?.Serve(_admin);
+        services.Faults?.Serve(_peers, static call => call.Features.Get<PeerFeature>()!.Gateway);
 
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(logs);
@@ -173,6 +175,9 @@ internal sealed record ControlServices
 
     /// <summary>Peer (or empty), link, fault: how many links it touched. Null where faults are not allowed.</summary>
     public required Func<string, string, LinkFault, int>? SetFault { get; init; }
+
+    /// <summary>Faults of drills, and events. Null: neither is served.</summary>
+    public Faults.FaultsService? Faults { get; init; }
 
     /// <summary>The limit is within reason.</summary>
     public required Func<DrainRequest, TimeSpan, CancellationToken, Task<DrainReply>> Drain { get; init; }

@@ -206,7 +206,8 @@ internal sealed class StatusBuilder(StatusSources sources, TimeProvider time)
                 LinkFault.Cut => "cut",
                 LinkFault.CutIn => "cut-in",
                 LinkFault.CutOut => "cut-out",
-                _ => "",
+                LinkFault.None => "",
+                _ => "down",
             },
         };
     }

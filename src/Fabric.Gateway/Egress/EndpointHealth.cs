@@ -83,13 +83,20 @@ internal sealed class EndpointHealth : IEndpointHealth, IAsyncDisposable
         }
     }
 
+    /// <summary>Services whose endpoints count as down, whatever a check says: a drill's word. Default: none.</summary>
+    public Func<string, bool> HeldDown { get; init; } = static _ => false;
+
     /// <summary>Endpoints of one service and port in this site, with what is known of each.</summary>
-    public ImmutableArray<EndpointState> Of(string service, int port) =>
-    [
-        .. _watches.Values
-            .Where(w => w.Key.Service == service && w.Key.Endpoint.ServicePort == port)
-            .Select(w => new EndpointState(w.Key.Endpoint, w.Healthy, w.Reason)),
-    ];
+    public ImmutableArray<EndpointState> Of(string service, int port)
+    {
+        var held = HeldDown(service);
+        return
+        [
+            .. _watches.Values
+                .Where(w => w.Key.Service == service && w.Key.Endpoint.ServicePort == port)
+                .Select(w => held ? new EndpointState(w.Key.Endpoint, false, "a drill holds it down") : new EndpointState(w.Key.Endpoint, w.Healthy, w.Reason)),
+        ];
+    }
 
     /// <summary>
     /// A stream could not be connected to it, or its host said that nobody takes a flow's datagrams. The latter counts even where

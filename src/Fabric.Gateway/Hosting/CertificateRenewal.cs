@@ -1,3 +1,4 @@
+using Fabric.Gateway.Faults;
 using Fabric.Gateway.Telemetry;
 using Fabric.Identity;
 using Fabric.Identity.Sources;
@@ -25,6 +26,9 @@ internal sealed class CertificateRenewal : IAsyncDisposable
     /// <summary>Where it comes from, for status.</summary>
     public string Source => _source.Name;
 
+    /// <summary>Told when a certificate came, and from where.</summary>
+    public Action<string> Renewed { get; set; } = static _ => { };
+
     /// <summary>Empty, or why the last attempt failed.</summary>
     public string Problem { get; private set; } = "";
 
@@ -32,9 +36,11 @@ internal sealed class CertificateRenewal : IAsyncDisposable
     /// Gets the identity. An authority that is away is tried for a minute, for otherwise whoever restarts this process would ask it
     /// every second. Throws the reason as <see cref="IIdentitySource.NextAsync"/> does.
     /// </summary>
-    public static async Task<CertificateRenewal> OpenAsync(DaemonOptions options, TimeProvider time, ILogger log, CancellationToken cancellationToken)
+    /// <param name="seam">What drills make of the source.</param>
+    public static async Task<CertificateRenewal> OpenAsync(
+        DaemonOptions options, FaultSeam seam, TimeProvider time, ILogger log, CancellationToken cancellationToken)
     {
-        var source = Open(options, keep: true, time);
+        var source = new FaultySource(Open(options, keep: true, time), seam);
         try
         {
             return new CertificateRenewal(source, new GatewayIdentity(await FirstAsync(source, time, log, cancellationToken), time), time, log);
@@ -91,6 +97,7 @@ internal sealed class CertificateRenewal : IAsyncDisposable
         if (attempt.Changed)
         {
             Log.Renewed(_log, Source, attempt.Expires);
+            Renewed(Source);
         }
         else if (attempt.Error is { } error && Problem != before)
         {

@@ -23,11 +23,11 @@ internal static class Daemon
     {
         using var logs = LoggerFactory.Create(Logging.Configure);
         var log = logs.CreateLogger("Fabric");
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         try
         {
             using var systemd = new SystemdNotifier(
                 Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), Environment.GetEnvironmentVariable("WATCHDOG_USEC"));
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             using var reload = new SemaphoreSlim(0, 1);
             using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => End(signal, stop));
             using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => End(signal, stop));
@@ -37,7 +37,7 @@ internal static class Daemon
                 Release(reload);
             });
 
-            await using var gateway = await GatewayProcess.StartAsync(options, time, logs, stop.Token);
+            await using var gateway = await GatewayProcess.StartAsync(options, time, logs, stop.Token, systemd.Extend);
             systemd.Ready(gateway.Summary());
             Log.Ready(log);
             await FollowAsync(gateway, systemd, reload, time, log, stop.Token);
@@ -48,7 +48,7 @@ internal static class Daemon
             Log.Stopped(log, await gateway.DrainAsync(options.DrainLimit, CancellationToken.None));
             return 0;
         }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             return 0;
         }

@@ -44,7 +44,7 @@ public sealed record DaemonOptions
     /// <summary>WireGuard interfaces are named with it and the link's name. Default <c>fab-</c>.</summary>
     public string InterfacePrefix { get; init; } = "fab-";
 
-    /// <summary>Whether <c>SetFault</c> is allowed. Default false.</summary>
+    /// <summary>Whether faults may be applied here (<c>faults.proto</c>, and <c>SetFault</c>). Default false.</summary>
     public bool AllowFaults { get; init; }
 
     /// <summary>

@@ -31,7 +31,7 @@ internal sealed partial class GatewayProcess
         Upstreams = () => _forwarder.Upstreams,
         OtherProblems = () => (_overlay?.Faults ?? []).Select(f => $"overlay {f.Interface}: {f.Message}")
             .Concat(new[] { _rangeProblem, _renewal.Problem, _trust.Problem, OwnEviction(), AtRestart(), Waiting(ingress.Held) }.Where(p => p.Length > 0))
-            .Concat(_claims.Problems).Concat(_review.Problems).Concat(ForwardingProblems()),
+            .Concat(_claims.Problems).Concat(_review.Problems).Concat(ForwardingProblems()).Concat(FaultProblems()),
     };
 
     private static string Waiting(int held) => held == 0 ? ""
@@ -97,6 +97,7 @@ internal sealed partial class GatewayProcess
         AdmitAdmin = _admission.AdminCall,
         Reload = () => Reload(force: true),
         SetFault = _options.AllowFaults ? SetFault : null,
+        Faults = _faultsService,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,
         PublishTrust = _trust.Publish,
         ResolveName = ResolveNameAsync,

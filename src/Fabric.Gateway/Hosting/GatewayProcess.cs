@@ -6,6 +6,7 @@ using Fabric.Gateway.Control.Transport;
 using Fabric.Gateway.Dns;
 using Fabric.Gateway.Dns.Forwarding;
 using Fabric.Gateway.Egress;
+using Fabric.Gateway.Faults;
 using Fabric.Gateway.Ingress;
 using Fabric.Gateway.Links;
 using Fabric.Gateway.Probing;
@@ -76,7 +77,10 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         _started = _lastTurn = time.GetTimestamp();
         _state = state;
         _owned.Push(_state);
-        _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder));
+        _seam = new FaultSeam(time);
+        _leases = new LeaseFolder(_state.Of(LeasesFolder), _log);
+        _kernel = new KernelMeans(new KernelNames(_state.Path), () => _loop?.Current, time, _log);
+        _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder)) { Gone = () => _seam.SourceGone };
     }
 
     /// <summary>Whether the state loop turned lately: the watchdog's question.</summary>
@@ -90,12 +94,14 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         typeof(GatewayProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0";
 
     /// <summary>Loads and starts everything. Throws, with the reason, when something without which there is no gateway is missing.</summary>
+    /// <param name="staysDead">Told again and again while a drill keeps the gateway dead, with how long it does yet.</param>
     public static async Task<GatewayProcess> StartAsync(
-        DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken)
+        DaemonOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken cancellationToken, Action<TimeSpan>? staysDead = null)
     {
         var gateway = new GatewayProcess(options, new StateFolder(options.State), time, logs);
         try
         {
+            await gateway.RevertLeftAsync(staysDead ?? (static _ => { }), cancellationToken);
             await gateway.LoadAsync(cancellationToken);
             await gateway.ComposeAsync(logs, cancellationToken);
             return gateway;
@@ -175,7 +181,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     /// <summary>Who this gateway is, and the topology, which has to know it.</summary>
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
-        _renewal = Own(await CertificateRenewal.OpenAsync(_options, _time, _log, cancellationToken));
+        _renewal = Own(await CertificateRenewal.OpenAsync(_options, _seam, _time, _log, cancellationToken));
         _trust = new TrustKeeper(Identity, new TrustFile(_state.Of(Daemon.IdentityFolder)), _time, _log);
         (_topology, var files, _fallback) = TopologyReader.Start(_source, Identity.Id);
         _seen = _source.Fingerprint;
@@ -197,7 +203,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
 
         _audit = Own(new AuditLog(_state.Of("audit.log")));
         Guard();
-        var health = Own(new EndpointHealth(_time, Signal));
+        _events = new GatewayEvents(self.Name, _time);
+        var health = Own(new EndpointHealth(_time, Signal) { HeldDown = _seam.IsDown });
         CatalogWatcher catalogs = null!;
         var ingress = _ingress = new IngressRouter(() => _loop.Current, new Random(Environment.ProcessId))
         {
@@ -243,7 +250,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Listen = [.. self.Listen.Select(a => new IPEndPoint(a, self.Port))],
                 Settings = _topology.Probes,
                 Fault = (peer, link) => new ProbeFault(
-                    _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut)),
+                    _faults.Current(peer, link).HasFlag(LinkFault.CutIn), _faults.Current(peer, link).HasFlag(LinkFault.CutOut),
+                    _faults.Current(peer, link).HasFlag(LinkFault.Closed)),
                 Carried = tunnel.Carried,
                 Heard = tunnel.Heard,
             },
@@ -270,6 +278,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Catalogs = catalogs,
                 Addresses = new ServiceAddressBook(_state).Assign,
                 Overlay = _overlay,
+                Withdrawn = _seam.IsWithdrawn,
+                Happened = _events.Add,
                 ServiceRange = range => ServiceRange(overlayOptions, range),
                 Accepted = () =>
                 {
@@ -297,9 +307,12 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Signal();
         };
 
+        FeedEvents(tunnel, prober);
+
         _forwarder = Own(new DnsForwarder(new DnsForwarderOptions(), _time));
         _forwarder.Follow(Forwarding(_topology));
         _dns = Own(new DnsServer(DnsOptions(self), Zone, _time));
+        OpenFaults(self.Name, tunnel);
         _status = new StatusBuilder(Sources(ingress, egress, catalogs), _time);
         var control = Own(new ControlHost(
             new ControlEndpoints(Path.GetFullPath(_options.Socket), _controlStreams, self.Metrics, self.Dashboard)
@@ -325,6 +338,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         _dns.Start();
         await control.StartAsync(cancellationToken);
         _renewal.Start();
+        _events.Add(new Protocol.Proto.GatewayEvent { Kind = "started", Text = $"fabricd {Version}, topology {_topology.Revision}" });
     }
 
     private void Signal() => _loop?.Signal();

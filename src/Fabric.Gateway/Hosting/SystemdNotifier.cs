@@ -44,6 +44,10 @@ internal sealed class SystemdNotifier : IDisposable
 
     public void Stopping(string status) => Send($"STOPPING=1\n{StatusLine(status)}");
 
+    /// <summary>It starts yet, and does so for about that long: systemd's own limit must not end it.</summary>
+    public void Extend(TimeSpan left) => Send(string.Create(CultureInfo.InvariantCulture,
+        $"EXTEND_TIMEOUT_USEC={(long)(left + TimeSpan.FromSeconds(20)).TotalMicroseconds}\nSTATUS=kept dead by a drill"));
+
     public void Watchdog() => Send("WATCHDOG=1");
 
     public void Dispose() => _socket?.Dispose();

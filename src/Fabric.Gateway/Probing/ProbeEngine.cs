@@ -194,8 +194,13 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         var sequence = link.Health.ProbeSent(fullSize, now);
         link.NextSend = now + Interval(link);
         Counters = Counters with { Sent = Counters.Sent + 1 };
-        if (Fault(link).DropOut)
+        if (Fault(link) is { DropOut: true } fault)
         {
+            if (fault.Refused)
+            {
+                Note(link, link.Health.Refused(sequence, tooBig: false, "the link is down, by a fault", now), now);
+            }
+
             return;
         }
 

@@ -14,7 +14,10 @@ namespace Fabric.Gateway.Probing;
 public sealed record ProbeTarget(string Peer, string Link, IPAddress? Local, IPEndPoint? Remote, int Mtu);
 
 /// <summary>A fault injected on a link, as by <c>fabric drill</c>.</summary>
-public readonly record struct ProbeFault(bool DropIn, bool DropOut);
+/// <param name="DropIn">What the peer sends is not seen.</param>
+/// <param name="DropOut">What is sent does not leave.</param>
+/// <param name="Refused">And that is noticed at once, as where there is no route.</param>
+public readonly record struct ProbeFault(bool DropIn, bool DropOut, bool Refused = false);
 
 /// <summary>What the prober is made with; none of it changes while it runs.</summary>
 public sealed record ProberOptions

@@ -55,7 +55,7 @@ internal sealed class StateLoop : IDisposable
     {
         (_parts, _time, _log) = (parts, time, log);
         _relays = new RelayPaths(parts.Gateway, parts.Catalogs, time, log);
-        _zone = new ZoneFollower(time);
+        _zone = new ZoneFollower(time, parts.Withdrawn);
         _start = time.GetTimestamp();
         // Not the thread pool: when it is busy, a failover would wait for it.
         _thread = new Thread(Run) { Name = "fabric-state", IsBackground = true };
@@ -164,6 +164,12 @@ internal sealed class StateLoop : IDisposable
         var paths = ChoosePaths(now, links, tunnel);
         _parts.Publisher.Refresh(now.Topology, now.Self.Site, _draining, _relays.Offered(now, _draining));
         var choices = RankSites(now, paths);
+        if (_draining && before is { Draining: false })
+        {
+            _parts.Happened(new Protocol.Proto.GatewayEvent { Kind = "draining" });
+        }
+
+        SiteMoves.Tell(before?.Choices, choices, _parts.Happened);
         Volatile.Write(ref _current, now with
         {
             Links = links,
@@ -306,6 +312,7 @@ internal sealed class StateLoop : IDisposable
         if (told?.Active != decision.Active)
         {
             Log.PathChanged(_log, peer, decision.Active ?? "no link", decision.Reason);
+            _parts.Happened(new Protocol.Proto.GatewayEvent { Kind = "path-moved", Peer = peer, Link = decision.Active ?? "", Text = decision.Reason });
             TellRelay(peer, told?.Active, decision);
             foreach (var link in candidates)
             {

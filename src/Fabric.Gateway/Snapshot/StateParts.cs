@@ -22,6 +22,12 @@ internal sealed record StateParts
     /// <summary>Service addresses of the site, and one sentence for each service that could have none.</summary>
     public required Func<FabricTopology, SiteGateway, (ImmutableDictionary<string, IPAddress> Addresses, ImmutableArray<string> Problems)> Addresses { get; init; }
 
+    /// <summary>Services that DNS answers as if no site could serve them. Default: none.</summary>
+    public Func<string, bool> Withdrawn { get; init; } = static _ => false;
+
+    /// <summary>Told of what moved: streams to a peer to another link, a service to another site. Must return at once.</summary>
+    public Action<Protocol.Proto.GatewayEvent> Happened { get; init; } = static _ => { };
+
     /// <summary>Null where vpn links are off.</summary>
     public OverlayLinks? Overlay { get; init; }
 

@@ -17,9 +17,17 @@ internal sealed class TopologySource(string path, string lastGood)
     /// <summary>Hash of what <see cref="Read"/> last saw; a change of it means that there is something to load.</summary>
     public string Fingerprint { get; private set; } = "";
 
+    /// <summary>Whether it counts as unreadable: a drill's word. Default: no.</summary>
+    public Func<bool> Gone { get; init; } = static () => false;
+
     /// <summary>The texts as they are on disk now. Throws <see cref="IOException"/> with the path and what to do.</summary>
     public IReadOnlyList<TopologyFile> Read()
     {
+        if (Gone())
+        {
+            throw new IOException($"{path} cannot be read: a drill took it away");
+        }
+
         var files = ReadAll(path);
         if (files.Count == 0)
         {

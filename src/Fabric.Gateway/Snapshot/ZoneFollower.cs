@@ -10,7 +10,8 @@ namespace Fabric.Gateway.Snapshot;
 /// Makes the DNS zone follow topology, service addresses and choices. What did not change is not compiled again: a service that loses
 /// its last site costs the same among ten and among 100,000. For the state loop's thread alone.
 /// </summary>
-internal sealed class ZoneFollower(TimeProvider time)
+/// <param name="withdrawn">Services that answer as if no site could serve them: a drill's word. Default: none.</param>
+internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdrawn = null)
 {
     private Dictionary<string, Known> _known = new(StringComparer.Ordinal);
     private Frame? _frame;
@@ -30,7 +31,7 @@ internal sealed class ZoneFollower(TimeProvider time)
                 continue;
             }
 
-            var why = Why(service, choices);
+            var why = withdrawn?.Invoke(service.FullName) == true ? $"a drill withdrew {service.FullName}" : Why(service, choices);
             var before = _known.GetValueOrDefault(service.FullName);
             var same = before is not null && ReferenceEquals(before.Declared, service) && before.Service.Why == (why ?? "")
                 && before.Service.Ready == why is null && before.Service.ServiceAddress.Equals(address);

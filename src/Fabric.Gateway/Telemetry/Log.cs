@@ -62,6 +62,21 @@ internal static partial class Log
     [LoggerMessage(308, LogLevel.Information, "Streams to {Peer} run no longer through gateway {Relay}: {Reason}")]
     public static partial void RelayLeft(ILogger log, string peer, string relay, string reason);
 
+    [LoggerMessage(320, LogLevel.Warning, "Fault {Id} ({Kind}) of drill {Drill} is in force by {Means} for {Duration}")]
+    public static partial void FaultApplied(ILogger log, string id, string kind, string drill, string means, TimeSpan duration);
+
+    [LoggerMessage(321, LogLevel.Information, "Fault {Id} ({Kind}) is reverted: {Why}")]
+    public static partial void FaultReverted(ILogger log, string id, string kind, string why);
+
+    [LoggerMessage(322, LogLevel.Error, "Fault {Id} ({Kind}) could not be reverted and is tried again: {Reason}")]
+    public static partial void FaultNotReverted(ILogger log, string id, string kind, string reason);
+
+    [LoggerMessage(323, LogLevel.Error, "{File} is no lease of a fault and was moved to {Aside}: {Reason}")]
+    public static partial void BadLease(ILogger log, string file, string aside, string reason);
+
+    [LoggerMessage(324, LogLevel.Warning, "Fault {Id} of drill {Drill} keeps this gateway dead until {Until}")]
+    public static partial void StaysDead(ILogger log, string id, string drill, DateTimeOffset until);
+
     [LoggerMessage(400, LogLevel.Warning, "Refused {Caller} to {Service} ({Code}): {Reason}")]
     public static partial void StreamRefused(ILogger log, string caller, string service, string code, string reason);
 

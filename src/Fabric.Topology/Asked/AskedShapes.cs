@@ -53,6 +53,12 @@ internal static class AskedShapes
                 + "not limited. 0: no limit. Read at the start.", @default: "1000")
         .With("forward", Forwarding, (d, v) => d.Forward = v, "Where names of others are looked up, in sites that do not say otherwise.");
 
+    private static MapShape<AskedDrills> Drills { get; } = new MapShape<AskedDrills>(
+        "drills", "Who may have faults applied at gateways whose daemon runs with `--allow-faults`.")
+        .With("from", new ListShape<string>(Scalars.SiteOrGateway, 0, MaxPerObject), (d, v) => d.From = v.Value,
+            "Gateways whose word the others take, as `site`, which means all of it, or `site/gateway`. A gateway's own admin socket needs none of it.",
+            @default: "none");
+
     private static MapShape<AskedGateway> Gateway { get; } = new MapShape<AskedGateway>(
         "gateway", "One running fabricd of a site. Its name is unique in the mesh.")
         .With("name", Scalars.Label, (g, v) => g.Name = v, "RFC 1123 label, unique among all gateways.", required: true)
@@ -200,6 +206,7 @@ internal static class AskedShapes
             @default: "svc.clusterset.local")
         .With("probes", Probes, (f, v) => f.Probes = v, "How links are probed. Given in one of the files.")
         .With("dns", Dns, (f, v) => f.Dns = v, "How names are answered. Given in one of the files.")
+        .With("drills", Drills, (f, v) => f.Drills = v, "Who may run failover drills. Given in one of the files.")
         .With("sites", new ListShape<AskedSite>(Site), (f, v) => f.Sites = v.Value, "The sites and their gateways.")
         .With("links", new ListShape<AskedLink>(Link), (f, v) => f.Links = v.Value, "The ways between gateways.")
         .With("services", new ListShape<AskedService>(Service), (f, v) => f.Services = v.Value, "What sites export.")

@@ -13,6 +13,7 @@ internal sealed class AskedFile
     public Located<string>? Domain { get; set; }
     public Located<AskedProbes>? Probes { get; set; }
     public Located<AskedDns>? Dns { get; set; }
+    public Located<AskedDrills>? Drills { get; set; }
     public ImmutableArray<Located<AskedSite>> Sites { get; set; } = [];
     public ImmutableArray<Located<AskedLink>> Links { get; set; } = [];
     public ImmutableArray<Located<AskedService>> Services { get; set; } = [];
@@ -33,6 +34,11 @@ internal sealed class AskedDns
     public Located<AbsentAnswer>? Absent { get; set; }
     public Located<int>? ResponsesPerSecond { get; set; }
     public Located<AskedForwarding>? Forward { get; set; }
+}
+
+internal sealed class AskedDrills
+{
+    public ImmutableArray<Located<string>> From { get; set; } = [];
 }
 
 internal sealed class AskedForwarding

@@ -14,6 +14,7 @@ internal static partial class Scalars
     private const string CapacityPattern = "^[0-9]{1,9}(\\.[0-9]{1,9})?(k|M|G|T)?bit$";
     private const string PathPattern = "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*(/\\*)?$";
     private const string ServicePattern = "^(\\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+    private const string SiteOrGatewayPattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$";
     private const string TrustDomainPattern = "^[a-z0-9._-]{1,255}$";
     private const string DomainPattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$";
     private const string HttpPathPattern = "^/[!-~]{0,1023}$";
@@ -152,6 +153,10 @@ internal static partial class Scalars
         ServiceRegex().IsMatch(text) ? Ok(text)
         : Bad<string>("is not a service: name.namespace, or *.namespace for all of a namespace",
             text.Count(c => c == '.') > 1 ? "leave out the domain" : null));
+
+    public static ScalarShape<string> SiteOrGateway { get; } = new(
+        DiagnosticCodes.BadName, Pattern(SiteOrGatewayPattern), text => SiteOrGatewayRegex().IsMatch(text) ? Ok(text)
+        : Bad<string>("is neither a site nor a gateway: write site, or site/gateway, of a-z, 0-9 and '-'"));
 
     public static ScalarShape<int> Number(int min, int max) => new(
         DiagnosticCodes.BadNumber, new JsonObject { ["type"] = "integer", ["minimum"] = min, ["maximum"] = max }, text =>
@@ -356,6 +361,9 @@ internal static partial class Scalars
 
     [GeneratedRegex(ServicePattern + "(?<!\n)\\z")]
     private static partial Regex ServiceRegex();
+
+    [GeneratedRegex(SiteOrGatewayPattern + "(?<!\n)\\z")]
+    private static partial Regex SiteOrGatewayRegex();
 
     [GeneratedRegex(TrustDomainPattern + "(?<!\n)\\z")]
     private static partial Regex TrustDomainRegex();

@@ -15,6 +15,7 @@ internal static class Acceptance
         Revision = revision,
         Probes = Accept(mesh.Probes?.Value ?? new AskedProbes()),
         Dns = Accept(mesh.Dns?.Value ?? new AskedDns()),
+        Drills = mesh.Drills is { } drills ? new DrillSettings { From = Values(drills.Value.From) } : new DrillSettings(),
         Sites = [.. mesh.Sites.Select(s => Accept(s.Value))],
         Links = [.. mesh.Links.SelectMany(l => Accept(l.Value))],
         Services = [.. mesh.Services.Select(s => Accept(s.Value))],

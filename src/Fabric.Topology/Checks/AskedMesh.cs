@@ -12,6 +12,7 @@ internal sealed class AskedMesh
     public Located<string>? Domain { get; private set; }
     public Located<AskedProbes>? Probes { get; private set; }
     public Located<AskedDns>? Dns { get; private set; }
+    public Located<AskedDrills>? Drills { get; private set; }
     public List<Located<AskedSite>> Sites { get; } = [];
     public List<Located<AskedLink>> Links { get; } = [];
     public List<Located<AskedService>> Services { get; } = [];
@@ -43,6 +44,7 @@ internal sealed class AskedMesh
             mesh.Domain = Once(mesh.Domain, file.Domain, "domain", diagnostics);
             mesh.Probes = Once(mesh.Probes, file.Probes, "probes", diagnostics);
             mesh.Dns = Once(mesh.Dns, file.Dns, "dns", diagnostics);
+            mesh.Drills = Once(mesh.Drills, file.Drills, "drills", diagnostics);
             mesh.Sites.AddRange(file.Sites);
             mesh.Links.AddRange(file.Links);
             mesh.Services.AddRange(file.Services);

@@ -12,6 +12,7 @@ internal static class MeshChecks
     {
         CheckProbes(mesh, diagnostics);
         ForwardingChecks.Check(mesh, diagnostics);
+        DrillChecks.Check(mesh, diagnostics);
         GatewayChecks.Check(mesh, diagnostics);
         LinkChecks.Check(mesh, diagnostics);
         ServiceChecks.Check(mesh, diagnostics);

@@ -28,6 +28,7 @@ public sealed record FabricTopology
     public ImmutableArray<Policy> Policies { get; init; } = [];
     public ProbeSettings Probes { get; init; } = new();
     public DnsSettings Dns { get; init; } = new();
+    public DrillSettings Drills { get; init; } = new();
 
     /// <summary>SHA-256 (hex, first 12 digits) over the canonical text of all files: the same files, the same revision.</summary>
     public required string Revision { get; init; }

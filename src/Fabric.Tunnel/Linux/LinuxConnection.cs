@@ -71,8 +71,14 @@ internal sealed class LinuxConnection : GatewayConnection
         if (_faults is { } faults && _tls is { } tls)
         {
             var fault = faults.Current(_peer, _link);
-            tls.HoldReads = fault.HasFlag(LinkFault.CutIn);
-            tls.HoldWrites = fault.HasFlag(LinkFault.CutOut);
+            // A lane that is closed has to read that it is.
+            var closed = fault.HasFlag(LinkFault.Closed);
+            tls.HoldReads = fault.HasFlag(LinkFault.CutIn) && !closed;
+            tls.HoldWrites = fault.HasFlag(LinkFault.CutOut) && !closed;
+            if (closed)
+            {
+                _socket.Shut();
+            }
         }
     }
 
@@ -159,6 +165,19 @@ internal sealed class LoopSocket(EventLoop loop, Socket socket) : LoopItem(loop)
 
     /// <inheritdoc cref="GatewayConnection.Carry"/>
     public void Carry(int channel) => Sockets.PrepareChannel(socket, channel);
+
+    /// <summary>No bytes pass any more, either way, and both ends hear it; its owner closes it.</summary>
+    public void Shut()
+    {
+        try
+        {
+            socket.Shutdown(SocketShutdown.Both);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Not connected yet, or closed already.
+        }
+    }
 
     /// <summary>From now on the loop tells.</summary>
     public void Start() => Loop.Post(() => Loop.Watch(Descriptor, this));

@@ -63,6 +63,7 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
 
         (_peer, _link, _faults) = (peer, link, faults);
         faults.Changed += OnChanged;
+        ShutWhereClosed();
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -120,7 +121,13 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
         while (true)
         {
             var changed = _changed.Task;
-            if ((_faults!.Current(_peer, _link) & cut) == 0)
+            var fault = _faults!.Current(_peer, _link);
+            if (fault.HasFlag(LinkFault.Closed))
+            {
+                throw new IOException("the link is down, by a fault");
+            }
+
+            if ((fault & cut) == 0)
             {
                 return;
             }
@@ -148,10 +155,26 @@ internal sealed class LaneTransport(Stream inner, Socket? socket) : Stream
         }
     }
 
+    private void ShutWhereClosed()
+    {
+        try
+        {
+            if (_faults!.Current(_peer, _link).HasFlag(LinkFault.Closed))
+            {
+                socket?.Shutdown(SocketShutdown.Both);
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Closed already.
+        }
+    }
+
     private void OnChanged(string peer, string link)
     {
         if (peer == _peer && link == _link)
         {
+            ShutWhereClosed();
             Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
         }
     }

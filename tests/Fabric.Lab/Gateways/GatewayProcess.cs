@@ -104,6 +104,12 @@ public sealed class GatewayProcess : IAsyncDisposable
     /// <summary>Reads its topology again; throws <see cref="GrpcException"/> with every error when it refuses it.</summary>
     public Task<ReloadReply> Reload() => _admin.UnaryAsync(AdminMethods.Reload, new ReloadRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(10) });
 
+    /// <summary>A call of its admin socket.</summary>
+    public Task<TReply> Call<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, TRequest request)
+        where TRequest : class, Google.Protobuf.IMessage<TRequest>, new()
+        where TReply : class, Google.Protobuf.IMessage<TReply>, new() =>
+        _admin.UnaryAsync(method, request, new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(20) });
+
     /// <summary>Null while it does not answer.</summary>
     public async Task<Status?> TryStatus()
     {

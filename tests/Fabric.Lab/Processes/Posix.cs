@@ -10,6 +10,7 @@ namespace Fabric.Lab.Processes;
 internal static partial class Posix
 {
     public const int SIGHUP = 1;
+    public const int SIGINT = 2;
     public const int SIGKILL = 9;
     public const int SIGTERM = 15;
 

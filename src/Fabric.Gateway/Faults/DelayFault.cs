@@ -1,0 +1,116 @@
+using System.Globalization;
+using System.Text;
+using Fabric.Protocol.Proto;
+using Fabric.Gateway.Telemetry;
+using Microsoft.Extensions.Logging;
+
+namespace Fabric.Gateway.Faults;
+
+/// <summary>
+/// A slower link: not every kernel has netem, and netem holds only what leaves. What leaves is marked, and routed into a device by the mark;
+/// what arrives is handed to another before the kernel looks at it. <see cref="DelayStage"/> holds both. Without this process no packet
+/// that leaves is held, and none that arrives passes until the table is gone, which is what its watchdog is for.
+/// </summary>
+internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyList<LinkMatch> matches, string device, ILogger log) : PreparedFault
+{
+    /// <summary>Of the routing rule: after the local table, before all that is usual.</summary>
+    public const string Priority = "77";
+
+    /// <summary>ARPHRD_NONE: packets without a link layer, as WireGuard's.</summary>
+    private const string NoLinkLayer = "65534";
+    private const int Ethernet = 14;
+
+    private readonly List<IDisposable> _parts = [];
+
+    private string Table => names.Table(fault.Id);
+
+    private string Mark => names.Mark(fault.Id).ToString(CultureInfo.InvariantCulture);
+
+    public override string Means => "tun";
+
+    public override string Detail => device;
+
+    public override IReadOnlyList<string[]> Undo => KernelMeans.Undo(names, fault, device);
+
+    public override async Task ApplyAsync()
+    {
+        var (delay, jitter) = (TimeSpan.FromMilliseconds(fault.DelayMs), TimeSpan.FromMilliseconds(fault.JitterMs));
+        if (fault.Direction != "in")
+        {
+            var leaving = await OpenAsync('o');
+            foreach (var family in (string[])["-4", "-6"])
+            {
+                await NetTools.RunAsync(["ip", family, "route", "replace", "default", "dev", leaving.Name, "table", Mark]);
+                await NetTools.RunAsync(["ip", family, "rule", "add", "pref", Priority, "fwmark", Mark, "lookup", Mark]);
+            }
+
+            Add(new DelayStage(leaving, leaving: true, 0, delay, jitter, TimeProvider.System));
+            await NftTable.LoadAsync(Chains($"table inet {Table}", "type route hook output priority mangle",
+                [$"meta mark {KernelNames.Passed} return", .. matches.SelectMany(m => m.Leaving).Select(m => $"{m} counter meta mark set {Mark}")]));
+        }
+
+        if (fault.Direction != "out")
+        {
+            var arriving = await OpenAsync('i');
+            var before = (await File.ReadAllTextAsync($"/sys/class/net/{device}/type")).Trim() == NoLinkLayer ? 0 : Ethernet;
+            Add(new DelayStage(arriving, leaving: false, before, delay, jitter, TimeProvider.System));
+            await NftTable.LoadAsync(Chains($"table netdev {Table}", $"type filter hook ingress device {device} priority 0",
+                matches.SelectMany(m => m.Arriving).Select(m => $"{m} counter fwd to {arriving.Name}")));
+        }
+    }
+
+    public override async Task RevertAsync()
+    {
+        await NftTable.DeleteAsync(Table);
+        await NftTable.DeleteAsync(Table, "netdev");
+        foreach (var part in _parts.AsEnumerable().Reverse())
+        {
+            part.Dispose();
+        }
+
+        _parts.Clear();
+        foreach (var undo in Undo)
+        {
+            await NetTools.TryAsync(undo);
+        }
+    }
+
+    private void Add(DelayStage stage) => _parts.Add(stage);
+
+    private async Task<TunDevice> OpenAsync(char way)
+    {
+        var tun = TunDevice.Open(names.Device(fault.Id, way));
+        _parts.Add(tun);
+        await NetTools.TryAsync("ip", "link", "set", tun.Name, "addrgenmode", "none");
+        await NetTools.RunAsync(["ip", "link", "set", tun.Name, "up", "mtu", "9216", "txqueuelen", "5000"]);
+        if (way == 'i')
+        {
+            TakeAnySource(tun.Name);
+        }
+
+        return tun;
+    }
+
+    /// <summary>What comes out of the device comes, to the kernel, from somewhere that no route leads to.</summary>
+    private void TakeAnySource(string name)
+    {
+        string Setting(string of) => $"/proc/sys/net/ipv4/conf/{of}/rp_filter";
+        try
+        {
+            File.WriteAllText(Setting(name), "0");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Log.Failed(log, $"Turning off rp_filter of {name}", e.Message);
+        }
+
+        // The stricter of the two holds.
+        if (((string[])["all", name]).Any(of => File.ReadAllText(Setting(of)).Trim() == "1"))
+        {
+            throw new IOException($"packets that arrive cannot be held while rp_filter is strict: set {Setting("all")} to 0 or 2, or delay what leaves at the other end");
+        }
+    }
+
+    private static string Chains(string table, string hook, IEnumerable<string> rules) =>
+        new StringBuilder($"{table} {{\n  chain held {{\n    type {hook};").AppendJoin("", rules.Select(r => $"\n    {r}")).Append("\n  }\n}\n").ToString();
+}

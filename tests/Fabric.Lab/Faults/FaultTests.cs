@@ -1,0 +1,145 @@
+using Fabric.Lab.Gateways;
+using Fabric.Lab.Processes;
+using Fabric.Protocol.Grpc;
+using Fabric.Protocol.Proto;
+using Fabric.Testing;
+using Google.Protobuf;
+using Xunit.Abstractions;
+
+namespace Fabric.Lab.Faults;
+
+/// <summary>
+/// Every fault of a drill on real gateways: it is there for anybody to see, ends with its time, with its controller, and with the gateway that
+/// made it.
+/// </summary>
+public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : IClassFixture<FaultFabric>
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static int _drills;
+
+    private readonly string _drill = $"run-{Interlocked.Increment(ref _drills)}";
+
+    public static TheoryData<string> Every => [.. FaultCase.All.Keys];
+
+    /// <summary>Who is stopped hears no renewal.</summary>
+    public static TheoryData<string> Renewed => [.. FaultCase.All.Values.Where(c => c.Fault.Kind != "gateway-pause").Select(c => c.Name)];
+
+    /// <summary>What the process itself believes ends with it, and so it is enough to look at what outlives it.</summary>
+    public static TheoryData<string> Outliving => [.. FaultCase.All.Values.Where(c => c.Fault.Kind is not ("service-down" or "dns-withdraw" or "cert-expire" or "source-gone")).Select(c => c.Name)];
+
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
+    [MemberData(nameof(Every))]
+    public async Task It_is_there_and_ends_with_its_time(string name)
+    {
+        var one = FaultCase.All[name];
+        await NotThereBefore(one);
+        var fault = one.New(_drill, 3_000);
+        var applied = (await faults.Apply(one, fault)).Faults.Single(f => f.Fault.Id == fault.Id);
+        Assert.Equal("in-force", applied.State);
+        output.WriteLine($"by {applied.Means}: {await Seen(one)}");
+        Assert.Single(faults.Leases(one));
+
+        await Gone(one);
+        var over = (await faults.State(one, fault.Id))!;
+        Assert.Equal(("reverted", "duration"), (over.State, over.Ended));
+        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_999, 8_000);
+    }
+
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
+    [MemberData(nameof(Renewed))]
+    public async Task It_ends_with_its_controller(string name)
+    {
+        var one = FaultCase.All[name];
+        await NotThereBefore(one);
+        var fault = one.New(_drill, 600_000, renewWithinMs: 800);
+        var request = JsonFormatter.Default.Format(new ApplyFaultRequest { Gateway = one.Target, Fault = fault });
+        await using var controller = Daemon.Start(faults.Lab.Work, $"controller-{_drill}",
+            ["dotnet", typeof(FaultTests).Assembly.Location, "hold-fault", faults.Gateway(one.Asked).Socket, request], Programs.Environment);
+        output.WriteLine(await Seen(one, controller));
+        await controller.Kill();
+        await Gone(one);
+        var over = (await faults.State(one, fault.Id))!;
+        Assert.Equal(("reverted", "not-renewed"), (over.State, over.Ended));
+    }
+
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
+    [MemberData(nameof(Outliving))]
+    public async Task It_ends_with_the_gateway_that_made_it_though_nobody_starts_that_again(string name)
+    {
+        var one = FaultCase.All[name];
+        await NotThereBefore(one);
+        await faults.Apply(one, one.New(_drill, 600_000));
+        output.WriteLine(await Seen(one));
+        var target = faults.Gateway(one.Target);
+        await target.Kill();
+
+        // Long before its time: the kernel tells the watchdog that the process has ended.
+        await NothingIsLeft(one);
+        target.Start();
+        await target.Ready(Limit);
+        await Gone(one);
+    }
+
+    [RequiresFact("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
+    public async Task A_gateway_whose_watchdog_died_with_it_reverts_when_it_starts_again()
+    {
+        var one = FaultCase.All["link-blackhole"];
+        await NotThereBefore(one);
+        await faults.Apply(one, one.New(_drill, 600_000));
+        var target = faults.Gateway(one.Target);
+        foreach (var child in File.ReadAllText($"/proc/{target.Pid}/task/{target.Pid}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries)
+            .Where(c => File.ReadAllText($"/proc/{c}/cmdline").Contains("fabric-fault", StringComparison.Ordinal)))
+        {
+            Posix.kill(int.Parse(child, System.Globalization.CultureInfo.InvariantCulture), Posix.SIGKILL);
+        }
+
+        await target.Kill();
+        Assert.NotNull(await one.Seen(faults.Lab));
+        Assert.Single(faults.Leases(one));
+        target.Start();
+        await target.Ready(Limit);
+        await Gone(one);
+        await NothingIsLeft(one);
+    }
+
+    [RequiresFact("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
+    public async Task A_gateway_that_is_killed_stays_dead_however_often_it_is_started()
+    {
+        var lab = await faults.Ready();
+        var target = lab.Virginia;
+        var fault = new FaultSpec { Id = $"kill-{_drill}", Drill = _drill, Kind = "gateway-kill", DurationMs = 4_000 };
+        var applied = await lab.Paris.Call(FaultsMethods.Apply, new ApplyFaultRequest { Gateway = target.Name, Fault = fault });
+        Assert.Equal("signal", applied.Faults.Single(f => f.Fault.Id == fault.Id).Means);
+        await Poll.Until("the process to end", Limit, () => Task.FromResult(!target.IsAlive));
+
+        // As whoever supervises it would, twice.
+        target.Start();
+        await Task.Delay(500);
+        Assert.Null(await target.TryStatus());
+        await target.Kill();
+        target.Start();
+        Assert.Null(await target.TryStatus());
+        await target.Ready(Limit);
+        Assert.True((await target.Call(FaultsMethods.List, new ListFaultsRequest())).NowUnixUs - applied.Faults.Single(f => f.Fault.Id == fault.Id).AppliedUnixUs >= 3_900_000);
+        Assert.Empty(Directory.GetFiles(Path.Combine(target.State, "faults")));
+    }
+
+    private async Task NotThereBefore(FaultCase one)
+    {
+        await faults.Ready();
+        await Poll.Until($"{one.Name} not to be there", TimeSpan.FromSeconds(75), async () => await one.Seen(faults.Lab) is null);
+    }
+
+    private Task<string> Seen(FaultCase one, Daemon? controller = null) =>
+        Poll.For($"{one.Name} to be there", Limit, () => one.Seen(faults.Lab), () => $"{faults.Gateway(one.Target).Tail()}{controller?.Tail()}");
+
+    private async Task Gone(FaultCase one)
+    {
+        await Poll.Until($"{one.Name} to be over", Limit, async () => await one.Seen(faults.Lab) is null);
+        await NothingIsLeft(one);
+    }
+
+    private Task NothingIsLeft(FaultCase one) => Poll.For($"nothing to be left of {one.Name}", Limit,
+        async () => faults.Leases(one).Length == 0 && (await faults.LeftInKernel(one)).Length == 0 ? "nothing" : null,
+        () => $"leases: {string.Join(", ", faults.Leases(one))}; {faults.LeftInKernel(one).GetAwaiter().GetResult()}\n{faults.Gateway(one.Target).Tail()}");
+}
