@@ -90,6 +90,57 @@ public sealed class PlacesOfGatewayTests
         Assert.Equal([addresses[0], addresses[3]], (await AskAsync(fabric, "db.shop")).Answers.Select(Address));
     }
 
+    [Fact]
+    public async Task Datagrams_reach_the_host_that_they_are_sent_to()
+    {
+        await using var fabric = await StartAsync();
+        using var zero = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0));
+        using var one = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0));
+        var answering = Task.WhenAll(AnswerAsync(zero, "zero"), AnswerAsync(one, "one"));
+        await UseAsync(fabric, fabric.Topology($$"""
+              - name: time
+                namespace: shop
+                headless: true
+                ports: [ { name: ntp, port: {{_port}}, protocol: udp } ]
+                exports: [ { site: virginia, endpoints: [ { host: t-0, address: "{{zero.Client.LocalEndPoint}}" }, { host: t-1, address: "{{one.Client.LocalEndPoint}}" } ] } ]
+
+            """), Paris, Virginia, Factory);
+
+        foreach (var (name, expected) in new[] { ("t-1", "one"), ("t-0", "zero"), ("t-1", "one") })
+        {
+            using var client = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0));
+            client.Connect(await ResolveAsync(fabric, $"{name}.virginia.time.shop"), _port);
+            var answer = client.ReceiveAsync();
+            for (var left = 40; left > 0 && !answer.IsCompleted; left--)
+            {
+                await client.SendAsync(new byte[] { 1 });
+                await Task.WhenAny(answer, Task.Delay(500));
+            }
+
+            Assert.Equal(expected, System.Text.Encoding.ASCII.GetString((await answer.WaitAsync(Wait.Limit)).Buffer));
+        }
+
+        Assert.Equal(2, (await AskAsync(fabric, "_ntp._udp.time.shop", DnsType.Srv)).Answers.Length);
+        zero.Dispose();
+        one.Dispose();
+        await answering;
+    }
+
+    private static async Task AnswerAsync(UdpClient endpoint, string name)
+    {
+        try
+        {
+            while (true)
+            {
+                await endpoint.SendAsync(System.Text.Encoding.ASCII.GetBytes(name), (await endpoint.ReceiveAsync()).RemoteEndPoint);
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // Stopped.
+        }
+    }
+
     private string Db(NamedEndpoint factory, NamedEndpoint zero, NamedEndpoint one, NamedEndpoint paris) => $$"""
           - name: db
             namespace: shop
