@@ -48,6 +48,7 @@ packages=(
   /usr/lib/python3/dist-packages/google/protobuf=python3-protobuf
   systemd-nspawn=systemd-container systemd-analyze=systemd debootstrap=debootstrap
   knotd=knot musl-gcc=musl-tools delv=bind9-dnsutils node=nodejs getent=libc-bin unshare=util-linux
+  avahi-daemon=avahi-daemon avahi-browse=avahi-utils dbus-daemon=dbus-daemon
   dig=bind9-dnsutils dnsmasq=dnsmasq-base openssl=openssl fish=fish zsh=zsh
   kubectl=kubernetes-client ruby=ruby vagrant=vagrant qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio xz=xz-utils
 )
