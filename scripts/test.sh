@@ -50,6 +50,7 @@ packages=(
   knotd=knot musl-gcc=musl-tools delv=bind9-dnsutils node=nodejs getent=libc-bin unshare=util-linux
   /usr/share/zoneinfo/Europe/Paris=tzdata
   chromium=chromium tcpdump=tcpdump
+  avahi-daemon=avahi-daemon avahi-browse=avahi-utils dbus-daemon=dbus-daemon
   dig=bind9-dnsutils dnsmasq=dnsmasq-base openssl=openssl fish=fish zsh=zsh
   kubectl=kubernetes-client ruby=ruby vagrant=vagrant qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio xz=xz-utils
 )
