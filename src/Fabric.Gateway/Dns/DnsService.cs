@@ -29,7 +29,8 @@ public sealed record DnsService(
         : Host is null ? [$"{Namespace}.{Site}.{ServicePlace.SiteLabel}", $"{Site}.{ServicePlace.SiteLabel}", ServicePlace.SiteLabel]
         : [$"{Site}.{Name}.{Namespace}", Namespace];
 
-    internal string FullName => new ServicePlace(new Service { Name = Name, Namespace = Namespace }, Site, Host).Name;
+    internal string FullName => Site is null ? $"{Name}.{Namespace}"
+        : Host is null ? $"{Name}.{Namespace}.{Site}.{ServicePlace.SiteLabel}" : $"{Host}.{Site}.{Name}.{Namespace}";
 
     /// <summary>Why it is not ready: told as an Extended DNS Error, cut at 200 bytes. Default: nothing is told.</summary>
     public string Why { get; init; } = "";

@@ -97,16 +97,21 @@ internal sealed class PlaceNames
     {
         var asked = place.Ports.Select(p => (p.Port, Candidate: choices[(place.Key, p.Port)].Candidates[0])).ToList();
         var usable = asked.Where(c => c.Candidate.Usable).ToList();
+        if (usable.Count > 0)
+        {
+            return new Seen(place, usable, "") { Site = "" };
+        }
+
         var site = string.Join(", ", asked.Select(c => Why(c.Candidate)).Distinct());
         var what = place.Host is null ? $"only {place.Site} is asked for" : $"host {place.Host} of {place.Service.FullName}";
-        return new Seen(place, usable, usable.Count > 0 ? "" : $"{what}: {site}") { Site = site };
+        return new Seen(place, usable, $"{what}: {site}") { Site = site };
     }
 
     /// <param name="Candidates">The site, for each port that it can be reached on.</param>
     /// <param name="Why">Empty, or why it can be reached on none.</param>
     private sealed record Seen(ServicePlace Place, List<(int Port, SiteCandidate Candidate)> Candidates, string Why)
     {
-        /// <summary>That, of the site alone.</summary>
+        /// <summary>That, of the site alone; empty as well.</summary>
         public required string Site { get; init; }
     }
 }

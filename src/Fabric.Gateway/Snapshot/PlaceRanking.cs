@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Fabric.Gateway.Catalog;
 using Fabric.Gateway.Egress;
+using Fabric.Protocol.Proto;
 using Fabric.Routing.Sites;
 using Fabric.Topology.Model;
 
@@ -28,6 +29,9 @@ internal static class PlaceRanking
             return;
         }
 
+        var states = local.Where(e => e.Endpoint.Host is not null).DistinctBy(e => e.Endpoint.Host)
+            .ToDictionary(e => e.Endpoint.Host!, StringComparer.Ordinal);
+        var told = question.Gateways.ToDictionary(g => g.Gateway, g => Hosts(catalogs.Of(g.Gateway), service.FullName), StringComparer.Ordinal);
         var sites = service.Exports.ToDictionary(e => e.Site, e => question.Gateways.Where(g => g.Site == e.Site).ToImmutableArray(), StringComparer.Ordinal);
         foreach (var place in ServicePlace.Of(service).Where(p => p.Site is not null && p.Ports.Any(x => x.Port == question.Port)))
         {
@@ -36,20 +40,21 @@ internal static class PlaceRanking
             choices[key] = SiteChoice.Rank(question with
             {
                 Exports = [place.Site!],
-                Local = place.Site != question.LocalSite ? null : place.Host is null ? question.Local : Health(local, place.Host),
+                Local = place.Site != question.LocalSite ? null : place.Host is null ? question.Local : Health(states.GetValueOrDefault(place.Host)),
                 Gateways = place.Host is null ? gateways : [.. gateways.Select(g => g with
                 {
-                    Health = Health(catalogs.Of(g.Gateway)?.Services.GetValueOrDefault(service.FullName), place.Host, question.Port),
+                    Health = Health(told[g.Gateway].GetValueOrDefault(place.Host), question.Port),
                 })],
                 Before = before?.Choices.GetValueOrDefault(key),
             });
         }
     }
 
-    private static PortHealth? Health(ImmutableArray<EndpointState> local, string host) =>
-        local.FirstOrDefault(e => e.Endpoint.Host == host) is { } state ? new PortHealth(1, state.Healthy ? 1 : 0) : null;
+    private static Dictionary<string, ExportedHost> Hosts(PeerCatalog? catalog, string service) =>
+        catalog?.Services.GetValueOrDefault(service)?.Hosts.ToDictionary(h => h.Host, StringComparer.Ordinal) ?? [];
 
-    private static PortHealth? Health(Protocol.Proto.ExportedService? exported, string host, int port) =>
-        exported?.Hosts.FirstOrDefault(h => h.Host == host) is { } told && told.Ports.Contains((uint)port)
-            ? new PortHealth(1, told.Healthy.Contains((uint)port) ? 1 : 0) : null;
+    private static PortHealth? Health(EndpointState? state) => state is null ? null : new PortHealth(1, state.Healthy ? 1 : 0);
+
+    private static PortHealth? Health(ExportedHost? told, int port) =>
+        told is null || !told.Ports.Contains((uint)port) ? null : new PortHealth(1, told.Healthy.Contains((uint)port) ? 1 : 0);
 }

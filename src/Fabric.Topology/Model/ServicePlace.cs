@@ -1,3 +1,6 @@
+using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
+
 namespace Fabric.Topology.Model;
 
 /// <summary>
@@ -17,23 +20,26 @@ public sealed record ServicePlace(Service Service, string? Site = null, string? 
     /// <summary>The label above the names of sites: <c>web.shop.paris.site.DOMAIN</c>.</summary>
     public const string SiteLabel = "site";
 
+    private static readonly ConditionalWeakTable<Service, ServicePlace[]> _known = new();
+
     /// <summary>The key that it goes by: <c>web.shop</c>, <c>web.shop/paris</c> or <c>db.shop/paris/db-0</c>.</summary>
-    public string Key => Site is null ? Service.FullName : Host is null ? $"{Service.FullName}/{Site}" : $"{Service.FullName}/{Site}/{Host}";
+    public string Key { get; } = Site is null ? Service.FullName : Host is null ? $"{Service.FullName}/{Site}" : $"{Service.FullName}/{Site}/{Host}";
 
     /// <summary>Its name below the domain: <c>web.shop</c>, <c>web.shop.paris.site</c> or <c>db-0.paris.db.shop</c>.</summary>
-    public string Name => Host is not null ? $"{Host}.{Site}.{Service.FullName}"
+    public string Name { get; } = Host is not null ? $"{Host}.{Site}.{Service.FullName}"
         : Site is not null ? $"{Service.FullName}.{Site}.{SiteLabel}" : Service.FullName;
 
     /// <summary>Ports that it has: of a host, those that it has an endpoint for.</summary>
-    public IEnumerable<ServicePort> Ports => Host is null ? Service.Ports
-        : Service.Ports.Where(p => Service.Exports.Any(e => e.Site == Site && e.Endpoints.Any(x => x.Host == Host && x.ServicePort == p.Port)));
+    public ImmutableArray<ServicePort> Ports { get; init; } = Service.Ports;
 
-    /// <summary>What of a service has an address, in order of declaration: a headless one has none itself.</summary>
-    public static IEnumerable<ServicePlace> Of(Service service) => service switch
-    {
-        { Headless: true } => service.Exports.SelectMany(e => e.Endpoints.Select(p => p.Host).Distinct(StringComparer.Ordinal)
-            .Select(h => new ServicePlace(service, e.Site, h))),
-        { SiteNames: true } => service.Exports.Select(e => new ServicePlace(service, e.Site)).Prepend(new ServicePlace(service)),
-        _ => [new ServicePlace(service)],
-    };
+    /// <summary>What of a service has an address, in order of declaration: a headless one has none itself. Made once for each.</summary>
+    public static IReadOnlyList<ServicePlace> Of(Service service) =>
+        service.Headless || service.SiteNames ? _known.GetValue(service, Make) : [new ServicePlace(service)];
+
+    private static ServicePlace[] Make(Service service) => service.Headless
+        ? [.. service.Exports.SelectMany(e => e.Endpoints.GroupBy(p => p.Host, StringComparer.Ordinal).Select(h => new ServicePlace(service, e.Site, h.Key)
+        {
+            Ports = [.. service.Ports.Where(p => h.Any(x => x.ServicePort == p.Port))],
+        }))]
+        : [new ServicePlace(service), .. service.Exports.Select(e => new ServicePlace(service, e.Site))];
 }
