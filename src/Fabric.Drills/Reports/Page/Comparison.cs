@@ -44,6 +44,12 @@ internal static class Comparison
 
     private static void Row(Markup page, string name, double? now, double? before, Func<double?, string> say)
     {
+        if (now is 0 && before is 0)
+        {
+            // Nothing was wrong, and nothing is: no line.
+            return;
+        }
+
         var (words, state) = (now, before) switch
         {
             ({ } a, { } b) when a == b => ("=", "same"),

@@ -74,7 +74,15 @@ public static class DrillPage
     {
         page.Add($"""
             <section id="timeline"><h2>Timeline</h2>
-            <p class="legend"><span class="key k-fault"></span>fault in force <span class="key k-bad"></span>lost <span class="key k-good"></span>back <span class="key k-move"></span>moved <span class="key k-well"></span>went well <span class="key k-failed"></span>failed <span class="key k-worst"></span>longest, 0.1 ms to 10 s <span class="key k-pause"></span>longest pause <span class="key k-detection"></span>detected</p>
+            <p class="legend"><span><span class="key k-fault"></span>fault in force</span>
+            <span><span class="key k-bad"></span>lost</span>
+            <span><span class="key k-good"></span>back</span>
+            <span><span class="key k-move"></span>moved</span>
+            <span><span class="key k-well"></span>went well</span>
+            <span><span class="key k-failed"></span>failed</span>
+            <span><span class="key k-worst"></span>longest, 0.1 ms to 10 s</span>
+            <span><span class="key k-pause"></span>longest pause</span>
+            <span><span class="key k-detection"></span>detected</span></p>
             <div class="drawing">
             """);
         Timeline.Draw(page, record, small: false);

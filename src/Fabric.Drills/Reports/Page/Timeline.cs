@@ -22,6 +22,7 @@ internal sealed class Timeline
     private readonly Scale _scale;
     private readonly Markup _lanes = new();
     private double _y;
+    private double _faultsEnd;
 
     private Timeline(Markup page, DrillRecord record, bool small)
     {
@@ -93,10 +94,7 @@ internal sealed class Timeline
                 _lanes.Add($"""<rect class="{(action.RevertedForSure ? "fault" : "fault open")}" x="{from}" y="{_y + 5 * Unit}" width="{Math.Max(3, to - from)}" height="{height - 10 * Unit}" rx="{4 * Unit}" data-tip="{tip}"/>""");
                 if (!_small)
                 {
-                    var words = $"{Words.Fault(action.Action)} at {action.Gateway}";
-                    var room = to - from > 7 * words.Length;
-                    var x = room ? from + 8 : to + 8 + 7 * words.Length < Width ? to + 8 : from - 8;
-                    _lanes.Add($"""<text class="{(room ? "in-fault" : "beside")}" x="{x}" y="{_y + height / 2 + 4}" text-anchor="{(room || x > from ? "start" : "end")}">{Words.Short(words, 90)}</text>""");
+                    FaultWords($"{Words.Fault(action.Action)} at {action.Gateway}", from, to, _y + height / 2 + 4);
                 }
             }
             else if (!_small)
@@ -105,6 +103,24 @@ internal sealed class Timeline
             }
 
             _y += height;
+        }
+
+        _faultsEnd = _y;
+    }
+
+    /// <summary>In the bar where they fit, else where there is most room.</summary>
+    private void FaultWords(string words, double from, double to, double y)
+    {
+        const double letter = 6.6;
+        var (inside, after, before) = ((to - from - 16) / letter, (Width - to - 12) / letter, (from - Labels - 12) / letter);
+        if (words.Length <= inside || inside >= Math.Max(after, before))
+        {
+            _lanes.Add($"""<text class="in-fault" x="{from + 8}" y="{y}">{Words.Short(words, Math.Max(2, (int)inside))}</text>""");
+        }
+        else
+        {
+            var x = after >= before || words.Length <= after ? to + 8 : from - 8;
+            _lanes.Add($"""<text class="beside" x="{x}" y="{y}" text-anchor="{(x > from ? "start" : "end")}">{Words.Short(words, Math.Max(2, (int)(x > from ? after : before)))}</text>""");
         }
     }
 
@@ -184,7 +200,7 @@ internal sealed class Timeline
         {
             var (from, to) = (_scale.X(began), _scale.X(Words.Later(began, longest.LongestPauseMs)));
             var tip = $"longest pause: {longest.Probe} got nothing for {Words.Ms(longest.LongestPauseMs)}\nfrom {Words.After(began, _record.Began)}, {Words.Clock(began)} UTC";
-            _page.Add($"""<g id="{(_small ? "previous-pause" : "longest-pause")}" class="pause" data-tip="{tip}"><rect class="band" x="{from}" y="20" width="{Math.Max(2.5, to - from)}" height="{_y - 20}"/><rect class="hit" x="{from}" y="{lane.Top + 1}" width="{Math.Max(2.5, to - from)}" height="{lane.Bottom - lane.Top - 2}"/>""");
+            _page.Add($"""<g id="{(_small ? "previous-pause" : "longest-pause")}" class="pause" data-tip="{tip}"><rect class="band" x="{from}" y="{_faultsEnd}" width="{Math.Max(2.5, to - from)}" height="{_y - _faultsEnd}"/><rect class="hit" x="{from}" y="{lane.Top + 1}" width="{Math.Max(2.5, to - from)}" height="{lane.Bottom - lane.Top - 2}"/>""");
             if (!_small)
             {
                 var left = to > Width - 260;
