@@ -111,8 +111,8 @@ internal sealed class BandwidthFault(FaultSpec fault, KernelNames names, IReadOn
     public override async Task RevertAsync()
     {
         await NftTable.DeleteAsync(Table);
-        // A device that is gone has taken its queue along.
-        if (device.Length > 0 && Directory.Exists($"/sys/class/net/{device}") && (await NetTools.RunAsync(["tc", "qdisc", "show", "dev", device])).Contains($" {KernelNames.Queue} root", StringComparison.Ordinal))
+        // Of all devices: one that is gone has taken its queue along.
+        if (device.Length > 0 && (await NetTools.RunAsync(["tc", "qdisc", "show"])).Contains($" {KernelNames.Queue} dev {device} root", StringComparison.Ordinal))
         {
             await NetTools.RunAsync(["tc", "qdisc", "del", "dev", device, "root", "handle", KernelNames.Queue]);
         }
