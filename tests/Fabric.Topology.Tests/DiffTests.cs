@@ -65,7 +65,7 @@ public class DiffTests
 
     /// <summary>A property of the model that the diff does not know would make a change invisible.</summary>
     [Theory]
-    [InlineData(typeof(FabricTopology), 10)]
+    [InlineData(typeof(FabricTopology), 11)]
     [InlineData(typeof(Site), 5)]
     [InlineData(typeof(SiteGateway), 9)]
     [InlineData(typeof(Link), 7)]
