@@ -45,7 +45,7 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
             }
 
             Add(new DelayStage(leaving, leaving: true, 0, delay, jitter, TimeProvider.System));
-            await NftTable.LoadAsync(Chains($"table inet {Table}", "type route hook output priority mangle",
+            await NftTable.LoadAsync(Chains($"table inet {Table}", "route hook output priority mangle",
                 [$"meta mark {KernelNames.Passed} return", .. matches.SelectMany(m => m.Leaving).Select(m => $"{m} counter meta mark set {Mark}")]));
         }
 
@@ -54,7 +54,7 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
             var arriving = await OpenAsync('i');
             var before = (await NetTools.RunAsync(["ip", "-o", "link", "show", "dev", device])).Contains(NoLinkLayer, StringComparison.Ordinal) ? 0 : Ethernet;
             Add(new DelayStage(arriving, leaving: false, before, delay, jitter, TimeProvider.System));
-            await NftTable.LoadAsync(Chains($"table netdev {Table}", $"type filter hook ingress device {device} priority 0",
+            await NftTable.LoadAsync(Chains($"table netdev {Table}", $"filter hook ingress device {device} priority 0",
                 matches.SelectMany(m => m.Arriving).Select(m => $"{m} counter fwd to {arriving.Name}")));
         }
     }

@@ -40,8 +40,8 @@ internal sealed class RulesFault : PreparedFault
 {
     private const string Drop = "drop";
 
-    /// <summary>What this machine sends is answered here; what arrives is answered to the peer.</summary>
-    private const string Reject = "meta l4proto tcp reject with tcp reset\n    reject with icmpx type port-unreachable";
+    /// <summary>What this machine sends is answered here; what arrives is answered to the peer, by a reset that has to get out.</summary>
+    private const string Reject = "tcp flags & rst == rst accept\n    meta l4proto tcp reject with tcp reset\n    reject with icmpx type port-unreachable";
     private readonly FaultSpec _fault;
     private readonly KernelNames _names;
     private readonly string _rules;
