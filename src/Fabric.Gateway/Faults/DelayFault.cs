@@ -16,8 +16,8 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
     /// <summary>Of the routing rule: after the local table, before all that is usual.</summary>
     public const string Priority = "77";
 
-    /// <summary>ARPHRD_NONE: packets without a link layer, as WireGuard's.</summary>
-    private const string NoLinkLayer = "65534";
+    /// <summary>What <c>ip</c> says of a device whose packets have no link layer, as WireGuard's.</summary>
+    private const string NoLinkLayer = " link/none";
     private const int Ethernet = 14;
 
     private readonly List<IDisposable> _parts = [];
@@ -45,16 +45,16 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
             }
 
             Add(new DelayStage(leaving, leaving: true, 0, delay, jitter, TimeProvider.System));
-            await NftTable.LoadAsync(Chains($"table inet {Table}", "type route hook output priority mangle",
+            await NftTable.LoadAsync(Chains($"table inet {Table}", "route hook output priority mangle",
                 [$"meta mark {KernelNames.Passed} return", .. matches.SelectMany(m => m.Leaving).Select(m => $"{m} counter meta mark set {Mark}")]));
         }
 
         if (fault.Direction != "out")
         {
             var arriving = await OpenAsync('i');
-            var before = (await File.ReadAllTextAsync($"/sys/class/net/{device}/type")).Trim() == NoLinkLayer ? 0 : Ethernet;
+            var before = (await NetTools.RunAsync(["ip", "-o", "link", "show", "dev", device])).Contains(NoLinkLayer, StringComparison.Ordinal) ? 0 : Ethernet;
             Add(new DelayStage(arriving, leaving: false, before, delay, jitter, TimeProvider.System));
-            await NftTable.LoadAsync(Chains($"table netdev {Table}", $"type filter hook ingress device {device} priority 0",
+            await NftTable.LoadAsync(Chains($"table netdev {Table}", $"filter hook ingress device {device} priority 0",
                 matches.SelectMany(m => m.Arriving).Select(m => $"{m} counter fwd to {arriving.Name}")));
         }
     }

@@ -40,8 +40,8 @@ internal sealed class RulesFault : PreparedFault
 {
     private const string Drop = "drop";
 
-    /// <summary>What this machine sends is answered here; what arrives is answered to the peer.</summary>
-    private const string Reject = "meta l4proto tcp reject with tcp reset\n    reject with icmpx type port-unreachable";
+    /// <summary>What this machine sends is answered here; what arrives is answered to the peer, by a reset that has to get out.</summary>
+    private const string Reject = "tcp flags & rst == rst accept\n    meta l4proto tcp reject with tcp reset\n    reject with icmpx type port-unreachable";
     private readonly FaultSpec _fault;
     private readonly KernelNames _names;
     private readonly string _rules;
@@ -111,8 +111,8 @@ internal sealed class BandwidthFault(FaultSpec fault, KernelNames names, IReadOn
     public override async Task RevertAsync()
     {
         await NftTable.DeleteAsync(Table);
-        // A device that is gone has taken its queue along.
-        if (device.Length > 0 && Directory.Exists($"/sys/class/net/{device}") && (await NetTools.RunAsync(["tc", "qdisc", "show", "dev", device])).Contains($" {KernelNames.Queue} root", StringComparison.Ordinal))
+        // Of all devices: one that is gone has taken its queue along.
+        if (device.Length > 0 && (await NetTools.RunAsync(["tc", "qdisc", "show"])).Contains($" {KernelNames.Queue} dev {device} root", StringComparison.Ordinal))
         {
             await NetTools.RunAsync(["tc", "qdisc", "del", "dev", device, "root", "handle", KernelNames.Queue]);
         }
