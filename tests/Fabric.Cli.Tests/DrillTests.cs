@@ -103,6 +103,19 @@ public sealed class DrillTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task On_a_terminal_it_is_one_screen_that_is_drawn_again()
+    {
+        Move();
+        var (code, _, error) = await Cli.RunAsync(["drill", "run", Write(Cut), "--history", History, "--topology", Topology, "--socket", _fabric.Socket],
+            _dir, TimeProvider.System, terminal: true, environment: ("NO_COLOR", "1"));
+        Assert.Equal(0, code);
+        var screens = error.Split("\u001b[H\u001b[2J");
+        Assert.Contains(screens, s => s.Contains(": steady,") && s.Contains("Ctrl-C puts everything back"));
+        Assert.Contains(screens, s => s.Contains(": acting,") && s.Contains("link-blackhole of dx at paris-1") && s.Contains("link dx is up"));
+        Assert.Contains(screens, s => s.Contains("link-down") && s.Contains("dx virginia-1"));
+    }
+
+    [Fact]
     public async Task A_budget_that_does_not_hold_is_an_exit_code()
     {
         var (code, output, _) = await Drill(Write(Cut, "expect: { detectionMsMax: 1 }"));

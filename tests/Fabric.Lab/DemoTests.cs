@@ -80,7 +80,7 @@ public sealed class DemoTests
         Assert.Equal(mode, results.GetProperty("mode").GetString());
 
         var steps = results.GetProperty("steps").EnumerateArray().ToArray();
-        Assert.Equal(9, steps.Length);
+        Assert.Equal(10, steps.Length);
         Assert.All(steps, step =>
         {
             Assert.Equal(["name", "ok", "milliseconds", "details"], step.EnumerateObject().Select(p => p.Name));
@@ -98,5 +98,10 @@ public sealed class DemoTests
         // In a pipe the story is plain lines.
         Assert.DoesNotContain('\e', demo.Output);
         Assert.Contains("Every step held.", demo.Output);
+
+        // It ends with where the drill's report is, which is there still.
+        var report = demo.Output.Split("The drill's report: ")[1].Split('\n')[0].Trim();
+        Assert.Contains("<h1>cut-dx", File.ReadAllText(report));
+        Directory.Delete(Path.GetDirectoryName(report)!, recursive: true);
     }
 }

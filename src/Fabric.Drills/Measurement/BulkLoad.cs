@@ -40,6 +40,7 @@ internal sealed class BulkLoad(ProbePlan plan, IPEndPoint target, SteadyTime tim
 
         public void Run()
         {
+            Promptness.Raise(Promptness.Many);
             while (!ended.IsCancellationRequested)
             {
                 _last = _time.GetTimestamp();

@@ -42,7 +42,7 @@ internal sealed class HttpLoad(ProbePlan plan, IPEndPoint target, string host, S
 
     private void Pace(BlockingCollection<long> due, CancellationToken ended)
     {
-        Promptness.Raise();
+        Promptness.Raise(Promptness.Few);
         var began = time.GetTimestamp();
         for (long number = 0; ; number++)
         {
@@ -64,7 +64,7 @@ internal sealed class HttpLoad(ProbePlan plan, IPEndPoint target, string host, S
 
     private void Work(int index, BlockingCollection<long> due)
     {
-        Promptness.Raise();
+        Promptness.Raise(Promptness.Few);
         HttpConnection? connection = null;
         foreach (var at in due.GetConsumingEnumerable())
         {

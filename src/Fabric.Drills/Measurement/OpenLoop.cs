@@ -57,7 +57,7 @@ internal abstract class OpenLoop(ProbePlan plan, SteadyTime time) : IProbeLoad
 
     private void Run(CancellationToken ended)
     {
-        Promptness.Raise();
+        Promptness.Raise(Promptness.Few);
         var step = (double)Time.TimestampFrequency / Plan.PerSecond;
         var began = Time.GetTimestamp();
         long Due(long number) => began + (long)(number * step);

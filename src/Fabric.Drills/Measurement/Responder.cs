@@ -185,7 +185,7 @@ public sealed class Responder : IDisposable
 
     private static void Echo(Socket socket)
     {
-        Promptness.Raise();
+        Promptness.Raise(Promptness.Few);
         var buffer = new byte[16 * 1024];
         LiveMessage.Magic.CopyTo(buffer);
         // Whole messages are echoed, with their first bytes looked at: this is no echo for everybody.

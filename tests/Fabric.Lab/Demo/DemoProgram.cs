@@ -73,6 +73,10 @@ public static class DemoProgram
                 fabric = await LabFabric.Build(mode);
                 await using var story = new Story(fabric, teller, PayloadBytes);
                 report = await story.Tell();
+                if (story.ReportFolder is { } folder)
+                {
+                    teller.Line($"The drill's report: {Path.Combine(folder, DrillReports.HtmlName)}");
+                }
             });
 
             if (!report!.Ok)
@@ -87,8 +91,7 @@ public static class DemoProgram
 
             if (keep)
             {
-                await fabric!.VirginiaWeb.Start();
-                Invite(teller, fabric);
+                Invite(teller, fabric!);
                 fabric = null;
             }
 

@@ -12,7 +12,7 @@ using Google.Protobuf;
 
 namespace Fabric.Lab.Demo;
 
-/// <summary>The main job in nine steps. Each gives what it saw, or throws with what it expected.</summary>
+/// <summary>The main job in ten steps. Each gives what it saw, or throws with what it expected.</summary>
 public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : IAsyncDisposable
 {
     private const long MiB = 1 << 20;
@@ -32,6 +32,9 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
     private long? _bytesLost;
     private int _dropped;
 
+    /// <summary>Where the reports of the drill are, once it was run.</summary>
+    public string? ReportFolder { get; private set; }
+
     private LabNetwork Network => fabric.Network;
     private LabSite Virginia => Network.Virginia;
 
@@ -48,6 +51,7 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
             await Step("nginx in virginia is stopped: factory's answers", Failover);
             await Step("a caller that no policy allows is refused, and audited", Refusal);
             await Step("fabric status agrees with all that", Agreement);
+            await Step("a declared drill cuts dx again, measures, reverts and reports", Drill);
         }
 
         var report = DrillReport.Of(Network.Mode == "namespaces" ? DrillMode.Namespaces : DrillMode.Loopback, _steps, Cost(), budget: null);
@@ -279,6 +283,42 @@ public sealed class Story(LabFabric fabric, Teller teller, long payloadBytes) : 
         }
 
         return $"{status.State}: {status.Links.Count} links up, dx active, web.shop from factory ({web.ChosenReason}), {status.Streams} streams open";
+    }
+
+    /// <summary>The same fault, declared: run by the program as a person would, from where the shop is.</summary>
+    private async Task<string> Drill()
+    {
+        await fabric.VirginiaWeb.Start();
+        await fabric.Paris.Until("web.shop from virginia", TimeSpan.FromSeconds(20), s => s.Services.Single(x => x.Name == "web.shop").ChosenSite == "virginia");
+        var file = fabric.Work.Of("cut-dx.yaml");
+        await File.WriteAllTextAsync(file, $$"""
+            drill: 1
+            name: cut-dx
+            owner: whoever watches
+            reason: The shop does not notice when dx goes dark.
+            steady: { before: 2s, after: 60s, linksUp: [ dx, {{Network.SecondLink}} ], services: [ web.shop, cache.shop ], successPercentMin: 90 }
+            actions: [ { id: dark, kind: link-blackhole, gateway: paris-1, link: dx, duration: 4s, means: seam } ]
+            probes:
+              - { name: pages, kind: http, service: web.shop, perSecond: 50 }
+              - { name: visitors, kind: connect, service: web.shop }
+              - { name: cache, kind: connect, service: cache.shop }
+              - { name: names, kind: dns, service: web.shop }
+            expect: { requestsFailedMax: 0, connectionsDroppedMax: 0, recoveryMsMax: 60000 }
+
+            """);
+        // It outlives the demo, as reports do.
+        ReportFolder = Directory.CreateTempSubdirectory("fabric-drill-report-").FullName;
+        var run = await Command.Run(Network.AtShop(fabric.FabricCommand("drill", "run", file, "--report", ReportFolder, "--history", fabric.Work.Of("drills"),
+            "--topology", fabric.Paris.TopologyFolder, "--socket", fabric.Paris.Socket)), TimeSpan.FromMinutes(2));
+        if (run.ExitCode != 0)
+        {
+            throw new LabException($"fabric drill run: {run}");
+        }
+
+        var record = DrillRecordJson.Read(await File.ReadAllTextAsync(Path.Combine(ReportFolder, DrillReports.JsonName)), DrillReports.JsonName);
+        var failed = record.Probes.Sum(p => p.Failed);
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{record.Probes.Sum(p => p.Attempts):N0} probes, {failed} failed; noticed after {record.DetectionMs:0} ms; report: {Path.Combine(ReportFolder, DrillReports.HtmlName)}");
     }
 
     /// <summary>The newest refusal of guest in any gateway's audit log, or null. The exporting side writes it.</summary>

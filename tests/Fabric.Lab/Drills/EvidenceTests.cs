@@ -10,7 +10,7 @@ public sealed class EvidenceTests(DrillFabric drills, ITestOutputHelper output) 
     private const double WithinMs = 10;
 
     /// <summary>A machine that lets a reader wait for a core disturbs the comparison, and not each time; a probe that measures wrong does.</summary>
-    private const int Tries = 3;
+    private const int Tries = 4;
 
     private const string Drill = """
         drill: 1

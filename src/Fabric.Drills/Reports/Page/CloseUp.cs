@@ -53,12 +53,13 @@ internal static class CloseUp
 
     private static DateTimeOffset Earliest(DateTimeOffset fault, List<Line> lines) => lines.Select(l => l.From).Append(fault).Min();
 
-    /// <summary>Of live connections and streams, those that began about when the fault did.</summary>
+    /// <summary>Of live connections and streams, those that began about when the fault did: later ones are of something else.</summary>
     private static IEnumerable<Line> Pauses(DrillRecord record, DateTimeOffset fault)
     {
         var longest = Timeline.Longest(record);
+        var last = Words.Later(fault, Math.Max(2000, 2 * (record.DetectionMs ?? 0)));
         return record.Probes
-            .Where(p => p.Kind is "live" or "bulk" && p.PauseBegan is { } began && p.LongestPauseMs > 0 && began >= fault.AddSeconds(-1) && began <= fault.AddSeconds(30))
+            .Where(p => p.Kind is "live" or "bulk" && p.PauseBegan is { } began && p.LongestPauseMs > 0 && began >= fault.AddSeconds(-1) && began <= last)
             .Select(p => new Line(p.PauseBegan!.Value, Words.Later(p.PauseBegan.Value, p.LongestPauseMs), p.Probe,
                 $"nothing for {Words.Ms(p.LongestPauseMs)}", "hit", p == longest));
     }
