@@ -55,6 +55,7 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         var request = JsonFormatter.Default.Format(new ApplyFaultRequest { Gateway = one.Target, Fault = fault });
         await using var controller = Daemon.Start(faults.Lab.Work, $"controller-{_drill}",
             ["dotnet", typeof(FaultTests).Assembly.Location, "hold-fault", faults.Gateway(one.Asked).Socket, request], Programs.Environment);
+        await Poll.For($"{name} to be in force", Limit, () => faults.State(one, fault.Id), () => controller.Tail());
         output.WriteLine(await Seen(one, controller));
         await controller.Kill();
         await Gone(one);
@@ -87,11 +88,7 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         await NotThereBefore(one);
         await faults.Apply(one, one.New(_drill, 600_000));
         var target = faults.Gateway(one.Target);
-        foreach (var child in File.ReadAllText($"/proc/{target.Pid}/task/{target.Pid}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries)
-            .Where(c => File.ReadAllText($"/proc/{c}/cmdline").Contains("fabric-fault", StringComparison.Ordinal)))
-        {
-            Posix.kill(int.Parse(child, System.Globalization.CultureInfo.InvariantCulture), Posix.SIGKILL);
-        }
+        Assert.Equal(0, Posix.kill(Watchdog(target), Posix.SIGKILL));
 
         await target.Kill();
         Assert.NotNull(await one.Seen(faults.Lab));
@@ -122,6 +119,26 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         await target.Ready(Limit);
         Assert.True((await target.Call(FaultsMethods.List, new ListFaultsRequest())).NowUnixUs - applied.Faults.Single(f => f.Fault.Id == fault.Id).AppliedUnixUs >= 3_900_000);
         Assert.Empty(Directory.GetFiles(Path.Combine(target.State, "faults")));
+    }
+
+    /// <summary>The shell that knows the lease.</summary>
+    private static int Watchdog(GatewayProcess target)
+    {
+        static string CommandLine(string process)
+        {
+            try
+            {
+                return File.ReadAllText(Path.Combine(process, "cmdline"));
+            }
+            catch (IOException)
+            {
+                return "";
+            }
+        }
+
+        return Directory.EnumerateDirectories("/proc").Where(p => int.TryParse(Path.GetFileName(p), out _) && CommandLine(p) is var line
+                && line.Contains("fabric-fault", StringComparison.Ordinal) && line.Contains(target.State, StringComparison.Ordinal))
+            .Select(p => int.Parse(Path.GetFileName(p), System.Globalization.CultureInfo.InvariantCulture)).Single();
     }
 
     private async Task NotThereBefore(FaultCase one)
