@@ -22,7 +22,7 @@ public sealed class TunnelRun(Sizes sizes, int rounds, string[] drivers) : IAsyn
     private LoadServer? _server;
     private TelemetryCost? _telemetry;
 
-    public IReadOnlyList<string> Columns => Fabrics.Contains(Telemetry) || _telemetry is null ? [.. _contestants.Select(c => c.Name)] : [.. _contestants.Select(c => c.Name), Telemetry];
+    public IReadOnlyList<string> Columns => [.. _contestants.Select(c => c.Name).Concat(_telemetry is null ? [] : [Telemetry]).Distinct()];
 
     /// <summary>The last one is the one that has the verdicts.</summary>
     public IReadOnlyList<string> Fabrics => _contestants.Count == 0 ? [Telemetry] : [.. _contestants.OfType<FabricPair>().Select(c => c.Name)];
