@@ -52,7 +52,7 @@ public static partial class Arrows
             {
                 "Architecture" => ["Testing"],
                 // The whole daemon but its sockets; and rooms of it, measured one by one.
-                "Simulation" or "Benchmarks" => [.. Allowed.Keys.Except(["Cli"]), "Testing"],
+                "Simulation" or "Benchmarks" or "Fuzzing" => [.. Allowed.Keys.Except(["Cli"]), "Testing"],
                 "Lab" => ["Topology", "Protocol", "Drills", "Testing"],
                 _ when subject is null => [.. Allowed.Keys.Except(["Gateway", "Cli"]), "Testing"],
                 _ when Allowed.TryGetValue(subject, out var arrows) => [subject, .. arrows, "Testing"],

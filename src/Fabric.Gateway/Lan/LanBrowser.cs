@@ -177,7 +177,7 @@ internal sealed class LanBrowser
 
         if (type.Instances.TryGetValue(name, out var known))
         {
-            known.Pointer = new Kept<DnsName>(name, record.Ttl, now);
+            known.Pointer = new LanKept<DnsName>(name, record.Ttl, now);
         }
         else if (record.Ttl > 0)
         {
@@ -192,7 +192,7 @@ internal sealed class LanBrowser
                 type.Instances.Remove(idle);
             }
 
-            type.Instances.Add(name, new Instance(new Kept<DnsName>(name, record.Ttl, now), now));
+            type.Instances.Add(name, new Instance(new LanKept<DnsName>(name, record.Ttl, now), now));
         }
     }
 
@@ -212,7 +212,7 @@ internal sealed class LanBrowser
 
         if (host.Addresses.ContainsKey(address) || record.Ttl > 0 && host.Addresses.Count < MaxAddresses)
         {
-            host.Addresses[address] = new Kept<IPAddress>(address, record.Ttl, now);
+            host.Addresses[address] = new LanKept<IPAddress>(address, record.Ttl, now);
         }
         else if (record.Ttl > 0)
         {
@@ -221,12 +221,12 @@ internal sealed class LanBrowser
     }
 
     /// <summary>One of its kind. Without a second one from the same moment it counts, and a goodbye counts for what it names.</summary>
-    private static Kept<T>? Replaced<T>(Kept<T>? before, T data, DnsRecord record, TimeSpan now)
+    private static LanKept<T>? Replaced<T>(LanKept<T>? before, T data, DnsRecord record, TimeSpan now)
         where T : DnsData
     {
         if (record.Ttl > 0)
         {
-            return new Kept<T>(data, record.Ttl, now);
+            return new LanKept<T>(data, record.Ttl, now);
         }
 
         return before is not null && Mdns.SameData(before.Data, data) ? before.Ending(now) : before;
@@ -373,95 +373,27 @@ internal sealed class LanBrowser
         public TimeSpan Gap { get; set; }
     }
 
-    private sealed class Instance(Kept<DnsName> pointer, TimeSpan since)
+    private sealed class Instance(LanKept<DnsName> pointer, TimeSpan since)
     {
-        public Kept<DnsName> Pointer { get; set; } = pointer;
+        public LanKept<DnsName> Pointer { get; set; } = pointer;
 
         public TimeSpan Since => since;
 
-        public Kept<DnsSrv>? Srv { get; set; }
+        public LanKept<DnsSrv>? Srv { get; set; }
 
-        public Kept<DnsTxt>? Txt { get; set; }
+        public LanKept<DnsTxt>? Txt { get; set; }
 
-        public Backoff Asks { get; } = new(since);
+        public LanBackoff Asks { get; } = new(since);
 
-        public Backoff TxtAsks { get; } = new(since);
+        public LanBackoff TxtAsks { get; } = new(since);
 
         public bool WasWhole { get; set; }
     }
 
     private sealed class Host
     {
-        public Dictionary<IPAddress, Kept<IPAddress>> Addresses { get; } = [];
+        public Dictionary<IPAddress, LanKept<IPAddress>> Addresses { get; } = [];
 
-        public Backoff Asks { get; } = new(TimeSpan.Zero);
-    }
-
-    /// <summary>When to ask for what is missing: at once, then after 1 s, 2 s, at last each minute.</summary>
-    private sealed class Backoff(TimeSpan since)
-    {
-        private static readonly TimeSpan _longest = TimeSpan.FromMinutes(1);
-        private TimeSpan _gap = _second;
-
-        public TimeSpan Next { get; private set; } = since;
-
-        public bool IsDue(TimeSpan now)
-        {
-            if (now < Next)
-            {
-                return false;
-            }
-
-            Next = now + _gap;
-            _gap = _gap * 2 < _longest ? _gap * 2 : _longest;
-            return true;
-        }
-    }
-
-    /// <summary>Something heard, until its time is over.</summary>
-    private sealed class Kept<T>
-    {
-        // Asked for again at 80, 85, 90 and 95 % of its time (RFC 6762 §5.2).
-        private const int FirstRefresh = 80;
-        private int _refresh = FirstRefresh;
-
-        public Kept(T data, uint ttl, TimeSpan heard)
-        {
-            // A goodbye counts one second later: whoever said the same may say that it is still there (§10.1).
-            (Data, Heard, Ttl) = (data, heard, ttl == 0 ? _second : TimeSpan.FromSeconds(Math.Min(ttl, Mdns.OtherTtl)));
-            _refresh = ttl == 0 ? 100 : FirstRefresh;
-            Due = RefreshAt;
-        }
-
-        public T Data { get; }
-
-        public TimeSpan Heard { get; }
-
-        public TimeSpan Ttl { get; private init; }
-
-        /// <summary>When something is to be done about it.</summary>
-        public TimeSpan Due { get; private set; }
-
-        private TimeSpan RefreshAt => Heard + Ttl * _refresh / 100;
-
-        public TimeSpan Left(TimeSpan now) => Heard + Ttl - now;
-
-        public bool IsOver(TimeSpan now) => Left(now) <= TimeSpan.Zero;
-
-        public bool IsRefreshDue(TimeSpan now, Random random)
-        {
-            if (_refresh >= 100 || now < Due)
-            {
-                return false;
-            }
-
-            _refresh += 5;
-            // Up to 2 % later, so that not all ask at once.
-            Due = RefreshAt + (_refresh < 100 ? Ttl * 0.02 * random.NextDouble() : TimeSpan.Zero);
-            return true;
-        }
-
-        /// <summary>Over in a second.</summary>
-        public Kept<T> Ending(TimeSpan now) => Left(now) <= _second ? this : new Kept<T>(Data, 0, now);
+        public LanBackoff Asks { get; } = new(TimeSpan.Zero);
     }
 }

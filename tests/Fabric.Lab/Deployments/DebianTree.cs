@@ -19,9 +19,11 @@ internal static class DebianTree
     private static readonly TimeSpan FetchLimit = TimeSpan.FromMinutes(10);
 
     /// <summary>Absolute path of the tree.</summary>
-    public static async Task<string> Ensure()
+    /// <param name="more">More packages: another tree than that without.</param>
+    public static async Task<string> Ensure(params string[] more)
     {
-        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Suite} {Packages}")))[..8];
+        var packages = string.Join(',', [Packages, .. more]);
+        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Suite} {packages}")))[..8];
         var tree = $"/var/cache/fabric-lab/{Suite}-{key}";
         if (Directory.Exists(tree))
         {
@@ -32,7 +34,7 @@ internal static class DebianTree
         Directory.CreateDirectory(next);
         try
         {
-            (await Command.Run(["debootstrap", "--variant=minbase", $"--include={Packages}", Suite, next, await Mirror()], FetchLimit)).Checked();
+            (await Command.Run(["debootstrap", "--variant=minbase", $"--include={packages}", Suite, next, await Mirror()], FetchLimit)).Checked();
             // It takes its name when it is whole: a fetch that was killed is not taken for a tree.
             Directory.Move(next, tree);
             return tree;

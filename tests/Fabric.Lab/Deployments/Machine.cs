@@ -54,6 +54,9 @@ internal sealed class Machine : IAsyncDisposable
     /// <summary>Runs it inside, and throws unless it ended with 0. Its output, trimmed.</summary>
     public async Task<string> Do(params string[] argv) => (await Run(argv)).Checked().Output.Trim();
 
+    /// <summary>A program of the host in the network of the machine: its output, trimmed.</summary>
+    public async Task<string> DoInNetwork(params string[] argv) => (await Command.Run(["nsenter", "-t", $"{_leader}", "-n", "--", .. argv])).Checked().Output.Trim();
+
     /// <summary>A file inside.</summary>
     public string Of(string path) => Path.Combine(Root, path.TrimStart('/'));
 
