@@ -33,7 +33,7 @@ internal static class StreamSpans
     public static void Moved(StreamOpen open, LaneCore from, LaneCore to, TimeSpan pause) =>
         (open.Served ?? open.Span)?.AddEvent(new ActivityEvent("failover", tags: new()
         {
-            { "fabric.from", from.Link }, { "fabric.to", to.Link }, { "fabric.cause", from.EndReason },
+            { "fabric.from", from.Link }, { "fabric.to", to.Link }, { "fabric.cause", from.LeaveReason },
             { "fabric.pause_ms", Math.Round(pause.TotalMilliseconds, 1) },
         }));
 

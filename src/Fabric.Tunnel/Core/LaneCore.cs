@@ -37,6 +37,9 @@ internal sealed class LaneCore(int slot, uint epoch, string link, int channel, o
     /// <summary>Why it ended.</summary>
     public string EndReason { get; set; } = "";
 
+    /// <summary>Why streams left it.</summary>
+    public string LeaveReason => IsLive ? "its link owes an answer" : EndReason;
+
     /// <summary>What the peer may send on it.</summary>
     public LaneMeter Meter { get; } = new(now);
 

@@ -189,10 +189,11 @@ internal sealed partial class SessionCore
         SayWishes();
     }
 
-    /// <summary>A failover, and not a move to what is better: of the streams on the lane that died, until they go on.</summary>
+    /// <summary>A failover, and not a move to what is better: of the streams on a lane that died or whose link is suspect, until they go on.</summary>
     private void TellMove(LaneCore to, TimeSpan now)
     {
-        if (_died is { } from && _streams.Count > 0)
+        var suspect = Active is { } active && _links.Suspect.Contains(active.Link) ? active : null;
+        if ((_died ?? suspect) is { } from && _streams.Count > 0)
         {
             var pause = now - from.LastHeard;
             foreach (var stream in _streams.Values)

@@ -6,7 +6,7 @@ namespace Fabric.Tunnel.Drivers;
 internal sealed partial class PeerSession
 {
     void ISessionDriver.Moved(LaneCore from, LaneCore to, int streams, TimeSpan pause) =>
-        _tunnel.Told(() => _tunnel.Options.Moved(new LaneMove(Peer, streams, from.Link, to.Link, from.EndReason, pause)));
+        _tunnel.Told(() => _tunnel.Options.Moved(new LaneMove(Peer, streams, from.Link, to.Link, from.LeaveReason, pause)));
 
     /// <summary>Connections broke by it, and nothing else says why all of them did.</summary>
     void ISessionDriver.SessionEnded(string reason, int streams) =>

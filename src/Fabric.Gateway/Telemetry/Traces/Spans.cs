@@ -72,7 +72,8 @@ internal static class Spans
     /// <summary>At the exporting gateway, when it is asked: the span is the stream's from then on.</summary>
     public static void Egress(string? peer, StreamOpen open, string site)
     {
-        if (open.Served is not null || !_source.HasListeners())
+        // What was not sampled where it began is sampled nowhere: nothing is made to find that out again.
+        if (open.Served is not null || !_source.HasListeners() || open.TraceParent.EndsWith("-00", StringComparison.Ordinal))
         {
             return;
         }
