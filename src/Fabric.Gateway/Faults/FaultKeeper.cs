@@ -168,13 +168,14 @@ internal sealed class FaultKeeper : IAsyncDisposable
 
     private async Task ApplyAsync(FaultSpec fault, IFaultMeans means, PreparedFault prepared)
     {
-        var held = new Held(fault, prepared, _events.Now, _time.GetTimestamp());
+        var held = new Held(fault, prepared, _time.GetTimestamp());
         var duration = TimeSpan.FromMilliseconds(fault.DurationMs);
         try
         {
             _leases.Write(new FaultLease(fault, means.Name, BootId.Current, _time.GetUtcNow() + duration, prepared.Detail));
             held.Watchdog = prepared.Undo.Count > 0 ? FaultWatchdog.Start(duration, prepared.Undo, _leases.Of(fault.Id)) : null;
             await prepared.ApplyAsync();
+            held.AppliedUs = _events.Now;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -335,13 +336,15 @@ internal sealed class FaultKeeper : IAsyncDisposable
         Ended = held.Failure.Length > 0 ? held.Failure : why,
     };
 
-    private sealed class Held(FaultSpec fault, PreparedFault prepared, long appliedUs, long applied)
+    private sealed class Held(FaultSpec fault, PreparedFault prepared, long applied)
     {
         private long _renewed = applied;
 
         public FaultSpec Fault => fault;
         public PreparedFault Prepared => prepared;
-        public long AppliedUs => appliedUs;
+
+        /// <summary>When it was in force, not when that began: what notices it is measured from here.</summary>
+        public long AppliedUs { get; set; }
         public long Applied { get; } = applied;
         public FaultWatchdog? Watchdog { get; set; }
 

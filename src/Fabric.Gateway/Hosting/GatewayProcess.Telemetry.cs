@@ -2,6 +2,7 @@ using Fabric.Gateway.Telemetry;
 using Fabric.Gateway.Telemetry.Export;
 using Fabric.Gateway.Telemetry.Metrics;
 using Fabric.Gateway.Telemetry.Traces;
+using Fabric.Protocol.Proto;
 using Fabric.Routing.Health;
 using Fabric.Topology.Model;
 using Fabric.Tunnel;
@@ -43,7 +44,16 @@ internal sealed partial class GatewayProcess
     {
         _meter.Traffic.Moved(move.Peer, move.From, move.To, move.Pause);
         Spans.FailedOver(move, _startedAs.Site);
-        Log.FailedOver(_log, move.Streams, move.Peer, move.From, move.To, Math.Round(move.Pause.TotalMilliseconds, 1), move.Cause);
+        var pause = Math.Round(move.Pause.TotalMilliseconds, 1);
+        Log.FailedOver(_log, move.Streams, move.Peer, move.From, move.To, pause, move.Cause);
+        _events.Add(new GatewayEvent
+        {
+            Kind = "stream-moved",
+            Peer = move.Peer,
+            Link = move.To,
+            PauseMs = pause,
+            Text = $"{move.Streams} streams from {move.From}: {move.Cause}",
+        });
     }
 
     private DaemonCounters Counters() => new()

@@ -9,7 +9,6 @@ internal sealed class StreamConnection : DefaultConnectionContext
 {
     // The pipes are disposed with the connection, and the stream by whoever handed it in.
     private static readonly StreamPipeReaderOptions ReaderOptions = new(leaveOpen: true);
-    private static readonly StreamPipeWriterOptions WriterOptions = new(leaveOpen: true);
 
     private readonly TaskCompletionSource _completed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _closed = new();
@@ -19,7 +18,7 @@ internal sealed class StreamConnection : DefaultConnectionContext
         : base(id)
     {
         _stream = stream;
-        Transport = new DuplexPipe(PipeReader.Create(stream, ReaderOptions), PipeWriter.Create(stream, WriterOptions));
+        Transport = new DuplexPipe(PipeReader.Create(stream, ReaderOptions), new StreamWriter(stream));
         ConnectionClosed = _closed.Token;
         LocalEndPoint = endPoint;
         Features.Set(peer);
@@ -39,15 +38,7 @@ internal sealed class StreamConnection : DefaultConnectionContext
     public override async ValueTask DisposeAsync()
     {
         await Transport.Input.CompleteAsync();
-        try
-        {
-            await Transport.Output.CompleteAsync();
-        }
-        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
-        {
-            // What was left to be written cannot be any more: the stream went first.
-        }
-
+        await Transport.Output.CompleteAsync();
         await base.DisposeAsync();
         _completed.TrySetResult();
     }
