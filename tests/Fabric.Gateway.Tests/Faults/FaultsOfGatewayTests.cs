@@ -114,6 +114,12 @@ public sealed class FaultsOfGatewayTests
         fabric.Write(fabric.Topology("drills: { from: [ paris ] }\n"));
         await fabric.Admin(LoopbackFabric.Virginia).ReloadAsync();
         var paris = fabric.Admin(LoopbackFabric.Paris);
+        foreach (var gateway in new[] { LoopbackFabric.Paris, LoopbackFabric.Virginia })
+        {
+            // What was down before does not go down.
+            await fabric.Admin(gateway).UntilAsync(s => s.Links.Where(l => l.Name == "dx").All(l => l.State == "up"));
+        }
+
         var since = (await paris.CallAsync(FaultsMethods.List, new ListFaultsRequest())).NowUnixUs;
         var here = paris.ReadAsync(FaultsMethods.Events, new GatewayEventsRequest { SinceUnixUs = since }, e => e.Kind == "fault-reverted");
         var there = paris.ReadAsync(FaultsMethods.Events, new GatewayEventsRequest { Gateway = LoopbackFabric.Virginia, SinceUnixUs = since },
