@@ -23,7 +23,7 @@ public sealed class FaultFabric : IAsyncLifetime
         }
     }
 
-    /// <summary>Started, with every gateway up and no fault in force.</summary>
+    /// <summary>Started, with every gateway up, every lane too, and no fault in force.</summary>
     public async Task<LabFabric> Ready()
     {
         if (_fabric is null)
@@ -53,9 +53,18 @@ public sealed class FaultFabric : IAsyncLifetime
             }
 
             await gateway.Ready(Limit);
+
+            // Of a test that failed.
+            await gateway.Call(FaultsMethods.Revert, new DrillFaultsRequest());
         }
 
-        await Lab.Paris.Until("a session with virginia", TimeSpan.FromSeconds(75), s => s.Sites.SelectMany(x => x.Gateways).All(g => g.State is "self" or "connected"));
+        foreach (var gateway in Lab.Gateways)
+        {
+            // A fault that breaks the one lane there is yet would break what is asked over it.
+            await gateway.Until("sessions with all lanes", TimeSpan.FromSeconds(75), s => s.Links.All(l => l.Lane == "up")
+                && s.Sites.SelectMany(x => x.Gateways).All(g => g.State is "self" or "connected"));
+        }
+
         return Lab;
     }
 

@@ -18,7 +18,7 @@ internal sealed class StreamConnection : DefaultConnectionContext
         : base(id)
     {
         _stream = stream;
-        Transport = new DuplexPipe(PipeReader.Create(stream, ReaderOptions), new StreamWriter(stream));
+        Transport = new DuplexPipe(PipeReader.Create(stream, ReaderOptions), new TransportWriter(stream));
         ConnectionClosed = _closed.Token;
         LocalEndPoint = endPoint;
         Features.Set(peer);

@@ -6,7 +6,7 @@ namespace Fabric.Gateway.Control.Transport;
 /// Writes to a stream as Kestrel expects a transport to: that the other side is gone is no exception of a flush, but its result. Else each
 /// stream that ends while an answer is under way would be logged as an unexpected error.
 /// </summary>
-internal sealed class StreamWriter(Stream stream) : PipeWriter
+internal sealed class TransportWriter(Stream stream) : PipeWriter
 {
     // The stream is disposed by whoever handed it in.
     private readonly PipeWriter _writer = Create(stream, new StreamPipeWriterOptions(leaveOpen: true));

@@ -3,13 +3,13 @@ using Fabric.Gateway.Control.Transport;
 
 namespace Fabric.Gateway.Tests.Control;
 
-public sealed class StreamWriterTests
+public sealed class TransportWriterTests
 {
     [Fact]
     public async Task What_is_written_arrives()
     {
         var (near, far) = DuplexStream.Pair();
-        var writer = new StreamWriter(far);
+        var writer = new TransportWriter(far);
 
         Assert.False((await writer.WriteAsync("hello"u8.ToArray())).IsCompleted);
 
@@ -23,7 +23,7 @@ public sealed class StreamWriterTests
     public async Task A_stream_that_is_gone_is_a_result_and_no_exception()
     {
         var (_, far) = DuplexStream.Pair();
-        var writer = new StreamWriter(far);
+        var writer = new TransportWriter(far);
         far.Break();
 
         var first = await FlushAsync(writer);
