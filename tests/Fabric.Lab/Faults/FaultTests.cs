@@ -42,7 +42,7 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         await Gone(one);
         var over = await Over(one, fault);
         Assert.Equal(("reverted", "duration"), (over.State, over.Ended));
-        
+
         // Its time begins when it begins to be applied, which takes some milliseconds.
         Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_500, 8_000);
     }
