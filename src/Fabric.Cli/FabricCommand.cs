@@ -67,6 +67,7 @@ internal static class FabricCommand
             EvictCommands.Gateway(host),
             FaultCommand.Create(host),
             DrillCommand.Create(host),
+            BugReportCommand.Create(host),
             VersionCommand.Create(host),
             CompletionCommand.Create(host),
         };

@@ -9,7 +9,7 @@ namespace Fabric.Testing;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresFactAttribute : FactAttribute
 {
-    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>linux</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
     public RequiresFactAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -17,7 +17,7 @@ public sealed class RequiresFactAttribute : FactAttribute
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RequiresTheoryAttribute : TheoryAttribute
 {
-    /// <param name="needs"><c>root</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
+    /// <param name="needs"><c>root</c>, <c>linux</c>, <c>python3-grpcio</c>, <c>libssl</c>, or names of commands that must be on the PATH.</param>
     public RequiresTheoryAttribute(params string[] needs) => Skip = Missing.Describe(needs)!;
 }
 
@@ -41,6 +41,7 @@ internal static class Missing
     private static bool Has(string need) => need switch
     {
         "root" => Environment.IsPrivilegedProcess,
+        "linux" => OperatingSystem.IsLinux(),
         "python3-grpcio" => PythonHasGrpc.Value,
         "libssl" => OperatingSystem.IsLinux() && NativeLibrary.TryLoad("libssl.so.3", out _),
         _ => HasCommand(need),

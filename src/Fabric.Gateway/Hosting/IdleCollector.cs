@@ -5,7 +5,7 @@ namespace Fabric.Gateway.Hosting;
 /// <summary>
 /// Gives memory back after a load: the runtime collects garbage when it needs room, and a daemon that has become quiet needs none. When
 /// much was allocated since the last time and little of it lately, everything is collected once, and what it frees goes back to the
-/// system. Never while streams carry anything, for it stops the process for some ten milliseconds: carrying allocates nothing, so that is
+/// system, as do the pages of files that it used once (<see cref="MappedFiles"/>). Never while streams carry anything, for it stops the process for some ten milliseconds: carrying allocates nothing, so that is
 /// asked for by itself.
 /// </summary>
 internal sealed partial class IdleCollector : IDisposable
@@ -34,7 +34,7 @@ internal sealed partial class IdleCollector : IDisposable
     /// <param name="carried">Bytes of streams carried since the start of the process.</param>
     /// <param name="letGo">Lets go of buffers that are kept for reuse.</param>
     public IdleCollector(TimeProvider time, Func<long> carried, Action letGo)
-        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), () => Collect(letGo))
+        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), Everything(letGo))
     {
     }
 
@@ -63,7 +63,14 @@ internal sealed partial class IdleCollector : IDisposable
         }
     }
 
-    private static void Collect(Action letGo)
+    private static Action Everything(Action letGo)
+    {
+        var files = new MappedFiles();
+        files.LetGo();
+        return () => Collect(letGo, files);
+    }
+
+    private static void Collect(Action letGo, MappedFiles files)
     {
         letGo();
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
@@ -79,6 +86,8 @@ internal sealed partial class IdleCollector : IDisposable
                 // Another C library, which keeps less.
             }
         }
+
+        files.LetGo();
     }
 
     [LibraryImport("libc", EntryPoint = "malloc_trim")]
