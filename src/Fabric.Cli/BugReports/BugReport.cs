@@ -33,7 +33,7 @@ internal sealed class BugReport(TimeProvider time)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CliException or HttpRequestException or OperationCanceledException or InvalidOperationException)
         {
-            Tell(name, $"{what}: missing, because {Redaction.Clean(e.Message).Text}");
+            Tell(name, $"{what}: missing, because {Redaction.Clean(e.Message.Split('\n')[0]).Text}");
         }
     }
 

@@ -17,15 +17,16 @@ internal static class Redaction
     [
         // A PEM block; one without an end, to the end of the text.
         (new Regex("-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*(?:-----END [A-Z ]*PRIVATE KEY-----)?", Options), Mark),
+        // Of a header all of its line.
+        (new Regex("((?:proxy-)?authorization\\s*[:=]\\s*)[^\\r\\n]+", Options | RegexOptions.IgnoreCase), "$1" + Mark),
         // Join tokens, those of Vault, and JSON Web Tokens (RFC 7519).
         (new Regex("fab1\\.[A-Za-z0-9_-]+", Options), "fab1." + Mark),
         (new Regex("\\bhv[sbr]\\.[A-Za-z0-9_-]+", Options), Mark),
         (new Regex("\\beyJ[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]*", Options), Mark),
         // scheme://user:password@host
         (new Regex("([a-z][a-z0-9+.-]*://)[^/@\\s]+@", Options | RegexOptions.IgnoreCase), "$1" + Mark + "@"),
-        // A name that says what follows, with : or = in between; of a header all of its line.
-        (new Regex("((?:proxy-)?authorization\\s*[:=]\\s*)[^\\r\\n]+", Options | RegexOptions.IgnoreCase), "$1" + Mark),
-        (new Regex("((?:private|preshared|api|secret|access)[_ -]?key|passw(?:or)?d|passphrase|secret|[a-z_-]*token)(\"?\\s*[:=]\\s*)(\"[^\"\\r\\n]*\"|'[^'\\r\\n]*'|[^\\s,;\"']+)",
+        // A name that says what follows, with : or = in between. wg says (hidden), which is none.
+        (new Regex("((?:private|preshared|api|secret|access)[_ -]?key|passw(?:or)?d|passphrase|secret|[a-z_-]*token)(\"?\\s*[:=]\\s*)(\"[^\"\\r\\n]*\"|'[^'\\r\\n]*'|[^\\s,;\"'(][^\\s,;\"']*)",
             Options | RegexOptions.IgnoreCase), "$1$2" + Mark),
     ];
 

@@ -99,7 +99,7 @@ internal static class BugReportCommand
         await report.Add("findings.txt", "what `fabric validate` says of the topology", () =>
         {
             var findings = TopologyLoader.Load(TopologyFiles.Read(topology)).Diagnostics;
-            return Task.FromResult(findings.Count == 0 ? "valid\n" : string.Join('\n', findings) + "\n");
+            return Task.FromResult(findings.Length == 0 ? "valid\n" : string.Join('\n', findings) + "\n");
         });
         await report.Add("topology.yaml", "the topology, one file after the other", () =>
             Task.FromResult(string.Concat(TopologyFiles.Read(topology).Select(f => $"# {f.Path}\n{f.Text}\n"))));

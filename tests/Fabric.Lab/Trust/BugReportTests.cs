@@ -73,7 +73,7 @@ public sealed class BugReportTests
         using var archive = new TarReader(new GZipStream(File.OpenRead(file), CompressionMode.Decompress));
         while (archive.GetNextEntry() is { } entry)
         {
-            using var text = new StreamReader(entry.DataStream!);
+            using var text = new StreamReader(entry.DataStream ?? Stream.Null);
             parts.Add(Path.GetFileName(entry.Name), text.ReadToEnd());
         }
 
