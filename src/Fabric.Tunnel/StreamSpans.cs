@@ -29,13 +29,23 @@ internal static class StreamSpans
         { "fabric.peer", route.Peer ?? "self" }, { "fabric.code", code.ToString() }, { "fabric.reason", reason },
     }));
 
-    /// <summary>The lane that carried it is over, and another one carries it.</summary>
-    public static void Moved(StreamOpen open, LaneCore from, LaneCore to, TimeSpan pause) =>
-        (open.Served ?? open.Span)?.AddEvent(new ActivityEvent("failover", tags: new()
+    /// <summary>The lane that carried it is over, and another one carries it. So do requests in it hear that are traced by themselves.</summary>
+    public static void Moved(StreamOpen open, LaneCore from, LaneCore to, TimeSpan pause)
+    {
+        var (span, requests) = (open.Served ?? open.Span, open.Decision as IRequestSpans);
+        if (span is null && requests?.Any != true)
+        {
+            return;
+        }
+
+        var moved = new ActivityEvent("failover", tags: new()
         {
             { "fabric.from", from.Link }, { "fabric.to", to.Link }, { "fabric.cause", from.LeaveReason },
             { "fabric.pause_ms", Math.Round(pause.TotalMilliseconds, 1) },
-        }));
+        });
+        span?.AddEvent(moved);
+        requests?.Add(moved);
+    }
 
     /// <summary>An endpoint took the connection.</summary>
     public static void Connected(StreamOpen open, IPEndPoint endpoint)
@@ -50,4 +60,14 @@ internal static class StreamSpans
     {
         { "server.address", endpoint.Address.ToString() }, { "server.port", endpoint.Port }, { "fabric.reason", reason },
     }));
+}
+
+/// <summary>What is under way in a stream, and has spans of its own: a decision of the exporting side may be that (<see cref="StreamOpen.Decision"/>). Any thread.</summary>
+public interface IRequestSpans
+{
+    /// <summary>Whether there are some now.</summary>
+    bool Any { get; }
+
+    /// <summary>It befell the stream, and so each of them.</summary>
+    void Add(ActivityEvent befallen);
 }

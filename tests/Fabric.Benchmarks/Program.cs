@@ -19,6 +19,10 @@ else if (args is ["dns-serve", var names, var port, var threads])
 {
     await DnsZones.ServeAsync(int.Parse(names, CultureInfo.InvariantCulture), int.Parse(port, CultureInfo.InvariantCulture), int.Parse(threads, CultureInfo.InvariantCulture));
 }
+else if (args is ["telemetry"])
+{
+    await ConnectionTelemetry.MeasureAsync();
+}
 else if (args is ["tunnel", ..])
 {
     TunnelDriver[] drivers = args.Length > 1 ? [Enum.Parse<TunnelDriver>(args[1], ignoreCase: true)] : [TunnelDriver.Linux, TunnelDriver.Portable];

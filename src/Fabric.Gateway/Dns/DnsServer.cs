@@ -74,7 +74,10 @@ public sealed class DnsServer : IAsyncDisposable
         _tcp = new DnsTcpListener([.. bound.Select(b => (b.Tcp, b.Tls))], _options, _time, _tcpCounters, AnswerTcp, ForwardTcpAsync);
         foreach (var socket in bound.SelectMany(b => b.Udp))
         {
-            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, ForwardUdp, _options.Portable, _stop));
+            _udp.Add(new DnsUdpLoop(socket, AnswerUdp, ForwardUdp, _options.Portable, _stop)
+            {
+                Timing = _options.Answered is { } answered ? new DnsTiming(answered, _time) : null,
+            });
         }
 
         _udp.ForEach(l => l.Start());

@@ -48,6 +48,10 @@ public sealed record DnsServerOptions
     /// <summary>Who answers for names outside the zones. It is not disposed with the server. Default: nobody, they are REFUSED.</summary>
     public IDnsForwarder? Forwarder { get; init; }
 
+    /// <summary>Told how long a batch of datagrams took, from when it was read until what could be answered at once was sent: for one query in
+    /// <see cref="DnsTiming.OneIn"/>, on the thread that answered it, which waits for it. Default: nobody.</summary>
+    public Action<TimeSpan>? Answered { get; init; }
+
     /// <summary>Plain sockets on Linux too, as elsewhere: for tests.</summary>
     internal bool Portable { get; init; }
 

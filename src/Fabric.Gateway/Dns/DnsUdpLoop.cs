@@ -42,6 +42,9 @@ internal sealed class DnsUdpLoop
     /// <summary>Of this thread, and of its queries that are answered later.</summary>
     public DnsCounters Counters { get; } = new();
 
+    /// <summary>Of this thread; null: nobody wants to know.</summary>
+    public DnsTiming? Timing { get; init; }
+
     public void Start()
     {
         if (OperatingSystem.IsLinux() && !_portable)
@@ -103,6 +106,7 @@ internal sealed class DnsUdpLoop
                 Pause();
             }
 
+            Timing?.Read(received);
             for (var i = 0; i < received; i++)
             {
                 lengths[i] = _answer(udp.Query(i), udp.Response(i), udp.Asker(i), Counters);
@@ -118,6 +122,7 @@ internal sealed class DnsUdpLoop
                 Counters.Dropped();
             }
 
+            Timing?.Sent(received > 0 && lengths[..received].ContainsAnyExcept(0));
             if (received >= Many)
             {
                 Thread.Yield();
@@ -149,6 +154,7 @@ internal sealed class DnsUdpLoop
                 continue;
             }
 
+            Timing?.Read(1);
             var address = DnsServer.AddressIn(from.Buffer.Span[..from.Size]);
             var length = _answer(query.AsSpan(0, received), response, address, Counters);
             if (length < 0)
@@ -160,6 +166,8 @@ internal sealed class DnsUdpLoop
             {
                 Counters.Dropped();
             }
+
+            Timing?.Sent(length > 0);
         }
     }
 

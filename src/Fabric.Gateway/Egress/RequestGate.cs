@@ -18,7 +18,7 @@ namespace Fabric.Gateway.Egress;
 /// <param name="shadow">Counts what a shadow policy would have changed; whether to write it.</param>
 internal sealed class RequestGate(
     Func<FabricSnapshot?> snapshot, Func<FabricSnapshot, string?> site, StreamOpen open, Func<string, string?, string, AuditEntry> entry,
-    Action<AuditEntry> audit, Func<string, FabricSnapshot, bool> shadow) : IRequestJudge
+    Action<AuditEntry> audit, Func<string, FabricSnapshot, bool> shadow) : IRequestJudge, IRequestSpans
 {
     /// <summary>Of a path, in the audit log.</summary>
     private const int LongestPath = 256;
@@ -29,6 +29,7 @@ internal sealed class RequestGate(
     private readonly ConcurrentDictionary<Live, byte> _live = new();
     private long _allowed;
     private long _denied;
+    private int _traced;
 
     public long Allowed => Interlocked.Read(ref _allowed);
 
@@ -50,6 +51,7 @@ internal sealed class RequestGate(
         // Listed before it is decided, and decided again when the policies changed meanwhile: no review misses it.
         var live = new Live(this, method, path, trace.Version, Spans.Request(open, snapshot()?.Self.Site ?? "", method, path, trace));
         _live[live] = 0;
+        Interlocked.Add(ref _traced, live.Span is null ? 0 : 1);
         FabricSnapshot? now;
         var allowed = false;
         do
@@ -67,6 +69,16 @@ internal sealed class RequestGate(
         live.Answered(Denial);
         live.Dispose();
         return null;
+    }
+
+    bool IRequestSpans.Any => Volatile.Read(ref _traced) > 0;
+
+    void IRequestSpans.Add(ActivityEvent befallen)
+    {
+        foreach (var (live, _) in _live)
+        {
+            live.Span?.AddEvent(befallen);
+        }
     }
 
     private void Tell(Live live, int status, string error)
@@ -129,6 +141,8 @@ internal sealed class RequestGate(
 
         public string Version => version;
 
+        public Activity? Span => span;
+
         public string? TraceParent => span?.Id;
 
         public void Answered(int status) => _status = status;
@@ -149,6 +163,7 @@ internal sealed class RequestGate(
             if (Interlocked.Exchange(ref _isOver, 1) == 0)
             {
                 gate._live.TryRemove(this, out _);
+                Interlocked.Add(ref gate._traced, span is null ? 0 : -1);
                 var error = _status == 0 ? "unanswered" : "";
                 Spans.RequestEnded(span, _status, error);
                 gate.Tell(this, _status, error);

@@ -75,6 +75,7 @@ internal sealed partial class GatewayProcess
             ResponsesPerSecond = _startedLimit,
             Identifier = self.Name,
             Forwarder = _forwarder,
+            Answered = _options.Otel.IsDisabled ? null : _meter.Traffic.Answered,
         };
     }
 

@@ -213,6 +213,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
             Patience = _options.Patience,
             Traffic = _meter.Traffic,
+            TraceShare = _options.Otel.TraceShare,
             Now = () => _loop.Now,
             Time = _time,
             Locals = OperatingSystem.IsLinux() ? Own(new LocalCallers(_time)) : null,
@@ -260,6 +261,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                     _faults.Current(peer, link).HasFlag(LinkFault.Closed)),
                 Carried = tunnel.Carried,
                 Heard = tunnel.Heard,
+                Answered = _meter.Traffic.Probed,
             },
             _time);
         Own(new AsyncDisposal(prober));

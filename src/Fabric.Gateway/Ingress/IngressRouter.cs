@@ -22,7 +22,7 @@ namespace Fabric.Gateway.Ingress;
 /// closed port would be. Those that are held are connections as others, and bounded with them.
 /// </remarks>
 /// <param name="snapshot">The newest.</param>
-/// <param name="random">Seed of the choice between gateways that are equally good.</param>
+/// <param name="random">Chooses between gateways that are equally good, and draws what is traced.</param>
 internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random random) : ICertifiedIngress
 {
     private readonly Lock _randomLock = new();
@@ -60,6 +60,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
     /// <summary>Counts what becomes of connections; null: nobody does.</summary>
     public Traffic? Traffic { get; init; }
+
+    /// <summary>Of the connections, how many are traced where somebody listens, from 0 to 1. Default: 1.</summary>
+    public double TraceShare { get; init; } = 1;
 
     /// <summary>A connection without an identity is refused: address of the client, what for, and why.</summary>
     public Action<IPEndPoint, ServiceListener, string> Unidentified { get; init; } = (_, _, _) => { };
@@ -159,20 +162,21 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
     private IngressPlan Plan(FabricSnapshot now, SiteChoice choice, ServiceListener listener, IPEndPoint client, Caller caller)
     {
-        var open = new StreamOpen(listener.Service, listener.Port, caller.Id!)
+        ImmutableArray<SiteRoute> routes;
+        string untraced;
+        lock (_randomLock)
+        {
+            (routes, untraced) = (choice.Routes(Load, random), Spans.Untraced(TraceShare, random));
+        }
+
+        var open = new StreamOpen(listener.Service, listener.Port, caller.Id!, untraced)
         {
             Established = caller.Proof,
             Host = listener.Host,
             Mirrored = now.Mirrored.Contains(listener.Service),
             Datagrams = listener.Datagrams,
         };
-        ImmutableArray<SiteRoute> routes;
-        lock (_randomLock)
-        {
-            routes = choice.Routes(Load, random);
-        }
-
-        open = Spans.Ingress(open, client, now.Self.Site, isTunnelled: routes is [{ Gateway: not null }, ..]);
+        open = untraced.Length > 0 ? open : Spans.Ingress(open, client, now.Self.Site, isTunnelled: routes is [{ Gateway: not null }, ..]);
         var plan = new IngressPlan([.. routes.Select(r => new IngressRoute(r.Gateway, open))]);
         Count(plan, 1);
         return plan;
@@ -194,7 +198,7 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         {
             Spans.IngressEnded(open, summary);
         }
-        else if (snapshot() is { } now)
+        else if (snapshot() is { } now && Draws())
         {
             Spans.IngressRefused(summary, now.Self.Site);
         }
@@ -209,6 +213,14 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
             var destination = summary.Peer is null && plan.Routes.IsEmpty ? Traffic.Unknown
                 : summary.Peer is null ? now.Self.Site : now.Topology.FindGateway(summary.Peer)?.Site ?? Traffic.Unknown;
             traffic.StreamEnded(summary.Service, now.Self.Site, destination, "out", summary);
+        }
+    }
+
+    private bool Draws()
+    {
+        lock (_randomLock)
+        {
+            return Spans.Draws(TraceShare, random);
         }
     }
 

@@ -288,6 +288,11 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
         Counters = accepted
             ? Counters with { Answered = Counters.Answered + 1 }
             : Counters with { Replayed = Counters.Replayed + 1 };
+        if (accepted && late <= options.Health.LateTolerance && now.Ticks >= reply.Timestamp)
+        {
+            options.Answered?.Invoke(link.Plan.Peer, link.Plan.Link, TimeSpan.FromTicks(now.Ticks - reply.Timestamp));
+        }
+
         Note(link, changed, now);
     }
 

@@ -46,6 +46,9 @@ public sealed record ProberOptions
     /// <summary>Asked with it, by peer and link: how long ago anything came on a lane over the link; null when that is not known.</summary>
     public Func<string, string, TimeSpan?>? Heard { get; init; }
 
+    /// <summary>Told of each answer that was read in time, by peer and link: the round trip of that one probe. On the prober's thread; must not block.</summary>
+    public Action<string, string, TimeSpan>? Answered { get; init; }
+
     /// <summary>Seeds the jitter of intervals. Default: random.</summary>
     public int? Seed { get; init; }
 }

@@ -130,7 +130,7 @@ internal sealed class MetricsPage : IDisposable
             var before = '{';
             foreach (var (key, label) in tags)
             {
-                text.Append(before).Append(key.Replace('.', '_')).Append("=\"").Append(Escape(Convert.ToString(label, CultureInfo.InvariantCulture) ?? "")).Append('"');
+                text.Append(before).Append(key.Replace('.', '_')).Append("=\"").Append(Escape(Text(label))).Append('"');
                 before = ',';
             }
 
@@ -144,6 +144,8 @@ internal sealed class MetricsPage : IDisposable
 
         text.Append(' ').Append(Number(value)).Append('\n');
     }
+
+    private static string Text(object? label) => label is bool truth ? truth ? "true" : "false" : Convert.ToString(label, CultureInfo.InvariantCulture) ?? "";
 
     private static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 

@@ -20,6 +20,8 @@ public sealed class TraceTests : IAsyncLifetime
     private readonly int[] _ports = FreePorts.Take(2);
     private readonly Spans _spans = new();
     private readonly HttpClient _http = new(new SocketsHttpHandler { UseProxy = false, ActivityHeadersPropagator = null, PooledConnectionLifetime = TimeSpan.Zero });
+    private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private LoopbackFabric _fabric = null!;
     private WebApplication _front = null!;
     private WebApplication _back = null!;
@@ -29,6 +31,12 @@ public sealed class TraceTests : IAsyncLifetime
         _back = await ServeAsync(http => http.Response.WriteAsync(http.Request.Headers["traceparent"].ToString()));
         _front = await ServeAsync(async http =>
         {
+            if (http.Request.Path == "/held")
+            {
+                _asked.SetResult();
+                await _answer.Task;
+            }
+
             var onward = new HttpRequestMessage(HttpMethod.Get, await AddressAsync(Virginia, "back.shop", _ports[1]));
             onward.Headers.Add("traceparent", http.Request.Headers["traceparent"].ToString());
             using var answer = await _http.SendAsync(onward);
@@ -91,9 +99,9 @@ public sealed class TraceTests : IAsyncLifetime
         new($"http://{(await _fabric.Admin(gateway).StatusAsync()).Services.Single(s => s.Name == service).ServiceAddress}:{port}/");
 
     /// <summary>What front and back were sent as traceparent.</summary>
-    private async Task<string[]> AskAsync(string? traceParent = null)
+    private async Task<string[]> AskAsync(string? traceParent = null, string path = "")
     {
-        var request = new HttpRequestMessage(HttpMethod.Get, await AddressAsync(Paris, "front.shop", _ports[0]));
+        var request = new HttpRequestMessage(HttpMethod.Get, new Uri(await AddressAsync(Paris, "front.shop", _ports[0]), path));
         request.Headers.ConnectionClose = true;
         if (traceParent is not null)
         {
@@ -150,6 +158,28 @@ public sealed class TraceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_failover_is_an_event_of_a_request_that_is_under_way_in_the_callers_trace()
+    {
+        var asking = AskAsync(Theirs, "held");
+        await _asked.Task.WaitAsync(Wait.Limit);
+        await _fabric.Admin(Paris).SetFaultAsync("dx", "cut");
+        foreach (var (gateway, peer) in new[] { (Paris, Virginia), (Virginia, Paris) })
+        {
+            await _fabric.Admin(gateway).UntilAsync(s => s.Sites.SelectMany(x => x.Gateways).Any(g => g.Name == peer && g.ActiveLink == "internet")
+                && s.Links.Any(l => l is { Name: "dx", State: "down" }));
+        }
+
+        _answer.SetResult();
+        await asking;
+
+        // To which link first, the two ends need not agree on: a lane over the old one may have been dialled anew meanwhile.
+        var request = await SpanAsync("GET", "virginia", ActivityContext.Parse(Theirs, null).TraceId);
+        var moved = request.Events.First(e => e.Name == "failover").Tags.ToDictionary();
+        Assert.Equal("dx", moved["fabric.from"]);
+        Assert.NotEqual("", moved["fabric.cause"]);
+    }
+
+    [Fact]
     public async Task A_denied_request_is_an_answer_and_in_the_metrics()
     {
         using var answer = await _http.PostAsync(await AddressAsync(Paris, "front.shop", _ports[0]), new ByteArrayContent([]));
@@ -184,6 +214,7 @@ public sealed class TraceTests : IAsyncLifetime
         var page = PrometheusText.Parse(await _http.GetStringAsync($"http://{_fabric.MetricsOf(Paris)}/metrics"));
         Assert.True(page["fabric_failover_pause_seconds_count{from=dx,peer=virginia-1,to=internet}"] >= 1);
         Assert.True(page["fabric_failover_detection_seconds_count{link=dx,peer=virginia-1}"] >= 1);
+        Assert.True(page["fabric_link_probe_duration_seconds_count{link=dx,peer=virginia-1}"] >= 1);
         Assert.True(page["fabric_peer_moves_total{peer=virginia-1,peer_site=virginia}"] >= 1);
     }
 }

@@ -65,7 +65,7 @@ public sealed class IngressRouterTests
         _snapshot = _snapshot! with { Choices = _snapshot.Choices.SetItem(("web.shop/tokyo/web-0", 80), choice) };
 
         var pinned = await _router.PlanAsync(Listener with { Place = "web.shop/tokyo/web-0", Host = "web-0" }, Client, default);
-        Assert.Equal([("tokyo-1", new StreamOpen("web.shop", 80, Samples.Shop) { Host = "web-0" })], pinned.Routes.Select(r => (r.Peer, r.Open)));
+        Assert.Equal([("tokyo-1", new StreamOpen("web.shop", 80, Samples.Shop) { Host = "web-0" })], pinned.Routes.Select(r => (r.Peer, r.Open with { TraceParent = "", Span = null })));
         var nowhere = await _router.PlanAsync(Listener with { Place = "web.shop/lima" }, Client, default);
         Assert.Equal((0, "no service web.shop/lima:80 is declared"), (nowhere.Routes.Length, nowhere.Refusal));
     }

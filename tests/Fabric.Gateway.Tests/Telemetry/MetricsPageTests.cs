@@ -122,6 +122,8 @@ public sealed class MetricsPageTests
             traffic.RequestEnded("web.shop", "paris", "GET", 503, "1.1", "", TimeSpan.FromSeconds(1));
             traffic.RequestEnded("web.shop", "paris", "BREW", 0, "2", "unanswered", TimeSpan.FromSeconds(100_000));
             traffic.Moved("virginia-1", "dx", "vpn", TimeSpan.FromMilliseconds(180));
+            traffic.StreamEnded("web.shop", "paris", "virginia", "in", new StreamSummary("web.shop", null, null, (StreamCode)200, "", 0, 0, TimeSpan.Zero));
+            traffic.Answered(TimeSpan.FromMicroseconds(12));
         }));
 
         const string pair = "code=Ok,destination_site=virginia,direction=out";
@@ -133,6 +135,9 @@ public sealed class MetricsPageTests
             + "network_protocol_version=1.1,service=web.shop,source_site=paris}"]);
         Assert.Equal(1, page["http_server_request_duration_seconds_count{error_type=unanswered,http_request_method=_OTHER,network_protocol_version=2,"
             + "service=web.shop,source_site=paris}"]);
+        Assert.Equal(1, page["fabric_stream_duration_seconds_count{code=(unknown),destination_site=virginia,direction=in,service=web.shop,source_site=paris}"]);
+        Assert.DoesNotContain(page.Samples.Keys, k => k.StartsWith("fabric_stream_io", StringComparison.Ordinal) && k.Contains("direction=in", StringComparison.Ordinal));
+        Assert.Equal((0, 1), (page["fabric_dns_answer_duration_seconds_bucket{le=1E-05}"], page["fabric_dns_answer_duration_seconds_bucket{le=2.5E-05}"]));
         Assert.Equal((0, 1), (page["fabric_failover_pause_seconds_bucket{from=dx,le=0.15,peer=virginia-1,to=vpn}"],
             page["fabric_failover_pause_seconds_bucket{from=dx,le=0.2,peer=virginia-1,to=vpn}"]));
     }
@@ -169,6 +174,7 @@ public sealed class MetricsPageTests
             {
                 traffic.Verdict($"s{i}.shop", "paris", "stream", allowed: true);
                 traffic.Detected("dx", $"peer-{i}", TimeSpan.FromMilliseconds(200));
+                traffic.StreamEnded($"s{i}.shop", "paris", "virginia", "out", new StreamSummary("", null, null, StreamCode.Ok, "", 2, 1, TimeSpan.Zero));
             }
         }));
 
@@ -177,6 +183,9 @@ public sealed class MetricsPageTests
         Assert.Equal(flood, verdicts.Sum(s => s.Value));
         Assert.Equal(flood - Measure.MostSeries, page["fabric_policy_verdicts_total{otel_metric_overflow=true}"]);
         Assert.Equal(flood - Measure.MostSeries, page["fabric_failover_detection_seconds_count{otel_metric_overflow=true}"]);
+        Assert.Equal(flood - Measure.MostSeries, page["fabric_stream_duration_seconds_count{otel_metric_overflow=true}"]);
+        var bytes = page.Samples.Where(s => s.Key.StartsWith("fabric_stream_io_bytes_total{", StringComparison.Ordinal)).ToList();
+        Assert.Equal((Measure.MostSeries + 1, 3 * flood), (bytes.Count, bytes.Sum(s => s.Value)));
     }
 
     [Fact]

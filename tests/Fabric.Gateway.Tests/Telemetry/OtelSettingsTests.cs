@@ -53,16 +53,36 @@ public sealed class OtelSettingsTests
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "is no URL")]
     [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "neither grpc nor http/protobuf")]
     [InlineData("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "10s", "no number of milliseconds")]
+    [InlineData("OTEL_TRACES_SAMPLER_ARG", "a tenth", "no share from 0 to 1", "parentbased_traceidratio")]
+    [InlineData("OTEL_TRACES_SAMPLER_ARG", "1.5", "no share from 0 to 1", "PARENTBASED_TRACEIDRATIO")]
     [InlineData("OTEL_TRACES_SAMPLER", "sometimes", "none of always_on")]
     [InlineData("OTEL_TRACES_EXPORTER", "zipkin", "neither otlp nor none")]
-    public void What_makes_no_sense_is_left_out_and_told(string name, string value, string says)
+    public void What_makes_no_sense_is_left_out_and_told(string name, string value, string says, string sampler = "")
     {
-        var settings = Read((name, value));
+        var settings = Read((name, value), ("OTEL_TRACES_SAMPLER", sampler));
 
         var problem = Assert.Single(settings.Problems);
         Assert.StartsWith($"{name} is '{value}'", problem, StringComparison.Ordinal);
         Assert.Contains(says, problem, StringComparison.Ordinal);
         Assert.Empty(settings.Targets);
         Assert.False(settings.HasSampler);
+    }
+
+    [Theory]
+    [InlineData("", "", 0.05, false)]
+    [InlineData("parentbased_traceidratio", "0.25", 0.25, false)]
+    [InlineData("ParentBased_TraceIdRatio", "", 1, false)]
+    [InlineData("always_off", "", 0, true)]
+    [InlineData("parentbased_always_off", "0.5", 0, true)]
+    [InlineData("always_on", "0.5", 1, true)]
+    [InlineData("parentbased_always_on", "", 1, true)]
+    // Of a trace that others began it decides by the trace's number, as of those that begin here: it is asked for each.
+    [InlineData("traceidratio", "0.25", 1, true)]
+    public void Sampler_says_how_many_connections_are_traced(string sampler, string argument, double share, bool ofSdk)
+    {
+        var settings = Read(("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument));
+
+        Assert.Equal((share, ofSdk), (settings.TraceShare, settings.HasSampler));
+        Assert.Empty(settings.Problems);
     }
 }

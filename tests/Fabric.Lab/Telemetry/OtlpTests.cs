@@ -56,6 +56,58 @@ public sealed class OtlpTests
         await sites.Stop();
     }
 
+    /// <summary>The importing gateway reads no HTTP: its spans are the stream's, in a trace of its own that the request's span is linked to.</summary>
+    [RequiresFact("python3-grpcio", "curl")]
+    public async Task A_request_of_a_caller_that_traces_is_in_the_callers_trace_at_every_site_that_reads_it()
+    {
+        const string theirs = "0af7651916cd43dd8448eb211c80319c";
+        const string caller = "b7ad6b7169203331";
+        await using var work = await WorkFolder.Take();
+        await using var receiver = await OtlpReceiver.Start(work);
+        // No connection is drawn, and yet the request is traced: its caller says so.
+        await using var sites = await ThreeSites.Start(work, site =>
+            [.. Environment(site).Where(v => !v.StartsWith("OTEL_TRACES_SAMPLER=", StringComparison.Ordinal)), "OTEL_TRACES_SAMPLER=parentbased_traceidratio",
+                $"OTEL_TRACES_SAMPLER_ARG={(site == "a" ? 1 : 0)}"]);
+
+        var sent = await sites.AskByCurl($"00-{theirs}-{caller}-01");
+
+        var all = await receiver.Until("the requests and the stream of the first", lines => Spans(lines, theirs).Count() == 2
+            && Spans(lines, theirs).SelectMany(Links).Any(l => Spans(lines, l).Any(s => Is(s, "name", "ingress"))));
+        var spans = Spans(all, theirs).ToDictionary(Site);
+        Assert.Equal(
+            [("GET", caller, sent[0]), ("GET", spans["b"].GetProperty("span").GetString(), sent[1])],
+            new[] { spans["b"], spans["c"] }.Select(s => (Name(s), s.GetProperty("parent").GetString(), $"00-{theirs}-{s.GetProperty("span").GetString()}-01")));
+        // The stream of the first is traced where it began, and in that trace it goes from site to site; that of the second was not drawn.
+        var stream = Spans(all, Assert.Single(Links(spans["b"]))).ToList();
+        Assert.Contains(stream, s => (Name(s), Site(s)) == ("ingress", "a"));
+        Assert.Empty(Spans(receiver.Received(), Assert.Single(Links(spans["c"]))));
+        await sites.Stop();
+    }
+
+    /// <summary>Traces that the span is linked to.</summary>
+    private static IEnumerable<string> Links(JsonElement span) => span.GetProperty("links").EnumerateArray().Select(l => l.GetProperty("trace").GetString()!);
+
+    [RequiresFact("python3-grpcio")]
+    public async Task A_site_that_left_the_topology_is_in_no_metrics_any_more()
+    {
+        await using var work = await WorkFolder.Take();
+        await using var receiver = await OtlpReceiver.Start(work);
+        await using var sites = await ThreeSites.Start(work, Environment);
+        static bool IsOfC(JsonElement m) => Site(m) == "a" && m.GetProperty("attributes") is var of && (Is(of, "peer", "c-1") || Is(of, "peer_site", "c") || Is(of, "site", "c"));
+        static List<JsonElement> Infos(IEnumerable<JsonElement> lines) => [.. Of(lines, "metrics").Where(m => Site(m) == "a" && Is(m, "name", "fabric.info"))];
+        var before = await receiver.Until("metrics of site c", lines => Of(lines, "metrics").Any(IsOfC) && Infos(lines).Count > 0);
+        var revision = Infos(before)[^1].GetProperty("attributes").GetProperty("revision").GetString()!;
+
+        await sites.ForgetC();
+
+        // The first export with the new revision may have begun before it was there.
+        bool IsNew(JsonElement m) => Site(m) == "a" && Is(m, "name", "fabric.info") && !Is(m.GetProperty("attributes"), "revision", revision);
+        var after = (await receiver.Until("some more metrics of site a", lines => lines.Count(IsNew) >= 4)).SkipWhile(l => !IsNew(l)).Skip(1).SkipWhile(l => !IsNew(l)).ToList();
+        Assert.DoesNotContain(Of(after, "metrics"), IsOfC);
+        Assert.All(Infos(after), m => Assert.True(IsNew(m)));
+        Assert.Contains(Of(after, "metrics"), m => Site(m) == "a" && Is(m.GetProperty("attributes"), "peer", "b-1"));
+    }
+
     /// <summary>What was never sent is not lost when a gateway stops, and one that nobody listens to stops all the same.</summary>
     [RequiresFact("python3-grpcio")]
     public async Task What_is_left_is_sent_at_the_end_and_a_dead_receiver_holds_nobody_up()
@@ -117,9 +169,9 @@ public sealed class OtlpTests
         Assert.DoesNotContain(Of(all, "logs"), l => Site(l) == "c");
     }
 
-    private static IEnumerable<JsonElement> Of(IReadOnlyList<JsonElement> lines, string signal) => lines.Where(l => Is(l, "signal", signal));
+    private static IEnumerable<JsonElement> Of(IEnumerable<JsonElement> lines, string signal) => lines.Where(l => Is(l, "signal", signal));
 
-    private static IEnumerable<JsonElement> Spans(IReadOnlyList<JsonElement> lines, string trace) => Of(lines, "traces").Where(l => Is(l, "trace", trace));
+    private static IEnumerable<JsonElement> Spans(IEnumerable<JsonElement> lines, string trace) => Of(lines, "traces").Where(l => Is(l, "trace", trace));
 
     private static string Name(JsonElement line) => line.GetProperty("name").GetString()!;
 

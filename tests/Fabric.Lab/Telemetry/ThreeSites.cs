@@ -57,6 +57,24 @@ public sealed class ThreeSites : IAsyncDisposable
         return (await answer.Content.ReadAsStringAsync()).Split(' ');
     }
 
+    /// <summary>A request of curl in site a, with that traceparent: what front and back were sent as theirs.</summary>
+    public async Task<string[]> AskByCurl(string traceParent)
+    {
+        var address = await AddressOf(A, "front.shop", FrontPort);
+        var curl = await Command.Run(["curl", "-sS", "--fail", "--noproxy", "*", "-m", "20", "-H", $"traceparent: {traceParent}", $"{address}"]);
+        Assert.True(curl.ExitCode == 0, curl.ToString());
+        return curl.Output.Split(' ');
+    }
+
+    /// <summary>By the topology of its gateway, site a is in a fabric without site c.</summary>
+    public async Task ForgetC()
+    {
+        var file = Directory.GetFiles(A.TopologyFolder, "*.yaml").Single();
+        await File.WriteAllTextAsync(file + ".new", Topology(withC: false));
+        File.Move(file + ".new", file, overwrite: true);
+        await A.Reload();
+    }
+
     /// <summary>A request that no policy allows: its connection is reset.</summary>
     public async Task AskClosed() => await Assert.ThrowsAsync<HttpRequestException>(async () => await _http.GetAsync(await AddressOf(A, "closed.shop", ClosedPort)));
 
@@ -99,7 +117,7 @@ public sealed class ThreeSites : IAsyncDisposable
             });
         }
 
-        await mesh.Init("traced.example", Topology);
+        await mesh.Init("traced.example", Topology());
         foreach (var gateway in _gateways)
         {
             await mesh.Join(gateway, "127.97.1.1:7443");
@@ -128,7 +146,9 @@ public sealed class ThreeSites : IAsyncDisposable
     private static async Task<Uri> AddressOf(GatewayProcess gateway, string service, int port) =>
         new($"http://{(await gateway.Status()).Services.Single(s => s.Name == service).ServiceAddress}:{port}/");
 
-    private static string Topology => $$"""
+    private static string Topology(bool withC = true) => string.Join('\n', Whole.Split('\n').Where(line => withC || !line.EndsWith("# of c", StringComparison.Ordinal)));
+
+    private static string Whole => $$"""
         fabric: 1
         trustDomain: traced.example
 
@@ -139,17 +159,17 @@ public sealed class ThreeSites : IAsyncDisposable
           - name: b
             serviceAddresses: 127.95.0.0/16
             gateways: [{name: b-1, listen: [127.97.2.1], dns: "127.97.2.1:5353", metrics: "127.97.2.1:9440", dashboard: off}]
-          - name: c
-            serviceAddresses: 127.96.0.0/16
-            gateways: [{name: c-1, listen: [127.97.3.1], dns: "127.97.3.1:5353", metrics: "127.97.3.1:9440", dashboard: off}]
+          - name: c # of c
+            serviceAddresses: 127.96.0.0/16 # of c
+            gateways: [{name: c-1, listen: [127.97.3.1], dns: "127.97.3.1:5353", metrics: "127.97.3.1:9440", dashboard: off}] # of c
 
         links:
           - {name: ab, type: interconnect, ends: [{gateway: a-1, address: 127.97.1.1}, {gateway: b-1, address: 127.97.2.1}]}
-          - {name: bc, type: interconnect, ends: [{gateway: b-1, address: 127.97.2.1}, {gateway: c-1, address: 127.97.3.1}]}
+          - {name: bc, type: interconnect, ends: [{gateway: b-1, address: 127.97.2.1}, {gateway: c-1, address: 127.97.3.1}]} # of c
 
         services:
           - {name: front, namespace: shop, ports: [{port: {{FrontPort}}, protocol: http}], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
-          - {name: back, namespace: shop, ports: [{port: {{BackPort}}, protocol: http}], health: {type: none}, exports: [{site: c, endpoints: ["127.97.3.80:{{BackPort}}"]}]}
+          - {name: back, namespace: shop, ports: [{port: {{BackPort}}, protocol: http}], health: {type: none}, exports: [{site: c, endpoints: ["127.97.3.80:{{BackPort}}"]}]} # of c
           - {name: closed, namespace: shop, ports: [{port: {{ClosedPort}} }], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
 
         policies:

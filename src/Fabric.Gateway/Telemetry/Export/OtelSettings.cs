@@ -19,7 +19,7 @@ internal enum OtelSignal
 internal sealed record OtelSettings
 {
     private static readonly string[] _samplers =
-        ["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"];
+        ["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", ParentBasedShare];
 
     /// <summary>Nothing is exported; metrics are measured for <c>/metrics</c>.</summary>
     public static OtelSettings None { get; } = new();
@@ -30,8 +30,18 @@ internal sealed record OtelSettings
     /// <summary>Signals that are exported, with what is set for each alone.</summary>
     public ImmutableDictionary<OtelSignal, OtlpTarget> Targets { get; init; } = ImmutableDictionary<OtelSignal, OtlpTarget>.Empty;
 
-    /// <summary>Whether <c>OTEL_TRACES_SAMPLER</c> says which sampler; else it is Fabric's own default.</summary>
+    /// <summary>Share of the connections that are traced unless <c>OTEL_TRACES_SAMPLER</c> says otherwise: what tracing costs is in proportion to it.</summary>
+    public const double DefaultTraceShare = 0.05;
+
+    private const string ParentBasedShare = "parentbased_traceidratio";
+
+    /// <summary>Whether the sampler is one that the SDK makes, as <c>OTEL_TRACES_SAMPLER</c> says; else it is <see cref="RootSampler"/> with the share.</summary>
     public bool HasSampler { get; init; }
+
+    /// <summary>
+    /// Of the traces that would begin here, how many do, from 0 to 1: it is decided before anything is made for one. 1: all are offered to the sampler, or to whoever listens.
+    /// </summary>
+    public double TraceShare { get; init; } = 1;
 
     /// <summary>Variables that were left out, and why.</summary>
     public ImmutableArray<string> Problems { get; init; } = [];
@@ -68,7 +78,32 @@ internal sealed record OtelSettings
             sampler = null;
         }
 
-        return new OtelSettings { Targets = targets.ToImmutable(), HasSampler = sampler is not null, Problems = problems.ToImmutable() };
+        // The SDK's own samplers are asked when a span is made, which is what a share is to spare. Those that look at parents say the same of what begins here.
+        var isShare = sampler is null || sampler.Equals(ParentBasedShare, StringComparison.OrdinalIgnoreCase);
+        return new OtelSettings
+        {
+            Targets = targets.ToImmutable(),
+            HasSampler = !isShare,
+            TraceShare = sampler is null ? DefaultTraceShare : isShare ? Share(Get("OTEL_TRACES_SAMPLER_ARG"), problems)
+                : sampler.EndsWith("always_off", StringComparison.OrdinalIgnoreCase) ? 0 : 1,
+            Problems = problems.ToImmutable(),
+        };
+    }
+
+    private static double Share(string? value, ImmutableArray<string>.Builder problems)
+    {
+        if (value is null)
+        {
+            return 1;
+        }
+
+        if (double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out var share) && share is >= 0 and <= 1)
+        {
+            return share;
+        }
+
+        problems.Add($"OTEL_TRACES_SAMPLER_ARG is '{value}', which is no share from 0 to 1: it is left out, and all are traced");
+        return 1;
     }
 
     /// <summary>Null when it does not say.</summary>

@@ -16,9 +16,6 @@ namespace Fabric.Gateway.Telemetry.Export;
 /// </summary>
 internal sealed class OtlpExport : IAsyncDisposable
 {
-    /// <summary>Share of the streams that are traced unless <c>OTEL_TRACES_SAMPLER</c> says otherwise: what tracing costs is in proportion to it.</summary>
-    public const double DefaultShare = 0.05;
-
     /// <summary>For what is still to be sent when the gateway stops.</summary>
     private const int FlushMilliseconds = 2_000;
 
@@ -33,7 +30,7 @@ internal sealed class OtlpExport : IAsyncDisposable
             var builder = Sdk.CreateTracerProviderBuilder().SetResourceBuilder(resource).AddSource(Spans.SourceName);
             if (!settings.HasSampler)
             {
-                builder.SetSampler(new ParentBasedSampler(new TraceIdRatioBasedSampler(DefaultShare)));
+                builder.SetSampler(new ParentBasedSampler(new RootSampler(settings.TraceShare)));
             }
 
             _traces = builder.AddOtlpExporter(o => Apply(o, traces)).Build();

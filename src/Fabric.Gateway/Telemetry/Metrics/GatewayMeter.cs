@@ -17,6 +17,13 @@ internal sealed class GatewayMeter : IDisposable
     /// <summary>Of what a failover takes, in seconds.</summary>
     public static readonly double[] Pauses = [0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10];
 
+    /// <summary>Of what a processor does by itself, in seconds.</summary>
+    public static readonly double[] Moments =
+        [0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1];
+
+    /// <summary>Of packets there and back, in seconds: from one room to another, and round the earth.</summary>
+    public static readonly double[] RoundTrips = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2];
+
     private readonly List<Measure> _measures = [];
     private readonly StateReading _state;
 
@@ -66,10 +73,15 @@ internal sealed class GatewayMeter : IDisposable
         string name, string unit, string help, string[] attributes, Func<Reading, IEnumerable<T>> items, Func<T, double> value, Func<T, string[]> labels) =>
         Meter.CreateObservableCounter(name, Observe(Add(name, "counter", unit, help, attributes), items, value, labels), unit, help);
 
-    public Counter<long> Counter(string name, string unit, string help, string[] attributes)
+    /// <summary>What happens, and is counted where it does.</summary>
+    /// <param name="values">Of the attributes, in their order, for what is counted apart.</param>
+    public CountTable<TKey> Counter<TKey>(string name, string unit, string help, string[] attributes, Func<TKey, string[]> values)
+        where TKey : notnull
     {
         Add(name, "counter", unit, help, attributes);
-        return Meter.CreateCounter<long>(name, unit, help);
+        var table = new CountTable<TKey>(attributes, values);
+        Meter.CreateObservableCounter(name, table.Read, unit, help);
+        return table;
     }
 
     public Histogram<double> Histogram(string name, string unit, string help, string[] attributes, double[] boundaries)

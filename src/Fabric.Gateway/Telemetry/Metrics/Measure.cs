@@ -21,5 +21,8 @@ internal sealed record Measure(string Name, string Kind, string Unit, string Hel
     /// <summary>Attribute of the series that has what did not get one of its own.</summary>
     public const string Overflow = "otel.metric.overflow";
 
+    /// <summary>That attribute with its value.</summary>
+    public static KeyValuePair<string, object?> Rest { get; } = new(Overflow, true);
+
     public static string KindOf(Instrument instrument) => instrument.GetType().Name.Replace("Observable", "", StringComparison.Ordinal).Split('`')[0].ToLowerInvariant();
 }

@@ -10,7 +10,7 @@ namespace Fabric.Gateway.Telemetry.Metrics;
 /// </summary>
 internal sealed class SeriesTable
 {
-    private static readonly Tag[] _overflow = [new(Measure.Overflow, "true")];
+    private static readonly Tag[] _overflow = [Measure.Rest];
 
     private readonly Lock _lock = new();
     private readonly Dictionary<Tag[], Series> _series = new(new TagComparer());

@@ -5,15 +5,48 @@ using Fabric.Tunnel;
 namespace Fabric.Gateway.Telemetry.Traces;
 
 /// <summary>
-/// The spans of this gateway. None is made while nobody listens. A stream's trace begins at the importing gateway, by its sampler, and travels in OPEN:
-/// <c>ingress</c> (the connection) → <c>tunnel</c> (the stream to the peer) → <c>egress</c> (at the exporting gateway) → <c>request</c>, one for each HTTP
-/// request that is read there.
+/// The spans of this gateway. None is made while nobody listens, nor for a connection that is not drawn: of twenty, nineteen are not, and cost next to nothing. A stream's trace
+/// begins at the importing gateway and travels in OPEN: <c>ingress</c> (the connection) → <c>tunnel</c> (the stream to the peer) → <c>egress</c> (at the exporting gateway) →
+/// <c>request</c>, one for each HTTP request that is read there.
 /// </summary>
 internal static class Spans
 {
     public const string SourceName = "Fabric.Gateway";
 
+    /// <summary>The span of a client's connection. Where one begins a trace, it was drawn already: <see cref="Untraced"/>.</summary>
+    public const string Connection = "ingress";
+
+    /// <summary>How the traceparent of what is not sampled ends (W3C trace-context §3.2.2.5).</summary>
+    private const string NotSampled = "-00";
+
     private static readonly ActivitySource _source = new(SourceName);
+
+    /// <summary>
+    /// The traceparent of a connection that is not to be traced, which tells the other gateways so, and joins its lines in their audit logs; empty when it may be traced, or nobody
+    /// listens. Asked before anything else: a span costs more than all that is measured of a connection.
+    /// </summary>
+    /// <param name="share">Of connections that are traced, from 0 to 1; 1: whoever listens decides.</param>
+    /// <param name="random">Of numbers, which need not be secret.</param>
+    public static string Untraced(double share, Random random)
+    {
+        if (!_source.HasListeners() || Draws(share, random))
+        {
+            return "";
+        }
+
+        // As long as version 00 is (§3.2.1), with a trace ID and a span ID.
+        Span<byte> ids = stackalloc byte[24];
+        random.NextBytes(ids);
+        Span<char> text = stackalloc char[55];
+        "00-".CopyTo(text);
+        Convert.TryToHexStringLower(ids[..16], text[3..], out _);
+        text[35] = '-';
+        Convert.TryToHexStringLower(ids[16..], text[36..], out _);
+        NotSampled.CopyTo(text[52..]);
+        return new string(text);
+    }
+
+    public static bool Draws(double share, Random random) => share >= 1 || random.NextDouble() < share;
 
     /// <summary>The request with the context that travels with it; the same one when nobody listens.</summary>
     /// <param name="open">What is asked of the peers.</param>
@@ -22,7 +55,7 @@ internal static class Spans
     /// <param name="isTunnelled">Whether the first that is tried is another gateway.</param>
     public static StreamOpen Ingress(StreamOpen open, IPEndPoint client, string site, bool isTunnelled)
     {
-        if (!_source.HasListeners() || Start("ingress", ActivityKind.Server, default) is not { } ingress)
+        if (!_source.HasListeners() || Start(Connection, ActivityKind.Server, default) is not { } ingress)
         {
             return open;
         }
@@ -62,7 +95,7 @@ internal static class Spans
     /// <summary>A connection that nobody was asked about: no site can serve it, or it is not known who calls.</summary>
     public static void IngressRefused(StreamSummary summary, string site)
     {
-        if (_source.HasListeners() && Start("ingress", ActivityKind.Server, default) is { } span)
+        if (_source.HasListeners() && Start(Connection, ActivityKind.Server, default) is { } span)
         {
             span.SetStartTime(span.StartTimeUtc - summary.Duration).SetTag("fabric.service", summary.Service).SetTag("fabric.site", site);
             End(span, summary);
@@ -73,7 +106,7 @@ internal static class Spans
     public static void Egress(string? peer, StreamOpen open, string site)
     {
         // What was not sampled where it began is sampled nowhere: nothing is made to find that out again.
-        if (open.Served is not null || !_source.HasListeners() || open.TraceParent.EndsWith("-00", StringComparison.Ordinal))
+        if (open.Served is not null || !_source.HasListeners() || IsUntraced(open))
         {
             return;
         }
@@ -108,7 +141,7 @@ internal static class Spans
 
     /// <summary>
     /// An HTTP request that was read: a child of the caller's span where the request names one, with a link to the stream that it came on; else a child of the
-    /// stream's.
+    /// stream's. What is not sampled where it began is not traced here either.
     /// </summary>
     public static Activity? Request(StreamOpen open, string site, string method, string path, in RequestTrace trace)
     {
@@ -118,6 +151,11 @@ internal static class Spans
         }
 
         var caller = Parse(trace.Parent ?? "", trace.State ?? "");
+        if (caller == default ? IsUntraced(open) : !caller.TraceFlags.HasFlag(ActivityTraceFlags.Recorded))
+        {
+            return null;
+        }
+
         var stream = open.Served?.Context ?? Parse(open.TraceParent, open.TraceState);
         var isJoined = caller != default && caller.TraceId != stream.TraceId;
         var span = Start(method, ActivityKind.Server, caller != default ? caller : stream, links: isJoined && stream != default ? [new ActivityLink(stream)] : null);
@@ -231,6 +269,8 @@ internal static class Spans
     }
 
     private static void Fail(Activity span, string type, string reason) => span.SetTag("error.type", type).SetStatus(ActivityStatusCode.Error, Printable.Of(reason));
+
+    private static bool IsUntraced(StreamOpen open) => open.Served is null && open.TraceParent.EndsWith(NotSampled, StringComparison.Ordinal);
 
     private static ActivityContext Parse(string parent, string state) =>
         parent.Length > 0 && ActivityContext.TryParse(parent, Bounded(state) is { Length: > 0 } kept ? kept : null, isRemote: true, out var context) ? context : default;
