@@ -64,7 +64,7 @@ public static class TopologyDiff
             [(0, "mesh", topology.TrustDomain)] = new(
                 ("domain", topology.Domain), ("active", Print(topology.Probes.Active)), ("idle", Print(topology.Probes.Idle)),
                 ("misses", topology.Probes.Misses), ("holdDown", Print(topology.Probes.HoldDown)),
-                ("absent", Lower(topology.Dns.Absent)), ("responsesPerSecond", topology.Dns.ResponsesPerSecond),
+                ("absent", topology.Dns.Absent is { } absent ? Lower(absent) : "by kind of service"), ("responsesPerSecond", topology.Dns.ResponsesPerSecond),
                 ("forward", Print(topology.Dns.Forward)),
                 ("drills", topology.Drills.From.IsEmpty ? "from nobody" : $"from {Join(topology.Drills.From)}")),
         };

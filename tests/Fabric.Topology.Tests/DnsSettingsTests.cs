@@ -19,10 +19,10 @@ public class DnsSettingsTests
         """;
 
     [Fact]
-    public void Without_a_word_absent_services_hold_no_data_and_nothing_listens_for_TLS()
+    public void Without_a_word_absent_services_answer_by_their_kind_and_nothing_listens_for_TLS()
     {
         var topology = Accept(Base);
-        Assert.Equal(new DnsSettings { Absent = AbsentAnswer.NoData, ResponsesPerSecond = 1000 }, topology.Dns);
+        Assert.Equal(new DnsSettings { Absent = null, ResponsesPerSecond = 1000 }, topology.Dns);
         Assert.Null(topology.FindGateway("paris-1")!.DnsTls);
         Assert.Empty(topology.Services[0].Ports[0].Alpn);
     }
@@ -49,6 +49,9 @@ public class DnsSettingsTests
     [Theory]
     [InlineData("port: 443", "port: 443, alpn: [ h3 ]", DiagnosticCodes.BadChoice)]
     [InlineData("port: 443", "port: 443, alpn: []", DiagnosticCodes.BadCount)]
+    [InlineData("port: 443", "port: 443, alpn: [ h2, mqtt, imap, pop3, irc ]", DiagnosticCodes.BadCount)]
+    [InlineData("port: 443", "port: 443, protocol: http, tls: svid, alpn: [ h2, mqtt ]", DiagnosticCodes.DoesNotApply)]
+    [InlineData("name: https", "name: a23456789-123456789-123456789-123456789-123456789-123456789-123", DiagnosticCodes.BadName)]
     [InlineData("port: 443", "port: 443, protocol: http, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
     [InlineData("port: 443", "port: 443, protocol: udp, alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
     [InlineData("port: 443", "port: 443, tls: mutual", DiagnosticCodes.BadChoice)]
@@ -57,6 +60,39 @@ public class DnsSettingsTests
     [InlineData("port: 443", "port: 443, protocol: http, tls: \"off\", alpn: [ h2 ]", DiagnosticCodes.DoesNotApply)]
     [InlineData("name: paris-1", "name: paris-1, dnsTls: \"127.0.0.1:9440\"", DiagnosticCodes.ListenerClash)]
     public void What_does_not_fit_is_refused(string from, string to, string code) => Assert.Equal(code, Refuse(Base.Replace(from, to)));
+
+    [Theory]
+    [InlineData("name: https, port: 443", 241, true)]
+    [InlineData("name: https, port: 443", 242, false)]
+    [InlineData("name: https, port: 443, alpn: [ h2 ]", 239, true)]
+    [InlineData("name: https, port: 443, alpn: [ h2 ]", 240, false)]
+    [InlineData("port: 443, alpn: [ h2 ]", 239, true)]
+    [InlineData("port: 443, alpn: [ h2 ]", 240, false)]
+    [InlineData("port: 443", 253, true)]
+    [InlineData("port: 443", 254, false)]
+    public void The_longest_name_of_a_port_fits_into_a_DNS_name(string port, int length, bool fits)
+    {
+        // As long as the service's own name is then.
+        var domain = length - "web.shop.".Length;
+        var labels = string.Join('.', Enumerable.Repeat(new string('a', 49), domain / 50).Append(new string('b', domain % 50)));
+        var text = Base.Replace("name: https, port: 443", port) + $"domain: {labels}\n";
+        if (fits)
+        {
+            Accept(text);
+        }
+        else
+        {
+            Assert.Equal(DiagnosticCodes.BadDomain, Refuse(text));
+        }
+    }
+
+    [Fact]
+    public void What_is_negotiated_is_more_than_HTTP()
+    {
+        var port = Accept(Base.Replace("name: https, port: 443", "name: dns, port: 853, alpn: [ dot ]")).Services[0].Ports[0];
+        Assert.Equal(["dot"], port.Alpn.AsEnumerable());
+        Assert.Equal(PortTls.Svid, Accept(Base.Replace("port: 443", "port: 8883, alpn: [ mqtt ], tls: svid")).Services[0].Ports[0].Tls);
+    }
 
     [Theory]
     [InlineData("port: 443", PortTls.Off)]

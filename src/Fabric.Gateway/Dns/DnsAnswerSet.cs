@@ -12,7 +12,7 @@ namespace Fabric.Gateway.Dns;
 /// <param name="BelowStart">Where the labels stand that the name has in front of the set's own; with <paramref name="BelowLength"/>
 /// bytes, 0 for the set's own name.</param>
 internal readonly record struct DnsAnswer(
-    int BelowStart, byte BelowLength, DnsType Type, int Start, int AnswerLength, int Length, ushort Count, ushort Additionals);
+    int BelowStart, byte BelowLength, DnsType Type, int Start, ushort AnswerLength, ushort Length, ushort Count, ushort Additionals);
 
 /// <summary>Answers of one name and of the names below it. Those of one name stand together.</summary>
 internal sealed class DnsAnswerSet(byte[] bytes, DnsAnswer[] answers)
@@ -91,7 +91,7 @@ internal sealed record DnsStaticNode(DnsName Name, DnsAnswerSet Set)
             }
 
             answers.Add(new DnsAnswer(
-                0, 0, type.Key, bytes.Count, answerLength, writer.Length - start, (ushort)count, (ushort)additionals));
+                0, 0, type.Key, bytes.Count, (ushort)answerLength, (ushort)(writer.Length - start), (ushort)count, (ushort)additionals));
             bytes.AddRange(buffer[start..writer.Length]);
         }
 

@@ -34,7 +34,7 @@ internal ref struct DnsFound
     /// <summary>By type; empty for a name without data.</summary>
     public ReadOnlySpan<DnsAnswer> Answers;
 
-    /// <summary>PTR records, beside the answers.</summary>
+    /// <summary>What PTR records name, beside the answers: labels below the domain.</summary>
     public ReadOnlySpan<byte[]> Pointers;
 
     /// <summary>Text of an Extended DNS Error: why there is no data. Null: no such reason.</summary>

@@ -32,7 +32,8 @@ internal sealed partial class DnsServiceCompiler
         var hosts = service.Hosts.Where(h => h.Ports.Contains(port.Port)).Select(h => (Host: h, Labels: HostLabels(h.Host, h.Site, service))).ToList();
         foreach (var (host, labels) in hosts)
         {
-            PutHead(0, DnsType.Srv, _ttl, 6 + labels.Length + _root.Length);
+            PutUInt16(DnsHead.PointerTo(0));
+            PutHead(DnsType.Srv, _ttl, 6 + labels.Length + _root.Length);
             PutUInt16(host.Rank);
             PutUInt16(0);
             PutUInt16((ushort)port.Port);
@@ -51,14 +52,12 @@ internal sealed partial class DnsServiceCompiler
         foreach (var (host, labels) in hosts.TakeWhile(_ => _length - start < MostBytes))
         {
             // Its owner: the host's labels, then the domain, which is where the question's name ends.
-            var address = host.Address.GetAddressBytes();
             Put(labels);
-            PutHead(below.Length + labelsLength, address.Length == 4 ? DnsType.A : DnsType.Aaaa, _ttl, address.Length);
-            Put(address);
+            PutAddress(below.Length + labelsLength, host.Address.GetAddressBytes());
             additionals++;
         }
 
         _answers.Add(new DnsAnswer(
-            belowStart, (byte)below.Length, DnsType.Srv, start, answerLength, _length - start, (ushort)answers, (ushort)additionals));
+            belowStart, (byte)below.Length, DnsType.Srv, start, (ushort)answerLength, (ushort)(_length - start), (ushort)answers, (ushort)additionals));
     }
 }

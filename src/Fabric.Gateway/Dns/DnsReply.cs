@@ -46,8 +46,7 @@ internal ref struct DnsReply
             return true;
         }
 
-        (_length, Answers, Full) = (DnsLimits.Header + _question, 0, true);
-        return false;
+        return Overflow();
     }
 
     public bool TryPut(ReadOnlySpan<byte> bytes)
@@ -59,6 +58,24 @@ internal ref struct DnsReply
 
         bytes.CopyTo(_buffer[_length..]);
         _length += bytes.Length;
+        return true;
+    }
+
+    /// <summary>A PTR record of the question's name, in the way of <see cref="TryPutAnswer"/>.</summary>
+    /// <param name="labels">What it names, up to the domain.</param>
+    /// <param name="domain">The rest.</param>
+    /// <param name="ttl">Seconds.</param>
+    public bool TryPutPointer(ReadOnlySpan<byte> labels, ReadOnlySpan<byte> domain, uint ttl)
+    {
+        if (Room < 2 + DnsHead.Length + labels.Length + domain.Length)
+        {
+            return Overflow();
+        }
+
+        PutHead(DnsHead.PointerTo(0), DnsType.Ptr, ttl, labels.Length + domain.Length);
+        Put(labels);
+        Put(domain);
+        Answers++;
         return true;
     }
 
@@ -74,7 +91,7 @@ internal ref struct DnsReply
             return false;
         }
 
-        var zone = (ushort)(0xC000 | DnsLimits.Header + zoneOffset);
+        var zone = DnsHead.PointerTo(zoneOffset);
         PutHead(zone, DnsType.Soa, soa.Ttl, names + soa.Numbers.Length);
         if (inFull)
         {
@@ -102,7 +119,7 @@ internal ref struct DnsReply
             return false;
         }
 
-        PutHead(0xC000 | DnsLimits.Header, DnsType.Hinfo, ttl, 9);
+        PutHead(DnsHead.PointerTo(0), DnsType.Hinfo, ttl, 9);
         Put("\x07RFC8482\0"u8);
         Answers++;
         return true;
@@ -156,14 +173,17 @@ internal ref struct DnsReply
         return _length;
     }
 
+    private bool Overflow()
+    {
+        (_length, Answers, Full) = (DnsLimits.Header + _question, 0, true);
+        return false;
+    }
+
     private void PutHead(ushort owner, DnsType type, uint ttl, int dataLength)
     {
         PutUInt16(owner);
-        PutUInt16((ushort)type);
-        PutUInt16((ushort)DnsClass.Internet);
-        PutUInt16((ushort)(ttl >> 16));
-        PutUInt16((ushort)ttl);
-        PutUInt16((ushort)dataLength);
+        DnsHead.Write(_buffer[_length..], type, ttl, dataLength);
+        _length += DnsHead.Length;
     }
 
     private void PutUInt16(ushort value)

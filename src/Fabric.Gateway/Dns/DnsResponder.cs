@@ -134,7 +134,7 @@ public static class DnsResponder
         {
             foreach (var pointer in found.Pointers)
             {
-                if (!reply.TryPutAnswer(pointer, 1))
+                if (!reply.TryPutPointer(pointer, zone.Names.Root.Wire, zone.Ttl))
                 {
                     return false;
                 }

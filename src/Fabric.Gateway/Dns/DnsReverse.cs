@@ -7,7 +7,7 @@ using Fabric.Protocol.Dns;
 namespace Fabric.Gateway.Dns;
 
 /// <summary>
-/// The reverse names of one family: which of them exist, and the PTR records of those that are addresses. Immutable. Between the
+/// The reverse names of one family: which of them exist, and what those that are addresses point to: labels below the domain. Immutable. Between the
 /// names of addresses and their zone stand names without data; they need no table, for the addresses are sorted.
 /// </summary>
 internal sealed class DnsReverse
@@ -38,17 +38,17 @@ internal sealed class DnsReverse
         return new DnsReverse(v6, [.. zones], [], []);
     }
 
-    /// <summary>The same zones with other records. Records are told apart by reference.</summary>
-    public DnsReverse With(IReadOnlySet<byte[]> removed, IReadOnlyCollection<(IPAddress Address, byte[] Pointer)> added)
+    /// <summary>The same zones with other records. Labels are told apart by reference.</summary>
+    public DnsReverse With(IReadOnlySet<byte[]> removed, IReadOnlyCollection<(IPAddress Address, byte[] Labels)> added)
     {
-        var more = added.Select(a => (Value(a.Address), a.Pointer)).ToArray();
+        var more = added.Select(a => (Value(a.Address), a.Labels)).ToArray();
         if (removed.Count == 0 && more.Length == 0)
         {
             return this;
         }
 
         var keys = Array.ConvertAll(more, m => m.Item1);
-        var values = Array.ConvertAll(more, m => m.Pointer);
+        var values = Array.ConvertAll(more, m => m.Labels);
         Array.Sort(keys, values);
         var gone = removed.Count == 0 ? 0 : _pointers.Count(removed.Contains);
         var addresses = new UInt128[_addresses.Length - gone + keys.Length];

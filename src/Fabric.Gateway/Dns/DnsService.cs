@@ -10,7 +10,7 @@ namespace Fabric.Gateway.Dns;
 /// <param name="Name">Name of the service, e.g. <c>web</c>.</param>
 /// <param name="Namespace">Its namespace, e.g. <c>shop</c>.</param>
 /// <param name="ServiceAddress">What its name resolves to: A or AAAA by the family. Null: what <see cref="Hosts"/> say.</param>
-/// <param name="Ports">Those with a name get SRV records, those that speak HTTP over TLS get HTTPS records.</param>
+/// <param name="Ports">Those with a name get SRV records, those that speak HTTP over TLS get HTTPS records, those with a name and ALPN get SVCB records.</param>
 /// <param name="Ready">Whether any site can serve it now. If not, its names answer as <see cref="DnsZoneOptions.Absent"/> says.</param>
 public sealed record DnsService(
     string Name, string Namespace, IPAddress? ServiceAddress, ImmutableArray<DnsPort> Ports, bool Ready)
@@ -23,6 +23,9 @@ public sealed record DnsService(
 
     /// <summary>Of a headless service: the hosts that can be reached, in the order of the answer. At most <see cref="ServicePlace.MaxHosts"/>.</summary>
     public ImmutableArray<DnsHost> Hosts { get; init; } = [];
+
+    /// <summary>Whether it is a headless service, as a whole or at a site, or a host of one.</summary>
+    internal bool IsOfHosts => ServiceAddress is null || Host is not null;
 
     /// <summary>Names above its own that exist for its sake and hold no data, joined by dots.</summary>
     internal IEnumerable<string> Above => Site is null ? [Namespace]
@@ -61,7 +64,7 @@ public sealed record DnsHost(string Host, string Site, IPAddress Address, ushort
 /// <param name="Tcp">Whether the protocol label is <c>_tcp</c>; else <c>_udp</c>.</param>
 public sealed record DnsPort(string? Name, int Port, bool Tcp)
 {
-    /// <summary>What is negotiated by TLS on it, by ALPN names. With one of HTTP's the port gets an HTTPS record. Default none.</summary>
+    /// <summary>What is negotiated by TLS on it, by ALPN names. With one of HTTP's the port gets an HTTPS record, with a name an SVCB record. Default none.</summary>
     public ImmutableArray<string> Alpn { get; init; } = [];
 
     public bool Equals(DnsPort? other) => other is not null && Name == other.Name && Port == other.Port && Tcp == other.Tcp
@@ -84,8 +87,8 @@ public sealed record DnsZoneOptions
     /// moment at which a service becomes ready.</summary>
     public uint NegativeTtl { get; init; } = 1;
 
-    /// <summary>What the names of a service answer that is not ready. Default: NODATA.</summary>
-    public AbsentAnswer Absent { get; init; }
+    /// <summary>What the names of a service answer that is not ready. Default: as <see cref="DnsSettings.Absent"/> says.</summary>
+    public AbsentAnswer? Absent { get; init; }
 
     /// <summary>Addresses of this server, answered for its NS name <c>ns.&lt;zone&gt;</c>. Default none.</summary>
     public ImmutableArray<IPAddress> ServerAddresses { get; init; } = [];

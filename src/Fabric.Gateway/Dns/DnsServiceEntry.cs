@@ -7,7 +7,7 @@ using Fabric.Topology.Model;
 
 namespace Fabric.Gateway.Dns;
 
-/// <summary>One <see cref="DnsService"/>, compiled: its name, the answers of its names, and the PTR record that its address has for it.</summary>
+/// <summary>One <see cref="DnsService"/>, compiled: its name, and the answers of its names.</summary>
 internal sealed class DnsServiceEntry : IDnsNamed
 {
     /// <summary>Longest text of an Extended DNS Error here, in bytes.</summary>
@@ -25,8 +25,8 @@ internal sealed class DnsServiceEntry : IDnsNamed
     /// <summary>Null: it is ready. Else why not, as the text of an Extended DNS Error.</summary>
     public required byte[]? Absent { get; init; }
 
-    /// <summary>PTR record that names it, its owner a pointer to the question. The same object as long as name and address are.</summary>
-    public required byte[] Pointer { get; init; }
+    /// <summary>What its names answer when it is not.</summary>
+    public required AbsentAnswer AbsentAnswer { get; init; }
 
     public static byte[] Why(DnsService service)
     {
@@ -38,10 +38,6 @@ internal sealed class DnsServiceEntry : IDnsNamed
 /// <summary>Compiles services below one domain. Not for concurrent use: it keeps its buffers.</summary>
 internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions options)
 {
-    // HTTP's ALPN names (IANA TLS ALPN protocol IDs): only these are what an HTTPS record speaks of.
-    private static readonly string[] Http = ["http/1.1", "h2"];
-    private const int HttpsPort = 443;
-
     private readonly byte[] _scratch = new byte[4096];
     private readonly List<DnsAnswer> _answers = [];
     private readonly byte[] _root = root.Wire.ToArray();
@@ -81,8 +77,7 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
             Address = service.ServiceAddress,
             Set = new DnsAnswerSet(_bytes[.._length], [.. _answers]),
             Absent = service.Ready ? null : DnsServiceEntry.Why(service),
-            Pointer = before is not null && Equals(before.Address, service.ServiceAddress)
-                && before.Labels.AsSpan().SequenceEqual(labels) ? before.Pointer : Pointer(labels),
+            AbsentAnswer = options.Absent ?? (service.IsOfHosts ? AbsentAnswer.NxDomain : AbsentAnswer.NoData),
         };
     }
 
@@ -126,15 +121,8 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
 
         var start = _length;
         var count = PutAddresses(0, service, address);
-        _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, _length - start, _length - start, count, 0));
-        foreach (var port in service.Ports)
-        {
-            if (port.Port == HttpsPort && SpeaksHttps(port))
-            {
-                AddHttps(service, port, labels, [], address);
-                return;
-            }
-        }
+        _answers.Add(new DnsAnswer(0, 0, address.Length == 4 ? DnsType.A : DnsType.Aaaa, start, (ushort)(_length - start), (ushort)(_length - start), count, 0));
+        AddOwnHttps(service, labels);
     }
 
     private void AddPort(DnsService service, DnsPort port, byte[] labels, ReadOnlySpan<byte> address)
@@ -149,10 +137,7 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
             AddSrv(service, port, labels, Label(port.Name, port.Tcp ? "\x04_tcp"u8 : "\x04_udp"u8, "_"), address);
         }
 
-        if (port.Port != HttpsPort && SpeaksHttps(port))
-        {
-            AddHttps(service, port, labels, Label($"{port.Port}", "\x06_https"u8, "_"), address);
-        }
+        AddBindings(service, port, labels);
     }
 
     private void AddSrv(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
@@ -180,7 +165,8 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
 
         // One target: nothing to weigh, so weight 0; its name is not compressed (RFC 2782).
         var start = _length;
-        PutHead(0, DnsType.Srv, _ttl, 6 + labels.Length + _root.Length);
+        PutUInt16(DnsHead.PointerTo(0));
+        PutHead(DnsType.Srv, _ttl, 6 + labels.Length + _root.Length);
         PutUInt16(0);
         PutUInt16(0);
         PutUInt16((ushort)port.Port);
@@ -188,44 +174,7 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
         Put(_root);
         var answerLength = _length - start;
         PutAddress(below.Length, address);
-        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Srv, start, answerLength, _length - start, 1, 1));
-    }
-
-    /// <summary>RFC 9460 §9: at the service's name for the port of https, else at <c>_port._https</c> in front of it, and then with the
-    /// service as the target.</summary>
-    private void AddHttps(DnsService service, DnsPort port, byte[] labels, byte[] below, ReadOnlySpan<byte> address)
-    {
-        // The own name's other answer is there already.
-        var belowStart = below.Length == 0 ? 0 : PutBelow(below, labels);
-        if (!service.Ready)
-        {
-            _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.None, 0, 0, 0, 0, 0));
-            return;
-        }
-
-        var target = below.Length == 0 ? DnsName.Root : DnsName.FromWire([.. labels, .. _root]);
-        var data = new DnsServiceBinding(
-            DnsType.Https, 1, target, port.Alpn, below.Length == 0 ? null : (ushort)port.Port,
-            service.ServiceAddress ?? service.Hosts[0].Address);
-        var writer = new DnsWriter(_scratch);
-        writer.TryWriteRecord(DnsName.Root.Wire, DnsClass.Internet, _ttl, data);
-        var start = _length;
-        PutUInt16(0xC000 | DnsLimits.Header);
-        Put(_scratch.AsSpan((DnsLimits.Header + 1)..writer.Length));
-        var answerLength = _length - start;
-        var additionals = PutAddresses(below.Length, service, address);
-        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Https, start, answerLength, _length - start, 1, additionals));
-    }
-
-    private static bool SpeaksHttps(DnsPort port) => port.Tcp && !port.Alpn.IsEmpty && port.Alpn.Any(a => Http.Contains(a));
-
-    private byte[] Pointer(byte[] labels)
-    {
-        var start = _length;
-        PutHead(0, DnsType.Ptr, options.Ttl, labels.Length + _root.Length);
-        Put(labels);
-        Put(_root);
-        return _bytes[start.._length];
+        _answers.Add(new DnsAnswer(belowStart, (byte)below.Length, DnsType.Srv, start, (ushort)answerLength, (ushort)(_length - start), 1, 1));
     }
 
     private int PutBelow(byte[] below, byte[] labels)
@@ -241,19 +190,22 @@ internal sealed partial class DnsServiceCompiler(DnsName root, DnsZoneOptions op
 
     private void PutAddress(int nameOffset, ReadOnlySpan<byte> address)
     {
-        PutHead(nameOffset, address.Length == 4 ? DnsType.A : DnsType.Aaaa, _ttl, address.Length);
+        PutUInt16(DnsHead.PointerTo(nameOffset));
+        PutAddressData(address);
+    }
+
+    /// <summary>A or AAAA, without its owner.</summary>
+    private void PutAddressData(ReadOnlySpan<byte> address)
+    {
+        PutHead(address.Length == 4 ? DnsType.A : DnsType.Aaaa, _ttl, address.Length);
         Put(address);
     }
 
-    /// <summary>A record up to its data. Its owner is the question's name from <paramref name="nameOffset"/> on.</summary>
-    private void PutHead(int nameOffset, DnsType type, uint ttl, int dataLength)
+    private void PutHead(DnsType type, uint ttl, int dataLength)
     {
-        PutUInt16((ushort)(0xC000 | DnsLimits.Header + nameOffset));
-        PutUInt16((ushort)type);
-        PutUInt16((ushort)DnsClass.Internet);
-        PutUInt16((ushort)(ttl >> 16));
-        PutUInt16((ushort)ttl);
-        PutUInt16((ushort)dataLength);
+        Span<byte> bytes = stackalloc byte[DnsHead.Length];
+        DnsHead.Write(bytes, type, ttl, dataLength);
+        Put(bytes);
     }
 
     private void PutUInt16(ushort value)

@@ -153,9 +153,9 @@ public sealed class DnsZone
 
         found.Why = service.Absent;
         if (service.Set.TryFind(name[..serviceAt], out var answers)
-            && (service.Absent is null || _options.Absent != AbsentAnswer.NxDomain))
+            && (service.Absent is null || service.AbsentAnswer != AbsentAnswer.NxDomain))
         {
-            found.Place = service.Absent is null || _options.Absent == AbsentAnswer.NoData ? DnsPlace.Name : DnsPlace.Failed;
+            found.Place = service.Absent is null || service.AbsentAnswer == AbsentAnswer.NoData ? DnsPlace.Name : DnsPlace.Failed;
             found.Set = service.Set;
             found.Answers = answers;
         }

@@ -153,8 +153,8 @@ internal static class DnsZoneBuilder
 
         return new DnsAnswerSet([.. bytes],
             [
-                new DnsAnswer(0, 0, DnsType.Soa, 0, soaLength, soaLength, 1, 0),
-                new DnsAnswer(0, 0, DnsType.Ns, soaLength, nsLength, bytes.Count - soaLength, 1, (ushort)beside.Length),
+                new DnsAnswer(0, 0, DnsType.Soa, 0, (ushort)soaLength, (ushort)soaLength, 1, 0),
+                new DnsAnswer(0, 0, DnsType.Ns, soaLength, (ushort)nsLength, (ushort)(bytes.Count - soaLength), 1, (ushort)beside.Length),
             ]);
     }
 
@@ -199,13 +199,13 @@ internal static class DnsZoneBuilder
     private sealed class ReverseChange
     {
         private readonly HashSet<byte[]> _removed = new(ReferenceEqualityComparer.Instance);
-        private readonly List<(IPAddress Address, byte[] Pointer)> _added = [];
+        private readonly List<(IPAddress Address, byte[] Labels)> _added = [];
 
-        public void Remove(DnsServiceEntry entry) => _removed.Add(entry.Pointer);
+        public void Remove(DnsServiceEntry entry) => _removed.Add(entry.Labels);
 
         public void Replace(DnsServiceEntry? before, DnsServiceEntry after)
         {
-            if (before is not null && ReferenceEquals(before.Pointer, after.Pointer))
+            if (before is not null && ReferenceEquals(before.Labels, after.Labels) && Equals(before.Address, after.Address))
             {
                 return;
             }
@@ -217,7 +217,7 @@ internal static class DnsZoneBuilder
 
             if (after.Address is not null)
             {
-                _added.Add((after.Address, after.Pointer));
+                _added.Add((after.Address, after.Labels));
             }
         }
 

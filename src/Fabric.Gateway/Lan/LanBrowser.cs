@@ -29,27 +29,31 @@ internal sealed class LanBrowser
     /// <summary>Questions asked in a second.</summary>
     public const int MaxQuestions = 200;
 
+    /// <summary>Questions of another that are looked at in one message.</summary>
+    private const int MaxHeard = 32;
+
     /// <summary>An instance that is not whole after this long makes room for another.</summary>
     private static readonly TimeSpan _unresolved = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan _second = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan _longestGap = TimeSpan.FromHours(1);
 
-    private readonly ImmutableArray<Browsed> _types;
+    private readonly ImmutableArray<LanBrowsed> _types;
+    private readonly ImmutableArray<DnsType> _addressTypes;
     private readonly Func<IPAddress, bool> _isHere;
     private readonly Random _random;
     private readonly Action<DnsMessage> _ask;
-    private readonly Dictionary<DnsName, Host> _hosts = [];
+    private readonly Dictionary<DnsName, LanHost> _hosts = [];
     private TimeSpan _askedSince;
     private int _askedLately;
 
     /// <param name="types">Such as <c>_http._tcp</c>; each once.</param>
+    /// <param name="addressTypes">A, AAAA, or both: what hosts are asked for.</param>
     /// <param name="isHere">Whether an address is one of this network.</param>
     /// <param name="random">Spreads questions.</param>
     /// <param name="ask">Sends a query to all.</param>
-    public LanBrowser(IEnumerable<string> types, Func<IPAddress, bool> isHere, Random random, Action<DnsMessage> ask)
+    public LanBrowser(IEnumerable<string> types, ImmutableArray<DnsType> addressTypes, Func<IPAddress, bool> isHere, Random random, Action<DnsMessage> ask)
     {
-        _types = [.. types.Select(t => new Browsed(t))];
-        (_isHere, _random, _ask) = (isHere, random, ask);
+        _types = [.. types.Select(t => new LanBrowsed(t))];
+        (_addressTypes, _isHere, _random, _ask) = (addressTypes, isHere, random, ask);
     }
 
     /// <summary>What is whole now, in order of type and name.</summary>
@@ -65,7 +69,7 @@ internal sealed class LanBrowser
     {
         foreach (var type in _types)
         {
-            (type.Next, type.Gap) = (now + TimeSpan.FromMilliseconds(_random.Next(20, 121)), _second);
+            type.Start(now + TimeSpan.FromMilliseconds(_random.Next(20, 121)));
         }
 
         Schedule();
@@ -75,7 +79,7 @@ internal sealed class LanBrowser
     public bool Hear(DnsMessage response, TimeSpan now)
     {
         // The order in a message means nothing: names first, then what they say of themselves, then hosts.
-        foreach (var step in new[] { DnsType.Ptr, DnsType.Srv, DnsType.Txt, DnsType.A })
+        foreach (var step in new[] { DnsType.Ptr, DnsType.Srv, DnsType.Txt, DnsType.A, DnsType.Aaaa })
         {
             foreach (var record in response.Answers.Concat(response.Additionals).Where(r => r.Type == step && Mdns.Plain(r.Class) == DnsClass.Internet))
             {
@@ -86,7 +90,7 @@ internal sealed class LanBrowser
                         break;
                     case DnsSrv srv when srv.Port > 0 && IsHostName(srv.Target) && InstanceOf(record.Name) is { } instance:
                         // There is one for each instance at most: those that no instance names go.
-                        _hosts.TryAdd(srv.Target, new Host());
+                        _hosts.TryAdd(srv.Target, new LanHost());
                         instance.Srv = Replaced(instance.Srv, srv, record, now);
                         break;
                     case DnsTxt txt when InstanceOf(record.Name) is { } instance:
@@ -102,6 +106,35 @@ internal sealed class LanBrowser
         return Settle(now);
     }
 
+    /// <summary>A query that came from another host of this network: what it asks all for need not be asked here as well (RFC 6762 §7.3).</summary>
+    public void HearQuery(DnsMessage query, TimeSpan now)
+    {
+        // More known answers will follow, which may not be known here.
+        if ((query.Flags & DnsFlags.Truncated) != 0)
+        {
+            return;
+        }
+
+        ImmutableArray<DnsQuestion> questions = [.. query.Questions.Where(q => q.Class == DnsClass.Internet).Take(MaxHeard)];
+        foreach (var question in questions)
+        {
+            var known = query.Answers.Where(a => a.Type == question.Type && a.Name.Equals(question.Name)).ToList();
+            var asks = question.Type switch
+            {
+                DnsType.Ptr when _types.FirstOrDefault(t => t.Name.Equals(question.Name)) is { } type
+                    && known.TrueForAll(k => k.Data is DnsTarget target && type.Knows(target.Name, now)) => type.Asks,
+                DnsType.Srv when known.Count == 0 && InstanceOf(question.Name) is { Srv: null } instance => instance.Asks,
+                DnsType.Txt when known.Count == 0 && InstanceOf(question.Name) is { Txt: null } instance => instance.TxtAsks,
+                DnsType.A or DnsType.Aaaa when known.Count == 0 && _hosts.TryGetValue(question.Name, out var host) && host.Addresses.Count == 0
+                    && _addressTypes.All(t => questions.Any(q => q.Type == t && q.Name.Equals(question.Name))) => host.Asks,
+                _ => null,
+            };
+            asks?.Spare(now);
+        }
+
+        Schedule();
+    }
+
     /// <summary>Asks what is due, and forgets what is over. True when <see cref="Found"/> is another.</summary>
     public bool Turn(TimeSpan now)
     {
@@ -110,19 +143,13 @@ internal sealed class LanBrowser
         var known = new List<DnsRecord>();
         foreach (var type in _types)
         {
-            var due = type.Next <= now;
-            if (due)
-            {
-                (type.Next, type.Gap) = (now + type.Gap, type.Gap * 2 < _longestGap ? type.Gap * 2 : _longestGap);
-            }
-
+            var due = type.Asks?.IsDue(now) == true;
             // Each before its end, so that it is told again (§5.2).
             due = type.Instances.Values.Aggregate(due, (any, i) => i.Pointer.IsRefreshDue(now, _random) || any);
             if (due)
             {
                 questions.Add(new DnsQuestion(type.Name, DnsType.Ptr, DnsClass.Internet));
-                known.AddRange(type.Instances.Where(i => i.Value.Pointer.Left(now) > i.Value.Pointer.Ttl / 2).Select(i => new DnsRecord(
-                    type.Name, DnsClass.Internet, (uint)i.Value.Pointer.Left(now).TotalSeconds, new DnsTarget(DnsType.Ptr, i.Key))));
+                known.AddRange(type.Known(now));
             }
 
             foreach (var (name, instance) in type.Instances)
@@ -143,7 +170,7 @@ internal sealed class LanBrowser
         {
             if (host.Addresses.Count == 0 ? host.Asks.IsDue(now) : host.Addresses.Values.Aggregate(false, (any, a) => a.IsRefreshDue(now, _random) || any))
             {
-                questions.Add(new DnsQuestion(name, DnsType.A, DnsClass.Internet));
+                questions.AddRange(_addressTypes.Select(t => new DnsQuestion(name, t, DnsClass.Internet)));
             }
         }
 
@@ -155,7 +182,7 @@ internal sealed class LanBrowser
     /// <summary>Hosts have a name of one label in <c>local</c>: no other is answered here.</summary>
     private static bool IsHostName(DnsName name) => name.LabelCount == 2 && name.Parent.Equals(Mdns.Local);
 
-    private Instance? InstanceOf(DnsName name)
+    private LanInstance? InstanceOf(DnsName name)
     {
         foreach (var type in _types)
         {
@@ -192,18 +219,18 @@ internal sealed class LanBrowser
                 type.Instances.Remove(idle);
             }
 
-            type.Instances.Add(name, new Instance(new LanKept<DnsName>(name, record.Ttl, now), now));
+            type.Instances.Add(name, new LanInstance(new LanKept<DnsName>(name, record.Ttl, now), now));
         }
     }
 
-    private void HearAddress(Host host, IPAddress address, DnsRecord record, TimeSpan now)
+    private void HearAddress(LanHost host, IPAddress address, DnsRecord record, TimeSpan now)
     {
         if (Mdns.HasTopBit(record.Class))
         {
-            // These are all that there are; what came within the last second is of the same burst (§10.2).
+            // These are all of their type that there are; what came within the last second is of the same burst (§10.2).
             foreach (var (other, kept) in host.Addresses.ToList())
             {
-                if (!other.Equals(address) && now - kept.Heard > _second)
+                if (other.AddressFamily == address.AddressFamily && !other.Equals(address) && now - kept.Heard > _second)
                 {
                     host.Addresses[other] = kept.Ending(now);
                 }
@@ -260,7 +287,7 @@ internal sealed class LanBrowser
                     instance.WasWhole = true;
                     found.Add(new LanService(
                         Label(name), type.Type, srv.Target.ToString().TrimEnd('.'), srv.Port,
-                        [.. host.Addresses.Values.Where(a => !a.IsOver(now)).Select(a => a.Data).OrderBy(a => a.ToString(), StringComparer.Ordinal)],
+                        [.. host.Addresses.Values.Where(a => !a.IsOver(now)).Select(a => a.Data).OrderBy(a => a.AddressFamily).ThenBy(a => a.ToString(), StringComparer.Ordinal)],
                         Text(instance.Txt?.Data)));
                 }
             }
@@ -335,7 +362,7 @@ internal sealed class LanBrowser
         void At(TimeSpan? at) => due = at is { } t && (due is null || t < due) ? t : due;
         foreach (var type in _types)
         {
-            At(type.Next);
+            At(type.Asks?.Next);
             foreach (var instance in type.Instances.Values)
             {
                 At(instance.Pointer.Due);
@@ -358,42 +385,5 @@ internal sealed class LanBrowser
         }
 
         Due = due;
-    }
-
-    private sealed class Browsed(string type)
-    {
-        public string Type => type;
-
-        public DnsName Name { get; } = Mdns.TypeName(type);
-
-        public Dictionary<DnsName, Instance> Instances { get; } = [];
-
-        public TimeSpan? Next { get; set; }
-
-        public TimeSpan Gap { get; set; }
-    }
-
-    private sealed class Instance(LanKept<DnsName> pointer, TimeSpan since)
-    {
-        public LanKept<DnsName> Pointer { get; set; } = pointer;
-
-        public TimeSpan Since => since;
-
-        public LanKept<DnsSrv>? Srv { get; set; }
-
-        public LanKept<DnsTxt>? Txt { get; set; }
-
-        public LanBackoff Asks { get; } = new(since);
-
-        public LanBackoff TxtAsks { get; } = new(since);
-
-        public bool WasWhole { get; set; }
-    }
-
-    private sealed class Host
-    {
-        public Dictionary<IPAddress, LanKept<IPAddress>> Addresses { get; } = [];
-
-        public LanBackoff Asks { get; } = new(TimeSpan.Zero);
     }
 }

@@ -134,7 +134,7 @@ internal sealed class LanDiscovery : IAsyncDisposable
         var networks = LanNetworks.Of(name);
         if (networks == LanNetworks.None)
         {
-            return "there is no such interface, or it has no IPv4 address";
+            return "there is no such interface, or it has no address";
         }
 
         try

@@ -1,26 +1,5 @@
 namespace Fabric.Gateway.Lan;
 
-/// <summary>When to ask for what is missing: at once, then after 1 s, 2 s, at last each minute.</summary>
-internal sealed class LanBackoff(TimeSpan since)
-{
-    private static readonly TimeSpan _longest = TimeSpan.FromMinutes(1);
-    private TimeSpan _gap = TimeSpan.FromSeconds(1);
-
-    public TimeSpan Next { get; private set; } = since;
-
-    public bool IsDue(TimeSpan now)
-    {
-        if (now < Next)
-        {
-            return false;
-        }
-
-        Next = now + _gap;
-        _gap = _gap * 2 < _longest ? _gap * 2 : _longest;
-        return true;
-    }
-}
-
 /// <summary>Something heard, until its time is over.</summary>
 internal sealed class LanKept<T>
 {

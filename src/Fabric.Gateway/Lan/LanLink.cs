@@ -13,7 +13,7 @@ internal sealed class LanLink : IAsyncDisposable
 {
     private static readonly TimeSpan _errorPause = TimeSpan.FromSeconds(1);
 
-    private readonly Socket _socket;
+    private readonly ImmutableArray<Socket> _sockets;
     private readonly TimeProvider _time;
     private readonly Action _changed;
     private readonly long _start;
@@ -35,7 +35,7 @@ internal sealed class LanLink : IAsyncDisposable
     public LanLink(string name, LanNetworks networks, LanWishes wishes, TimeProvider time, Random random, Action changed)
     {
         (Name, Networks, _time, _changed, _start) = (name, networks, time, changed, time.GetTimestamp());
-        _socket = Open(networks.Index);
+        _sockets = Open(networks);
         _speaker = new LanSpeaker(networks, wishes, random, Send);
         _timer = time.CreateTimer(_ => Do(static (speaker, now) => speaker.Turn(now)), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         Do(static (speaker, now) =>
@@ -43,7 +43,7 @@ internal sealed class LanLink : IAsyncDisposable
             speaker.Start(now);
             return false;
         });
-        _receiving = Task.Run(ReceiveAsync);
+        _receiving = Task.WhenAll(_sockets.Select(s => Task.Run(() => ReceiveAsync(s))));
     }
 
     public string Name { get; }
@@ -98,43 +98,73 @@ internal sealed class LanLink : IAsyncDisposable
         });
         await _timer.DisposeAsync();
         await _stop.CancelAsync();
-        _socket.Dispose();
+        foreach (var socket in _sockets)
+        {
+            socket.Dispose();
+        }
+
         await _receiving;
         _stop.Dispose();
     }
 
-    /// <summary>At the port of multicast DNS, beside whoever else of this machine has it.</summary>
-    private static Socket Open(int index)
+    /// <summary>One for each family that the interface has addresses of.</summary>
+    private static ImmutableArray<Socket> Open(LanNetworks networks)
     {
-        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        var sockets = ImmutableArray.CreateBuilder<Socket>();
         try
         {
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.PacketInformation, true);
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.MulticastInterface, IPAddress.HostToNetworkOrder(index));
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.MulticastTimeToLive, 255);
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.IpTimeToLive, 255);
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.MulticastLoopback, true);
-            socket.Bind(new IPEndPoint(IPAddress.Any, Mdns.Group.Port));
-            socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.AddMembership, new MulticastOption(Mdns.Group.Address, index));
-            return socket;
+            foreach (var family in new[] { AddressFamily.InterNetwork, AddressFamily.InterNetworkV6 }.Where(networks.Speaks))
+            {
+                sockets.Add(new Socket(family, SocketType.Dgram, ProtocolType.Udp));
+                Bind(sockets[^1], networks.Index);
+            }
+
+            return sockets.ToImmutable();
         }
         catch
         {
-            socket.Dispose();
+            foreach (var socket in sockets)
+            {
+                socket.Dispose();
+            }
+
             throw;
         }
     }
 
-    private async Task ReceiveAsync()
+    /// <summary>At the port of multicast DNS, beside whoever else of this machine has it.</summary>
+    private static void Bind(Socket socket, int index)
+    {
+        var four = socket.AddressFamily == AddressFamily.InterNetwork;
+        var level = four ? SocketOptionLevel.IP : SocketOptionLevel.IPv6;
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+        socket.SetSocketOption(level, SocketOptionName.PacketInformation, true);
+        socket.SetSocketOption(level, SocketOptionName.MulticastInterface, four ? IPAddress.HostToNetworkOrder(index) : index);
+        socket.SetSocketOption(level, SocketOptionName.MulticastTimeToLive, 255);
+        socket.SetSocketOption(level, SocketOptionName.IpTimeToLive, 255);
+        socket.SetSocketOption(level, SocketOptionName.MulticastLoopback, true);
+        if (four)
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Any, Mdns.Group.Port));
+            socket.SetSocketOption(level, SocketOptionName.AddMembership, new MulticastOption(Mdns.Group.Address, index));
+        }
+        else
+        {
+            socket.SetSocketOption(level, SocketOptionName.IPv6Only, true);
+            socket.Bind(new IPEndPoint(IPAddress.IPv6Any, Mdns.Group.Port));
+            socket.SetSocketOption(level, SocketOptionName.AddMembership, new IPv6MulticastOption(Mdns.Group6, index));
+        }
+    }
+
+    private async Task ReceiveAsync(Socket socket)
     {
         var buffer = new byte[Mdns.MaxMessage];
-        var anybody = new IPEndPoint(IPAddress.Any, 0);
+        var anybody = new IPEndPoint(socket.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
         while (!_stop.IsCancellationRequested)
         {
             try
             {
-                var received = await _socket.ReceiveMessageFromAsync(buffer, SocketFlags.None, anybody, _stop.Token);
+                var received = await socket.ReceiveMessageFromAsync(buffer, SocketFlags.None, anybody, _stop.Token);
                 // A socket at all addresses hears other interfaces as well.
                 if (received.PacketInformation.Interface == Networks.Index)
                 {
@@ -186,13 +216,23 @@ internal sealed class LanLink : IAsyncDisposable
 
     private void Send(DnsMessage message, IPEndPoint to)
     {
-        try
+        var length = message.Write(_out);
+        foreach (var socket in _sockets)
         {
-            _socket.SendTo(_out.AsSpan(0, message.Write(_out)), to);
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
-            // It will be said again, or the interface is gone.
+            var there = !ReferenceEquals(to, Mdns.Group) || socket.AddressFamily == AddressFamily.InterNetwork ? to : new IPEndPoint(Mdns.Group6, to.Port);
+            if (there.AddressFamily != socket.AddressFamily)
+            {
+                continue;
+            }
+
+            try
+            {
+                socket.SendTo(_out.AsSpan(0, length), there);
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // It will be said again, or the interface is gone.
+            }
         }
     }
 }

@@ -333,15 +333,16 @@ internal sealed class LanResponder(
     private ImmutableArray<DnsRecord> Records()
     {
         var own = Mdns.WithTopBit(DnsClass.Internet);
+        var told = addresses().Take(MaxAddresses).ToList();
         return
         [
             new(Mdns.Fabric, DnsClass.Internet, Mdns.OtherTtl, new DnsTarget(DnsType.Ptr, Instance)),
             new(Mdns.Types, DnsClass.Internet, Mdns.OtherTtl, new DnsTarget(DnsType.Ptr, Mdns.Fabric)),
             new(Instance, own, Mdns.HostTtl, new DnsSrv(0, 0, (ushort)identity.Port, Host)),
             new(Instance, own, Mdns.OtherTtl, new DnsTxt(["txtvers=1", $"gateway={identity.Gateway}", $"site={identity.Site}", Cut($"td={identity.TrustDomain}", 255)])),
-            .. addresses().Take(MaxAddresses).Select(a => new DnsRecord(Host, own, Mdns.HostTtl, new DnsAddress(a))),
+            .. told.Select(a => new DnsRecord(Host, own, Mdns.HostTtl, new DnsAddress(a))),
             Mdns.Only(Instance, Mdns.OtherTtl, DnsType.Txt, DnsType.Srv),
-            Mdns.Only(Host, Mdns.HostTtl, DnsType.A),
+            Mdns.Only(Host, Mdns.HostTtl, [.. told.Select(Mdns.TypeOf).Distinct()]),
         ];
     }
 

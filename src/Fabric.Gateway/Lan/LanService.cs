@@ -10,7 +10,7 @@ namespace Fabric.Gateway.Lan;
 /// <param name="Type">Such as <c>_http._tcp</c>.</param>
 /// <param name="Host">Such as <c>camera-7.local</c>.</param>
 /// <param name="Port">1 to 65,535.</param>
-/// <param name="Addresses">IPv4, of the interface's own networks; at most <see cref="LanBrowser.MaxAddresses"/>, sorted.</param>
+/// <param name="Addresses">Of the interface's own networks, none link-local; at most <see cref="LanBrowser.MaxAddresses"/>, IPv4 first, then sorted.</param>
 /// <param name="Text">Its TXT strings, at most <see cref="LanBrowser.MaxText"/>.</param>
 internal sealed record LanService(
     string Instance, string Type, string Host, int Port, ImmutableArray<IPAddress> Addresses, ImmutableArray<string> Text)

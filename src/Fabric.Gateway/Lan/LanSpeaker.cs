@@ -38,7 +38,7 @@ internal sealed class LanSpeaker
     {
         _networks = networks;
         _responder = wishes.Identity is { } identity ? new LanResponder(identity, () => networks.Addresses, random, send) : null;
-        _browser = new LanBrowser(wishes.Types, networks.HoldsOther, random, query => send(query, Mdns.Group));
+        _browser = new LanBrowser(wishes.Types, networks.AddressTypes, networks.IsEndpoint, random, query => send(query, Mdns.Group));
     }
 
     /// <summary>When <see cref="Turn"/> has something to do; null: not before something is heard.</summary>
@@ -72,6 +72,10 @@ internal sealed class LanSpeaker
         if ((message.Flags & DnsFlags.Response) == 0)
         {
             _responder?.Hear(message, from, now);
+            if (from.Port == Mdns.Group.Port && _networks.HoldsOther(from.Address))
+            {
+                _browser.HearQuery(message, now);
+            }
         }
         else if (from.Port == Mdns.Group.Port)
         {

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Fabric.Protocol.Dns;
 
 namespace Fabric.Gateway.Lan;
@@ -26,7 +27,10 @@ internal static class Mdns
     /// <summary>In the class of a record: it is the only one of its kind (§10.2). In that of a question: answer me alone (§5.4).</summary>
     private const ushort TopBit = 0x8000;
 
+    /// <summary>All who speak it on a network. What is sent to it goes over IPv6 as well, to <see cref="Group6"/>, each where the interface has addresses.</summary>
     public static readonly IPEndPoint Group = new(new IPAddress([224, 0, 0, 251]), 5353);
+
+    public static readonly IPAddress Group6 = IPAddress.Parse("ff02::fb");
 
     public static readonly DnsName Local = DnsName.Parse("local");
 
@@ -34,6 +38,9 @@ internal static class Mdns
     public static readonly DnsName Types = DnsName.Parse("_services._dns-sd._udp.local");
 
     public static readonly DnsName Fabric = TypeName("_fabric._tcp");
+
+    /// <summary>Of the record that has such an address.</summary>
+    public static DnsType TypeOf(IPAddress address) => address.AddressFamily == AddressFamily.InterNetwork ? DnsType.A : DnsType.Aaaa;
 
     /// <param name="type">Such as <c>_http._tcp</c>.</param>
     public static DnsName TypeName(string type) => DnsName.Parse(type + ".local");

@@ -107,5 +107,5 @@ internal sealed class ZoneFollower(TimeProvider time, Func<string, bool>? withdr
     private sealed record Known(Service Declared, DnsService Service);
 
     /// <summary>What all names depend on.</summary>
-    private sealed record Frame(string Domain, AbsentAnswer Absent, IPAddress Server, IPNetwork Range);
+    private sealed record Frame(string Domain, AbsentAnswer? Absent, IPAddress Server, IPNetwork Range);
 }

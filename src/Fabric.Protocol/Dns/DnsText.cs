@@ -33,7 +33,8 @@ public static class DnsText
         DnsSoa soa => string.Create(
             CultureInfo.InvariantCulture,
             $"{soa.PrimaryServer} {soa.Mailbox} {soa.Serial} {soa.Refresh} {soa.Retry} {soa.Expire} {soa.Minimum}"),
-        DnsTxt text => string.Join(' ', text.Strings.Select(Quote)),
+        DnsTxt txt => string.Join(' ', txt.Strings.Select(Quote)),
+        DnsOpaque { Kind: DnsType.Svcb or DnsType.Https } binding when DnsServiceBindingText.Of(binding.Bytes.AsSpan()) is { } text => text,
         DnsOpaque opaque => string.Create(
             CultureInfo.InvariantCulture, $"\\# {opaque.Bytes.Length} {Convert.ToHexStringLower(opaque.Bytes.AsSpan())}"),
         _ => data.ToString(),

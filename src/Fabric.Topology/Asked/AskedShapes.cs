@@ -50,7 +50,7 @@ internal static class AskedShapes
         .With("absent", Scalars.Choice(("nodata", AbsentAnswer.NoData), ("nxdomain", AbsentAnswer.NxDomain),
             ("servfail", AbsentAnswer.ServFail)), (d, v) => d.Absent = v, "What the names of a service answer that no site can serve "
                 + "now: the name without data, no such name, or a failure; each with the reason as an Extended DNS Error.",
-            @default: "nodata")
+            @default: "nodata, and nxdomain of headless services and their hosts")
         .With("responsesPerSecond", Scalars.Number(0, 50_000), (d, v) => d.ResponsesPerSecond = v,
             "The same answer over UDP to the same /24 or /56. Above, clients are asked to come over TCP or with a cookie; loopback is "
                 + "not limited. 0: no limit. Read at the start.", @default: "1000")
@@ -122,8 +122,10 @@ internal static class AskedShapes
         .With("protocol", Scalars.Choice(("tcp", ServiceProtocol.Tcp), ("http", ServiceProtocol.Http),
             ("udp", ServiceProtocol.Udp), ("tcp+udp", ServiceProtocol.TcpAndUdp)), (p, v) => p.Protocol = v,
             "What is spoken on it. `tcp+udp`: both, to the same endpoints; a number stands once in a service.", @default: "tcp")
-        .With("alpn", new ListShape<string>(Scalars.Choice(("http/1.1", "http/1.1"), ("h2", "h2")), 1, 2), (p, v) => p.Alpn = v,
-            "HTTP that the endpoints negotiate by TLS: DNS tells it in HTTPS records. Not with `udp`, and with `http` only beside `tls: svid`, where the gateway negotiates it.", @default: "none")
+        .With("alpn", new ListShape<string>(Scalars.Choice(TlsProtocols.All.Select(a => (a, a)).ToArray()), 1, 4), (p, v) => p.Alpn = v,
+            "Protocols that the endpoints negotiate by TLS. DNS tells those of HTTP in HTTPS records, and all of them in an SVCB record at the port's `name`, which is taken for "
+                + "the scheme: `grpc`, `mqtt`, `postgresql`, and `dns` for `dot`. Not with `udp`; with `http` only those of HTTP, and only beside `tls: svid`, where the gateway negotiates them.",
+            @default: "none")
         .With("tls", Scalars.Choice(("off", PortTls.Off), ("svid", PortTls.Svid)), (p, v) => p.Tls = v,
             "`svid`: the importing gateway ends mutual TLS, and a caller is who its certificate names; the endpoint gets what was inside. Only with `tcp` or `http`.",
             @default: "off");

@@ -135,6 +135,10 @@ internal sealed class AskedPort
     public Located<ServiceProtocol>? Protocol { get; set; }
     public Located<ImmutableArray<Located<string>>>? Alpn { get; set; }
     public Located<PortTls>? Tls { get; set; }
+
+    /// <summary>Characters that go in front of the service's DNS name for it: <c>_NAME._tcp.</c>, and with ALPN also <c>_65535._NAME.</c> and <c>_65535._https.</c>.</summary>
+    public int NameLength => Math.Max(
+        Name is { } name ? name.Value.Length + (Alpn is null ? 7 : 9) : 0, Alpn is null ? 0 : 14);
 }
 
 internal sealed class AskedHealth

@@ -8,9 +8,6 @@ internal static class PlaceChecks
 {
     private const int MaxDnsName = 253;
 
-    /// <summary>What goes in front of the longest name: <c>_PORT._tcp.</c> without the port's name.</summary>
-    private const int AroundPort = 7;
-
     public static void Check(AskedMesh mesh, AskedService service, DiagnosticBag diagnostics)
     {
         if (service.Headless?.Value == true)
@@ -75,7 +72,7 @@ internal static class PlaceChecks
         }
 
         int domain = (mesh.Domain?.Value ?? FabricTopology.DefaultDomain).Length + 1;
-        int port = service.Ports.Max(p => (int?)p.Value.Name?.Value.Length) + AroundPort ?? 0;
+        int port = service.Ports.Select(p => (int?)p.Value.NameLength).Max() ?? 0;
         foreach (AskedExport export in service.Exports.Select(e => e.Value).Where(e => e.Site is not null))
         {
             string site = export.Site!.Value.Value;

@@ -8,6 +8,7 @@ namespace Fabric.Topology.Checks;
 internal static class ServiceChecks
 {
     private const int MaxDnsName = 253;
+    private const int MaxPortName = 62;
     private static readonly TimeSpan DefaultInterval = new HealthCheck().Interval;
 
     public static void Check(AskedMesh mesh, DiagnosticBag diagnostics)
@@ -28,10 +29,11 @@ internal static class ServiceChecks
     private static void CheckName(AskedMesh mesh, AskedService service, DiagnosticBag diagnostics)
     {
         string domain = mesh.Domain?.Value ?? FabricTopology.DefaultDomain;
-        if (service.FullName is { } name && name.Length + 1 + domain.Length > MaxDnsName)
+        int port = service.Ports.Select(p => (int?)p.Value.NameLength).Max() ?? 0;
+        if (service.FullName is { } name && port + name.Length + 1 + domain.Length > MaxDnsName)
         {
             diagnostics.Error(DiagnosticCodes.BadDomain, service.Name!.Value.At,
-                $"the name of service {Words.Quote(name)} with the domain has {name.Length + 1 + domain.Length} characters; "
+                $"the {(port == 0 ? "" : "longest ")}name of service {Words.Quote(name)} with the domain has {port + name.Length + 1 + domain.Length} characters; "
                 + $"a DNS name has at most {MaxDnsName}", "shorten the domain");
         }
     }
@@ -44,6 +46,12 @@ internal static class ServiceChecks
         foreach (Located<AskedPort> port in service.Ports)
         {
             names.IsNew(port.Value.Name);
+            if (port.Value.Name is { Value.Length: > MaxPortName } name)
+            {
+                diagnostics.Error(DiagnosticCodes.BadName, name.At,
+                    $"the name of a port has at most {MaxPortName} characters, because DNS puts '_' in front: {Words.Quote(name.Value)} has {name.Value.Length}");
+            }
+
             if (port.Value.Port is { } number)
             {
                 numbers.IsNew(new Located<string>(number.Value.ToString(), number.At));
@@ -54,6 +62,14 @@ internal static class ServiceChecks
             {
                 diagnostics.Error(DiagnosticCodes.DoesNotApply, alpn.At,
                     "alpn does not apply to protocol http or udp: it is negotiated by TLS, over tcp", "use protocol: tcp, or for http also tls: svid");
+            }
+            else if (port.Value.Protocol?.Value == ServiceProtocol.Http)
+            {
+                foreach (Located<string> other in port.Value.Alpn?.Value.Where(a => !TlsProtocols.Http.Contains(a.Value)) ?? [])
+                {
+                    diagnostics.Error(DiagnosticCodes.DoesNotApply, other.At,
+                        $"alpn {other.Value} does not apply to protocol http: its requests are read", $"use {string.Join(" or ", TlsProtocols.Http)}, or protocol: tcp");
+                }
             }
 
             if (port.Value is { Tls: { Value: PortTls.Svid } tls, Protocol.Value: ServiceProtocol.Udp or ServiceProtocol.TcpAndUdp })

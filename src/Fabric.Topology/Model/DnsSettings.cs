@@ -16,7 +16,9 @@ public enum AbsentAnswer
 /// <summary>How names are answered, in every site.</summary>
 public sealed record DnsSettings
 {
-    public AbsentAnswer Absent { get; init; }
+    /// <summary>Null, the default: <see cref="AbsentAnswer.NoData"/>, and of headless services and their hosts <see cref="AbsentAnswer.NxDomain"/>,
+    /// as the Multi-Cluster Services DNS specification asks (KEP-1645, 2.4.1).</summary>
+    public AbsentAnswer? Absent { get; init; }
 
     /// <summary>The same answer over UDP to the same /24 or /56, each second. Default 1,000; 0: no limit; at most 50,000.</summary>
     public int ResponsesPerSecond { get; init; } = 1000;

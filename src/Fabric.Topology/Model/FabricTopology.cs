@@ -212,7 +212,7 @@ public sealed record Service
 /// <summary>A number stands once in a service. Name is null when the service has one unnamed port.</summary>
 public sealed record ServicePort(string? Name, int Port, ServiceProtocol Protocol)
 {
-    /// <summary>What the endpoints, or the gateway before them (<see cref="Tls"/>), negotiate by TLS, by ALPN names: DNS tells it in HTTPS records. Default none.</summary>
+    /// <summary>What the endpoints, or the gateway before them (<see cref="Tls"/>), negotiate by TLS, by ALPN names: DNS tells it in HTTPS and SVCB records. Default none.</summary>
     public ImmutableArray<string> Alpn { get; init; } = [];
 
     /// <summary>What the importing gateway asks of clients. Default off.</summary>

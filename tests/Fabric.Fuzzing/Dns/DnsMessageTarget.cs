@@ -33,6 +33,7 @@ internal sealed class DnsMessageTarget : FuzzTarget
         var types = 0;
         foreach (var record in message.Answers.Concat(message.Authorities).Concat(message.Additionals))
         {
+            Must(DnsText.Of(record.Data).Length > 0 || record.Data is DnsTxt or DnsOpt, "it can be written for people");
             types |= 1 << (DnsSamples.TypeOf(record.Type) & 31);
         }
 

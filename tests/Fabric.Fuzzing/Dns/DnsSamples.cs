@@ -34,7 +34,7 @@ internal static class DnsSamples
     public static DnsMessage[] Queries { get; } =
     [
         Query(Web, DnsType.A), Query(Web, DnsType.A) with { Additionals = [] }, Query("wEb.sHoP.svc.clusterset.local", DnsType.Aaaa),
-        Query("_http._tcp." + Web, DnsType.Srv), Query("_8443._https." + Web, DnsType.Https), Query("idle.shop.svc.clusterset.local", DnsType.A),
+        Query("_http._tcp." + Web, DnsType.Srv), Query("_8443._https." + Web, DnsType.Https), Query("_8443._admin." + Web, DnsType.Svcb), Query("idle.shop.svc.clusterset.local", DnsType.A),
         Query("9.3.64.127.in-addr.arpa", DnsType.Ptr),
         Query("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", DnsType.Ptr),
         Query("clusterset.local", DnsType.Any, new DnsOption(10, [1, 2, 3, 4, 5, 6, 7, 8])),

@@ -13,6 +13,7 @@ namespace Fabric.Fuzzing.Lan;
 internal sealed class LanTarget : FuzzTarget
 {
     private static readonly IPNetwork _range = IPNetwork.Parse("10.0.0.0/24");
+    private static readonly IPNetwork _six = IPNetwork.Parse("fd77::/64");
     private static readonly IPEndPoint _from = new(IPAddress.Parse("10.0.0.9"), 5353);
 
     private readonly LanSpeaker _speaker;
@@ -22,7 +23,7 @@ internal sealed class LanTarget : FuzzTarget
 
     public LanTarget()
     {
-        var networks = new LanNetworks(1, [(IPAddress.Parse("10.0.0.1"), _range)]);
+        var networks = new LanNetworks(1, [(IPAddress.Parse("10.0.0.1"), _range), (IPAddress.Parse("fd77::1"), _six)]);
         _speaker = new LanSpeaker(networks, new LanWishes(new LanIdentity("edge-1", "edge", "acme.example", 7443), ["_fabric._tcp", "_http._tcp"]), new Random(1), (message, _) =>
         {
             _sent++;
@@ -41,7 +42,8 @@ internal sealed class LanTarget : FuzzTarget
             ImmutableArray<DnsRecord> whole =
             [
                 new(Mdns.TypeName("_http._tcp"), DnsClass.Internet, 4500, new DnsTarget(DnsType.Ptr, instance)), new(instance, own, 120, new DnsSrv(0, 0, 80, host)),
-                new(instance, own, 4500, new DnsTxt(["a=b"])), new(host, own, 120, new DnsAddress(IPAddress.Parse("10.0.0.7"))), Mdns.Only(host, 120, DnsType.A),
+                new(instance, own, 4500, new DnsTxt(["a=b"])), new(host, own, 120, new DnsAddress(IPAddress.Parse("10.0.0.7"))), new(host, own, 120, new DnsAddress(IPAddress.Parse("fd77::7"))),
+                Mdns.Only(host, 120, DnsType.A, DnsType.Aaaa),
             ];
             DnsMessage[] messages =
             [
@@ -70,7 +72,7 @@ internal sealed class LanTarget : FuzzTarget
         Must(_speaker.Found.Length <= 2 * LanBrowser.MaxInstances, "tables keep to their limits");
         foreach (var found in _speaker.Found)
         {
-            Must(found.Addresses.Length is > 0 and <= LanBrowser.MaxAddresses && found.Addresses.All(_range.Contains) && found.Port > 0, "what is found is of the network");
+            Must(found.Addresses.Length is > 0 and <= LanBrowser.MaxAddresses && found.Addresses.All(a => _range.Contains(a) || _six.Contains(a)) && found.Port > 0, "what is found is of the network");
             Must(found.Host.EndsWith(".local", StringComparison.OrdinalIgnoreCase) && found.Text.Length <= LanBrowser.MaxText, "names are of the network");
         }
 

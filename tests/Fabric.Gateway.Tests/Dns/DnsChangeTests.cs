@@ -97,7 +97,7 @@ public class DnsChangeTests
         var reverse = Reverse(service.ServiceAddress!);
         foreach (var (asked, type) in new[]
         {
-            (name, DnsType.A), (name, DnsType.Aaaa), (name, DnsType.Https), ($"_http._tcp.{name}", DnsType.Srv), ($"_udp.{name}", DnsType.A),
+            (name, DnsType.A), (name, DnsType.Aaaa), (name, DnsType.Https), ($"_web.{name}", DnsType.Svcb), ($"_443._web.{name}", DnsType.Svcb), ($"_http._tcp.{name}", DnsType.Srv), ($"_udp.{name}", DnsType.A),
             ($"no.{name}", DnsType.A), ($"{service.Namespace}.{Domain}", DnsType.A), (reverse, DnsType.Ptr), (reverse, DnsType.Soa),
             (reverse[(reverse.IndexOf('.') + 1)..], DnsType.Ptr), ("clusterset.local", DnsType.Soa),
         })

@@ -53,6 +53,17 @@ public sealed class DnsClientTests : IAsyncLifetime
     [InlineData("+short " + Web + " HTTPS", "^1 \\. alpn=h2 ipv4hint=127\\.64\\.3\\.9$")]
     [InlineData("+short _8443._https." + Web + " HTTPS", "^1 web[a-z.]+ alpn=h2 no-default-alpn=? port=8443 ipv4hint=127\\.64\\.3\\.9$")]
     [InlineData("_8443._https." + Web + " HTTPS", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
+    [InlineData("+short _8883._mqtt." + Web + " SVCB", "^1 web\\.shop\\.svc[a-z.]+ alpn=mqtt port=8883 ipv4hint=127\\.64\\.3\\.9$")]
+    [InlineData("+short _mqtt." + Web + " SVCB", "^1 web\\.shop\\.svc[a-z.]+ alpn=mqtt port=8883 ipv4hint=127\\.64\\.3\\.9$")]
+    [InlineData("_8883._mqtt." + Web + " SVCB", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
+    [InlineData("_mqtt." + Web + " SVCB", "ADDITIONAL: 1$[\\s\\S]*^web\\.shop\\.svc[a-z.]+\\s+5\\s+IN\\s+A\\s+127\\.64")]
+    [InlineData("+short _admin." + Web + " SVCB", "^1 web\\.shop\\.svc[a-z.]+ alpn=h2 port=8443 ipv4hint=127\\.64\\.3\\.9$")]
+    [InlineData("_8883._mqtt." + Web + " HTTPS", "status: NOERROR;[\\s\\S]*ANSWER: 0; AUTHORITY: 1;")]
+    [InlineData("_8883._https." + Web + " HTTPS", "status: NXDOMAIN")]
+    [InlineData("_443._https." + Web + " SVCB", "status: NXDOMAIN")]
+    [InlineData("+short _5432._pg.pg.shop.svc.clusterset.local SVCB",
+        "^1 pg-0\\.paris\\.pg\\.shop\\.svc[a-z.]+ alpn=postgresql port=5432 ipv4hint=127\\.64\\.3\\.12\n2 pg-0\\.lima[a-z.]+ alpn=postgresql port=5432 ipv4hint=127\\.64\\.3\\.13$")]
+    [InlineData("_pg.pg.shop.svc.clusterset.local SVCB", "ADDITIONAL: 2$[\\s\\S]*^pg-0\\.lima\\.pg\\.shop\\.svc[a-z.]+\\s+1\\s+IN\\s+A\\s+127\\.64\\.3\\.13")]
     [InlineData("+edns +cookie " + Web + " A", "COOKIE: [0-9A-F]{16}01000000[0-9A-F]{24}")]
     [InlineData("+edns +nsid " + Web + " A", "NSID: [^\\n]*paris-1")]
     [InlineData("+edns idle.shop.svc.clusterset.local A", "EDE: 0 [^\\n]*no site can serve idle\\.shop")]
@@ -102,6 +113,12 @@ public sealed class DnsClientTests : IAsyncLifetime
     public async Task Dig_finds_no_keys_within_512_bytes() =>
         await Expect(
             "dig", $"+norec +dnssec +bufsize=512 +ignore {Zone} DNSKEY", "status: NOERROR,[\\s\\S]*flags: do; udp: 1232");
+
+    [RequiresTheory("dig")]
+    [InlineData("_8883._mqtt." + Web)]
+    [InlineData("_mqtt." + Web)]
+    public async Task Dig_reads_what_is_spoken_where(string name) =>
+        await Expect("dig", $"+short {name} SVCB", "^1 web\\.shop\\.svc\\.clusterset\\.local\\. alpn=\"mqtt\" port=8883 ipv4hint=127\\.64\\.3\\.9$");
 
     [RequiresFact("dnsmasq", "kdig")]
     public async Task Dnsmasq_forwards_with_the_documented_lines()

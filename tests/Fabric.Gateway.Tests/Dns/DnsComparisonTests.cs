@@ -26,7 +26,8 @@ public sealed class DnsComparisonTests : IDisposable
     {
         var services = Enumerable.Range(0, 300).Select(i => new DnsService(
             $"s{i}", $"ns{i % 7}", i % 5 == 0 ? IPAddress.Parse($"fd00::{i + 1:x}") : new IPAddress([127, 64, (byte)(i % 3), (byte)(i % 251 + 1)]),
-            [new("http", 80, true), new("dns", 53, i % 2 == 0), new("web", 443, true) { Alpn = ["h2", "http/1.1"] }, new("alt", 8443, true) { Alpn = ["h2"] }],
+            [new("http", 80, true), new("dns", 53, i % 2 == 0), new("web", 443, true) { Alpn = ["h2", "http/1.1"] }, new("alt", 8443, true) { Alpn = ["h2"] },
+            new("mqtt", 8883, true) { Alpn = ["mqtt"] }],
             true)).ToArray();
         var zone = DnsZone.Build(Domain, services, 42, new DnsZoneOptions
         {
@@ -86,6 +87,7 @@ public sealed class DnsComparisonTests : IDisposable
         string[] names =
         [
             own, own, own, $"_http._tcp.{own}", $"_dns._udp.{own}", $"_dns._tcp.{own}", $"_tcp.{own}", $"_8443._https.{own}", $"_https.{own}",
+            $"_8443._alt.{own}", $"_web.{own}", $"_mqtt.{own}", $"_8883._mqtt.{own}", $"_8883.{own}",
             $"no.{own}", $"no{random.Next()}.{service.Namespace}.{Domain}", $"{service.Namespace}.{Domain}", Domain, "clusterset.local", "local",
             ".", "dns-version.clusterset.local", "ns.clusterset.local", "x.dns-version.clusterset.local", $"no{random.Next()}.clusterset.local",
             "example.com", "64.127.in-addr.arpa", "1.64.127.in-addr.arpa", "77.64.127.in-addr.arpa", "65.127.in-addr.arpa",
@@ -94,7 +96,7 @@ public sealed class DnsComparisonTests : IDisposable
         ];
         DnsType[] types =
         [
-            DnsType.A, DnsType.A, DnsType.Aaaa, DnsType.Srv, DnsType.Ptr, DnsType.Txt, DnsType.Soa, DnsType.Ns, DnsType.Https, DnsType.Svcb,
+            DnsType.A, DnsType.A, DnsType.Aaaa, DnsType.Srv, DnsType.Ptr, DnsType.Txt, DnsType.Soa, DnsType.Ns, DnsType.Https, DnsType.Svcb, DnsType.Svcb,
             DnsType.Mx, DnsType.Cname, DnsType.Hinfo, DnsType.Any, (DnsType)48, (DnsType)43, (DnsType)65399,
         ];
         var name = new string([.. names[random.Next(names.Length)].Select(c => random.Next(3) == 0 ? char.ToUpperInvariant(c) : c)]);
@@ -164,6 +166,11 @@ public sealed class DnsComparisonTests : IDisposable
             text.AppendLine($"_8443._https.{name} 5 HTTPS 1 {name} alpn=h2 no-default-alpn port=8443 {hint}");
             foreach (var port in service.Ports)
             {
+                foreach (var prefix in port.Alpn.IsEmpty ? [] : new[] { $"_{port.Port}._{port.Name}", $"_{port.Name}" })
+                {
+                    text.AppendLine($"{prefix}.{name} 5 SVCB 1 {name} alpn={string.Join(',', port.Alpn)} port={port.Port} {hint}");
+                }
+
                 text.AppendLine($"_{port.Name}.{(port.Tcp ? "_tcp" : "_udp")}.{name} 5 SRV 0 0 {port.Port} {name}");
             }
         }

@@ -17,7 +17,7 @@ internal static class DnsFixtures
             "web", "shop", IPAddress.Parse("127.64.3.9"),
             [
                 new("http", 80, true), new("https", 443, true) { Alpn = ["h2", "http/1.1"] }, new("dns", 53, false),
-                new("admin", 8443, true) { Alpn = ["h2"] },
+                new("admin", 8443, true) { Alpn = ["h2"] }, new("mqtt", 8883, true) { Alpn = ["mqtt"] },
             ],
             true),
         new("db", "shop", IPAddress.Parse("fd00::7"), [new(null, 5432, true)], true),
@@ -28,7 +28,7 @@ internal static class DnsFixtures
         new("cache", "shop", IPAddress.Parse("127.64.3.11"), [new("http", 80, true)], true) { Site = "paris" },
         new("pg", "shop", IPAddress.Parse("127.64.3.12"), [], true) { Site = "paris", Host = "pg-0" },
         new("pg", "shop", IPAddress.Parse("127.64.3.13"), [], true) { Site = "lima", Host = "pg-0" },
-        new("pg", "shop", null, [new("pg", 5432, true)], true)
+        new("pg", "shop", null, [new("pg", 5432, true) { Alpn = ["postgresql"] }], true)
         {
             Hosts =
             [

@@ -60,6 +60,33 @@ public class DnsPlaceTests
         }
     }
 
+    [Fact]
+    public void Without_a_word_a_headless_service_without_hosts_is_NXDOMAIN_as_the_specification_asks_and_others_hold_no_data()
+    {
+        // KEP-1645, DNS specification 1.0.0, 2.4.1.
+        var zone = Zone([.. Headless([]), WebIn("virginia", false), WebIn("paris", true)], new DnsZoneOptions());
+        foreach (var (name, type) in new[]
+        {
+            (Db, DnsType.A), (Db, DnsType.Aaaa), ("_pg._tcp." + Db, DnsType.Srv), ("db-0.paris." + Db, DnsType.A), ("db.shop.paris.site.svc.clusterset.local", DnsType.A),
+        })
+        {
+            var answer = zone.Ask(Query(name, type) with { Additionals = [Opt] });
+            Assert.Equal((name, DnsRcode.NxDomain, 1), (name, answer.Rcode, answer.Authorities.Length));
+            Assert.Equal([0, 0, .. "gone"u8], Assert.IsType<DnsOpt>(answer.Opt!.Data).Options.Single().Data.ToArray());
+        }
+
+        Assert.Equal(DnsRcode.NoError, zone.Ask("web.shop.virginia.site.svc.clusterset.local", DnsType.A).Rcode);
+        Assert.Equal(DnsRcode.NoError, zone.Ask("shop." + Domain, DnsType.A).Rcode);
+
+        // With one host: that and all above it are there, and the other hosts are not.
+        zone = zone.With([.. Headless(_hosts[2..])], [], 43);
+        Assert.Single(zone.Ask(Db, DnsType.A).Answers);
+        Assert.Equal(DnsRcode.NoError, zone.Ask(Db, DnsType.Aaaa).Rcode);
+        Assert.Single(zone.Ask("db-0.virginia." + Db, DnsType.A).Answers);
+        Assert.Equal(DnsRcode.NxDomain, zone.Ask("db-0.paris." + Db, DnsType.A).Rcode);
+        Assert.Equal(DnsRcode.NxDomain, zone.Ask("db.shop.paris.site.svc.clusterset.local", DnsType.A).Rcode);
+    }
+
     [Theory]
     [InlineData("site.svc.clusterset.local")]
     [InlineData("paris.site.svc.clusterset.local")]

@@ -135,6 +135,14 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     /// <summary>SIGKILL, for the gateway that is a process of its own.</summary>
     public void Kill() => _process!.Kill();
 
+    /// <summary>SIGSTOP, likewise: it says nothing more, and the kernel still keeps its sockets open. Its end comes with that of the fabric.</summary>
+    public void Freeze()
+    {
+        using var kill = Process.Start("sh", ["-c", $"kill -STOP {_process!.Id}"]);
+        kill.WaitForExit();
+        Assert.Equal(0, kill.ExitCode);
+    }
+
     public async Task StopAsync(string gateway)
     {
         _admins.Remove(gateway, out var admin);

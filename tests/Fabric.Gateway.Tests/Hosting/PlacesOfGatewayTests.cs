@@ -178,6 +178,7 @@ public sealed class PlacesOfGatewayTests
         return Address(last.Answers[0]);
     }
 
+    /// <summary>Without a word of the topology, what a headless service is made of is not there when it is gone, and a site's name holds no data.</summary>
     private static async Task UntilGoneAsync(LoopbackFabric fabric, string name, string why)
     {
         DnsMessage? last = null;
@@ -186,7 +187,7 @@ public sealed class PlacesOfGatewayTests
             await Task.Delay(10);
         }
 
-        Assert.Equal((name, DnsRcode.NoError, 0), (name, last!.Rcode, last.Answers.Length));
+        Assert.Equal((name, name.Contains("db", StringComparison.Ordinal) ? DnsRcode.NxDomain : DnsRcode.NoError, 0), (name, last!.Rcode, last.Answers.Length));
         Assert.Contains(why, Reason(last), StringComparison.Ordinal);
     }
 

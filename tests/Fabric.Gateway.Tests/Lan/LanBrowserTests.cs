@@ -65,6 +65,49 @@ public sealed class LanBrowserTests
     }
 
     [Fact]
+    public void What_another_asks_all_for_is_not_asked_again_but_for_every_second_time()
+    {
+        var bus = new LanBus();
+        bus.Join("10.0.0.1", null, Http);
+        bus.Advance(0.5);
+        int Asked() => bus.Sent.Count(s => s.From.Address.ToString() == "10.0.0.1" && s.Message.Questions.Any(q => q.Type == DnsType.Ptr));
+        Assert.Equal(1, Asked());
+        var question = new DnsMessage { Questions = [new DnsQuestion(Mdns.TypeName(Http), DnsType.Ptr, DnsClass.Internet)] };
+        bus.Send(question, "10.0.0.9");
+        // Without it, a second and a third by now.
+        bus.Advance(1.9);
+        Assert.Equal(1, Asked());
+        bus.Send(question, "10.0.0.9");
+        bus.Advance(2);
+        Assert.Equal(2, Asked());
+    }
+
+    [Theory]
+    [InlineData("who asks for himself", true, false, false, "10.0.0.9", 5353)]
+    [InlineData("who will say more of what he knows", false, true, false, "10.0.0.9", 5353)]
+    [InlineData("who knows what is not known here", false, false, true, "10.0.0.9", 5353)]
+    [InlineData("a plain client", false, false, false, "10.0.0.9", 5400)]
+    [InlineData("itself", false, false, false, "10.0.0.1", 5353)]
+    [InlineData("a stranger", false, false, false, "192.0.2.9", 5353)]
+    public void A_question_that_brings_no_answer_here_does_not_count_as_asked(string who, bool alone, bool truncated, bool knows, string from, int port)
+    {
+        var bus = new LanBus();
+        bus.Join("10.0.0.1", null, Http);
+        bus.Advance(0.5);
+        bus.Send(
+            new DnsMessage
+            {
+                Flags = truncated ? DnsFlags.Truncated : DnsFlags.None,
+                Questions = [new DnsQuestion(Mdns.TypeName(Http), DnsType.Ptr, alone ? _own : DnsClass.Internet)],
+                Answers = knows ? [Whole("Camera 1", "10.0.0.7").Answers[0]] : [],
+            },
+            from, port);
+        var before = bus.Sent.Count;
+        bus.Advance(1);
+        Assert.True(bus.Sent.Skip(before).Any(s => s.Message.Questions.Length > 0), who);
+    }
+
+    [Fact]
     public void Pieces_are_put_together_in_any_order_and_what_lacks_is_asked_for()
     {
         var bus = new LanBus();

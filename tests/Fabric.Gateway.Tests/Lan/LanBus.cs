@@ -21,10 +21,13 @@ internal sealed class LanBus
 
     public static LanIdentity Named(string gateway = "edge-1") => new(gateway, "edge", "acme.example", 7443);
 
-    public LanSpeaker Join(string address, LanIdentity? identity = null, params string[] types)
+    public LanSpeaker Join(string address, LanIdentity? identity = null, params string[] types) => Join(Networks(address), identity, types);
+
+    /// <summary>At the first address of these.</summary>
+    public LanSpeaker Join(LanNetworks networks, LanIdentity? identity = null, params string[] types)
     {
-        var at = new IPEndPoint(IPAddress.Parse(address), 5353);
-        var speaker = new LanSpeaker(Networks(address), new LanWishes(identity, [.. types]), new Random(address.Length + _hosts.Count), (m, to) => Send(m, at, to));
+        var at = new IPEndPoint(networks.Own[0].Address, 5353);
+        var speaker = new LanSpeaker(networks, new LanWishes(identity, [.. types]), new Random(at.Address.ToString().Length + _hosts.Count), (m, to) => Send(m, at, to));
         _hosts.Add((speaker, at));
         speaker.Start(Now);
         return speaker;

@@ -72,6 +72,7 @@ public class PlaceNamesTests
         Say("tokyo-1");
         Assert.Equal("", Hosts());
         Assert.StartsWith("no host of db.shop can be reached: tokyo has no healthy endpoint, ", Why("db.shop"), StringComparison.Ordinal);
+        Assert.Equal(DnsRcode.NxDomain, Follow().Ask("db.shop.svc.clusterset.local", DnsType.A).Rcode);
     }
 
     [Fact]

@@ -76,6 +76,7 @@ public class ZoneFollowerTests
         var now = Samples.Snapshot(Samples.TwoSites.Replace("{ name: admin, port: 81 }", "{ name: admin, port: 81, alpn: [ h2 ] }"), "paris-1");
         var zone = new ZoneFollower(_time).Follow(now, Choices(now, healthy: 1));
         Assert.Single(zone.Ask("_81._https." + Web, DnsType.Https).Answers);
+        Assert.Single(zone.Ask("_81._admin." + Web, DnsType.Svcb).Answers);
         Assert.Empty(zone.Ask(Web, DnsType.Https).Answers);
     }
 

@@ -44,9 +44,9 @@ internal sealed class Avahi : IAsyncDisposable
     public Daemon Publish(string name, string type, int port, params string[] text) =>
         Daemon.Start(_work, $"publish-{port}", [.. Inside(_inside), "avahi-publish", "-s", name, type, $"{port}", .. text]);
 
-    /// <summary>Instances of a type, resolved: one line for each, fields between semicolons.</summary>
-    public async Task<string[]> Browse(string type) => [.. (await Command.Do([.. Inside(_inside), "avahi-browse", "--resolve", "--parsable", "--terminate", type]))
-        .Split('\n').Where(l => l.StartsWith('=') && l.Contains(";IPv4;", StringComparison.Ordinal))];
+    /// <summary>Instances of a type, resolved over IPv4 or IPv6: one line for each, fields between semicolons.</summary>
+    public async Task<string[]> Browse(string type, string over = "IPv4") => [.. (await Command.Do([.. Inside(_inside), "avahi-browse", "--resolve", "--parsable", "--terminate", type]))
+        .Split('\n').Where(l => l.StartsWith('=') && l.Contains($";{over};", StringComparison.Ordinal))];
 
     public string Tail() => _daemon.Tail();
 

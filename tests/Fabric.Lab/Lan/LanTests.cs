@@ -39,17 +39,48 @@ public sealed class LanTests
         """;
 
     [RequiresFact("root", "ip", "nsenter", "unshare", "avahi-daemon", "avahi-browse", "avahi-publish", "dbus-daemon", "python3", "curl")]
-    public async Task What_tells_of_itself_on_the_local_network_is_an_endpoint_until_its_goodbye()
+    public Task What_tells_of_itself_on_the_local_network_is_an_endpoint_until_its_goodbye() => On(
+        ["addr add 10.77.0.1/24 dev lan0"], ["addr add 10.77.0.2/24 dev lan0", "route add default via 10.77.0.1"], "0.0.0.0", async (avahi, gateway) =>
+        {
+            await Avahi_finds_the_gateway(avahi, gateway);
+            await The_service_has_an_endpoint_while_its_publisher_lives(avahi, gateway);
+            await Another_on_the_network_with_its_name_is_left_alone(avahi, gateway);
+            await gateway.Stop();
+            await Poll.Until("avahi to hear the goodbye", TimeSpan.FromSeconds(10), async () => !(await avahi.Browse("_fabric._tcp")).Any(l => l.Contains("site=edge", StringComparison.Ordinal)));
+        });
+
+    [RequiresFact("root", "ip", "nsenter", "unshare", "avahi-daemon", "avahi-browse", "avahi-publish", "dbus-daemon", "python3")]
+    public Task On_a_network_of_IPv6_alone_it_is_the_same() => On(
+        ["addr add 10.77.0.1/32 dev lo", "addr add fd77::1/64 dev lan0 nodad"], ["addr add fd77::2/64 dev lan0 nodad"], "::", async (avahi, gateway) =>
+        {
+            await gateway.Until("it to be announced", _limit, s => s.Lan is [{ State: "up", AnnouncedAs: "edge-1" }]);
+            string[] seen = [];
+            await Poll.Until("avahi to find it", _limit, async () => (seen = await avahi.Browse("_fabric._tcp", "IPv6")).Length > 0, avahi.Tail);
+            var fields = Assert.Single(seen).Split(';');
+            Assert.Equal(("edge-1", "fabric-edge-1.local", "7443"), (fields[3], fields[6], fields[8]));
+            Assert.Contains(':', fields[7]);
+
+            await using var camera = avahi.Publish("Camera 6", "_http._tcp", 8080);
+            var status = await gateway.Until("the endpoint", _limit, s => s.Services.Single().Sites.SingleOrDefault() is { Endpoints: 1, Healthy: 1 });
+            Assert.Equal("[fd77::2]:8080", status.Lan[0].Services.Single(x => x.Type == "_http._tcp").Address);
+            await camera.Stop(TimeSpan.FromSeconds(5));
+            await gateway.Until("it to be none any more", TimeSpan.FromSeconds(10), s => (s.Services.Single().Sites.SingleOrDefault()?.Endpoints ?? 0) == 0);
+            await gateway.Stop();
+            await Poll.Until("avahi to hear the goodbye", TimeSpan.FromSeconds(10), async () => (await avahi.Browse("_fabric._tcp", "IPv6")).Length == 0);
+        });
+
+    /// <summary>A gateway at one end of a cable, a machine with Avahi and an HTTP server at the other.</summary>
+    private static async Task On(string[] edge, string[] plant, string bind, Func<Avahi, GatewayProcess, Task> what)
     {
         await using var work = await WorkFolder.Take();
         await Namespaces.Remove(Edge, Plant);
         await Namespaces.Add(Edge, Plant);
         try
         {
-            await Namespaces.In(Edge, $"link add lan0 type veth peer name lan0 netns {Plant}", "addr add 10.77.0.1/24 dev lan0", "link set lan0 up");
-            await Namespaces.In(Plant, "addr add 10.77.0.2/24 dev lan0", "link set lan0 up", "route add default via 10.77.0.1");
+            await Namespaces.In(Edge, [$"link add lan0 type veth peer name lan0 netns {Plant}", "link set lan0 up", .. edge]);
+            await Namespaces.In(Plant, ["link set lan0 up", .. plant]);
             await using var avahi = await Avahi.Start(work, Plant);
-            await using var server = Daemon.Start(work, "http", ["ip", "netns", "exec", Plant, "python3", "-m", "http.server", "8080", "--directory", work.Folder("site")]);
+            await using var server = Daemon.Start(work, "http", ["ip", "netns", "exec", Plant, "python3", "-m", "http.server", "8080", "--bind", bind, "--directory", work.Folder("site")]);
 
             var programs = Programs.Find();
             var mesh = new Mesh(work, programs);
@@ -59,11 +90,7 @@ public sealed class LanTests
             gateway.Start();
             await gateway.Ready(_limit);
 
-            await Avahi_finds_the_gateway(avahi, gateway);
-            await The_service_has_an_endpoint_while_its_publisher_lives(avahi, gateway);
-            await Another_on_the_network_with_its_name_is_left_alone(avahi, gateway);
-            await gateway.Stop();
-            await Poll.Until("avahi to hear the goodbye", TimeSpan.FromSeconds(10), async () => !(await avahi.Browse("_fabric._tcp")).Any(l => l.Contains("site=edge", StringComparison.Ordinal)));
+            await what(avahi, gateway);
         }
         finally
         {
