@@ -18,9 +18,9 @@ public sealed class LabException(string message) : Exception(message);
 /// <summary>Programs that run to their end, within a limit.</summary>
 public static class Command
 {
-    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(90);
 
-    /// <summary>Runs it and gives its result, whatever its exit code. Past the limit (30 s) it is killed, and this throws.</summary>
+    /// <summary>Runs it and gives its result, whatever its exit code. Past the limit (90 s: a machine may be busy with something else) it is killed, and this throws.</summary>
     public static async Task<CommandResult> Run(string[] argv, TimeSpan? limit = null, string? input = null)
     {
         using var process = new Process { StartInfo = Info(argv) };
