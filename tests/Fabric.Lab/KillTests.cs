@@ -28,7 +28,7 @@ public sealed class KillTests
             await Task.Delay(random.Next(1_000));
             await gateway.Kill();
             gateway.Start();
-            await gateway.Ready(TimeSpan.FromSeconds(20));
+            await gateway.Ready(TimeSpan.FromSeconds(60));
         }
 
         await fabric.LinksUp();

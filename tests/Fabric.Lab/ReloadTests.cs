@@ -7,7 +7,7 @@ namespace Fabric.Lab;
 /// <summary>A change of the topology reaches the running daemon, whole or not at all, and touches no stream that it is not about.</summary>
 public sealed class ReloadTests
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     private const string More = """
         fabric: 1

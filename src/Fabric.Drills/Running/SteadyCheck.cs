@@ -18,7 +18,8 @@ internal static class SteadyCheck
     private static SteadyCondition Link(string link, Status status, EventLog events)
     {
         LinkStatus[] here = [.. status.Links.Where(l => l.Name == link)];
-        string[] down = [.. here.Where(l => l is not { State: "up", Lane: "up" or "" }).Select(l => $"{link} to {l.Peer} is {l.State}: {(l.Reason.Length > 0 ? l.Reason : $"lane {l.Lane}")}")
+        // One answer that is late is no verdict: what is suspect carries what it carried.
+        string[] down = [.. here.Where(l => l is not { State: "up" or "suspect", Lane: "up" or "" }).Select(l => $"{link} to {l.Peer} is {l.State}: {(l.Reason.Length > 0 ? l.Reason : $"lane {l.Lane}")}")
             .Concat(events.Down(link).Select(d => $"{d} is down"))];
         return new SteadyCondition($"link {link} is up", down.Length == 0, down.Length > 0 ? string.Join("; ", down)
             : here.Length > 0 ? "up" : $"not an end of {status.Gateway}; no other gateway says that it is down");

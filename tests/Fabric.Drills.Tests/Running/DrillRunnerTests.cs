@@ -99,6 +99,14 @@ public sealed class DrillRunnerTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_link_that_is_suspect_is_up_still()
+    {
+        Dx("suspect");
+        var record = await RunAsync(Cut, Rest);
+        Assert.Equal((DrillOutcome.Passed, ""), (record.Outcome, record.Why));
+    }
+
+    [Fact]
     public async Task Probes_that_fail_before_touch_nothing()
     {
         _set = p => p.Says = plan => FakeProbes.Well(plan) with { Failed = 1 };

@@ -64,7 +64,7 @@ public static class DemoProgram
         }
 
         teller.Line($"Three sites on this machine ({mode}): paris, virginia, factory.");
-        DrillReport? report = null;
+        DemoReport? report = null;
         LabFabric? fabric = null;
         try
         {
@@ -81,7 +81,8 @@ public static class DemoProgram
 
             if (!report!.Ok)
             {
-                await Console.Error.WriteLineAsync(fabric!.Tails());
+                // What failed comes last: of a log that is long, its end is what is read.
+                await Console.Error.WriteLineAsync(fabric!.Tails() + report.Failures());
             }
 
             if (json is not null)

@@ -12,14 +12,14 @@ public sealed record SilentCut(long CutAt, DownloadResult Download, double Detec
 /// <summary>Fetches the payload from virginia, and cuts dx on the way.</summary>
 public static class SilentCuts
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
+    // A WireGuard in user space, on a machine that is busy with something else, has let 30 MB/s through.
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
 
     /// <param name="at">When to cut: the part of the payload that has come.</param>
     /// <param name="heals">Whether dx is whole again as soon as the bytes take the second link, which is slower; else it stays cut.</param>
     public static async Task<SilentCut> Run(LabFabric fabric, Action<string> now, double at = 0.25, bool heals = false)
     {
-        var virginia = fabric.Network.Virginia.Gateway;
-        Expect("dx", await fabric.Paris.Status(), virginia);
+        await fabric.ActiveLink("dx");
         await using var download = await Download.Start(fabric.Work, fabric.Network, fabric.Payload);
         await download.Reach((long)(fabric.Payload.Length * at), Limit);
         await fabric.Network.CutDx();
@@ -30,32 +30,20 @@ public static class SilentCuts
         }
 
         now($"dx is dark after {cutAt:N0} bytes");
-        await fabric.Paris.Until("dx down", TimeSpan.FromSeconds(10), s => Dx(s).State == "down");
-        await fabric.Virginia.Until("dx down", TimeSpan.FromSeconds(10), s => Dx(s).State == "down");
+        // The same fall, however late this machine looks: while it is dark it stays down.
+        await fabric.Paris.Until("dx down", TimeSpan.FromSeconds(20), s => Dx(s).State == "down");
+        await fabric.Virginia.Until("dx down", TimeSpan.FromSeconds(20), s => Dx(s).State == "down");
         if (heals)
         {
             await fabric.Network.HealDx();
         }
 
         var result = await download.Finish(Limit);
-        var status = await fabric.Paris.Status();
-        if (!heals)
-        {
-            Expect(fabric.Network.SecondLink, status, virginia);
-        }
+        var status = heals ? await fabric.Paris.Status() : await fabric.ActiveLink(fabric.Network.SecondLink);
 
         // Either end notices by itself; the later one counts.
         return new SilentCut(cutAt, result, Math.Max(Dx(status).DetectedMs, Dx(await fabric.Virginia.Status()).DetectedMs));
     }
 
     private static LinkStatus Dx(Status status) => status.Links.Single(l => l.Name == "dx");
-
-    private static void Expect(string link, Status status, string peer)
-    {
-        var gateway = status.Sites.SelectMany(s => s.Gateways).Single(g => g.Name == peer);
-        if (gateway.ActiveLink != link)
-        {
-            throw new LabException($"the active link to {peer} must be {link}; it is '{gateway.ActiveLink}' ({gateway.ActiveReason})");
-        }
-    }
 }

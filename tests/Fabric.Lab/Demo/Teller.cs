@@ -1,4 +1,3 @@
-using Fabric.Drills.Reports;
 using Spectre.Console;
 
 namespace Fabric.Lab.Demo;
@@ -64,7 +63,7 @@ public sealed class Teller(IAnsiConsole console)
     /// <summary>Where the step is now; on a terminal only, where it replaces what it said before.</summary>
     public void Now(string text) => _status?.Status(Markup.Escape($"{_title}: {text}"));
 
-    public void Outcome(DrillStep step)
+    public void Outcome(DemoStep step)
     {
         if (IsTerminal)
         {
@@ -77,7 +76,7 @@ public sealed class Teller(IAnsiConsole console)
         }
     }
 
-    public void Summary(DrillReport report)
+    public void Summary(DemoReport report)
     {
         if (IsTerminal)
         {

@@ -13,17 +13,17 @@ internal static class DebianTree
 {
     private const string Suite = "bookworm";
 
-    // What the unit needs, what scripts/vagrant.sh would install, and ip.
-    private const string Packages = "systemd,systemd-sysv,dbus,ca-certificates,libssl3,iproute2,wireguard-go,wireguard-tools";
+    // What the unit needs, what scripts/vagrant.sh would install, and ip; then the resolvers, of which the last is what NetworkManager needs and
+    // debootstrap does not find by itself: a package of another name. One tree for all: to fetch a second takes longer than what is tested on it.
+    private const string Packages = "systemd,systemd-sysv,dbus,ca-certificates,libssl3,iproute2,wireguard-go,wireguard-tools,"
+        + "systemd-resolved,dnsmasq-base,network-manager,libpam-systemd";
 
     private static readonly TimeSpan FetchLimit = TimeSpan.FromMinutes(10);
 
     /// <summary>Absolute path of the tree.</summary>
-    /// <param name="more">More packages: another tree than that without.</param>
-    public static async Task<string> Ensure(params string[] more)
+    public static async Task<string> Ensure()
     {
-        var packages = string.Join(',', [Packages, .. more]);
-        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Suite} {packages}")))[..8];
+        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Suite} {Packages}")))[..8];
         var tree = $"/var/cache/fabric-lab/{Suite}-{key}";
         if (Directory.Exists(tree))
         {
@@ -34,7 +34,7 @@ internal static class DebianTree
         Directory.CreateDirectory(next);
         try
         {
-            (await Command.Run(["debootstrap", "--variant=minbase", $"--include={packages}", Suite, next, await Mirror()], FetchLimit)).Checked();
+            (await Command.Run(["debootstrap", "--variant=minbase", $"--include={Packages}", Suite, next, await Mirror()], FetchLimit)).Checked();
             // It takes its name when it is whole: a fetch that was killed is not taken for a tree.
             Directory.Move(next, tree);
             return tree;

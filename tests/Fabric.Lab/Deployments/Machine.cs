@@ -24,11 +24,17 @@ internal sealed class Machine : IAsyncDisposable
 
     /// <summary>Copies the tree, boots it, and waits until its systemd has started everything.</summary>
     /// <param name="binds">Folders of the host that it sees, read-only: path outside, path inside.</param>
-    public static async Task<Machine> Boot(WorkFolder work, string name, string tree, IReadOnlyDictionary<string, string> binds)
+    /// <param name="without">Services that it does not start.</param>
+    public static async Task<Machine> Boot(WorkFolder work, string name, string tree, IReadOnlyDictionary<string, string> binds, params string[] without)
     {
         var root = work.Of(name);
         await Command.Do("cp", "-a", "--reflink=auto", tree, root);
         await File.WriteAllTextAsync(Path.Combine(root, "etc/hostname"), name + "\n");
+        foreach (var service in without)
+        {
+            File.CreateSymbolicLink(Path.Combine(root, $"etc/systemd/system/{service}.service"), "/dev/null");
+        }
+
         // Where systemd is process 1 it grants the machine a scope; elsewhere the machine stays in the caller's control group.
         string[] unit = Directory.Exists("/run/systemd/system") ? [] : ["--keep-unit"];
         var groups = ControlGroups.Now();
@@ -79,7 +85,7 @@ internal sealed class Machine : IAsyncDisposable
     {
         if (!_nspawn.IsAlive)
         {
-            throw new LabException($"systemd-nspawn ended\n{_nspawn.Tail()}");
+            throw new LabException(BothEnds.Of("systemd-nspawn ended", _nspawn.Tail()));
         }
 
         // Process 1 of the machine is the one child that nspawn keeps.

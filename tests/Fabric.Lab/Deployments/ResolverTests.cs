@@ -40,8 +40,7 @@ public sealed class ResolverTests
     public async Task Configurations_of_resolvers_send_the_domain_here_and_nothing_else()
     {
         var build = await PublishedBuild.Linux;
-        // The last one is what NetworkManager needs and debootstrap does not find by itself: a package of another name.
-        var tree = await DebianTree.Ensure("systemd-resolved", "dnsmasq-base", "network-manager", "libpam-systemd");
+        var tree = await DebianTree.Ensure();
         await using var work = await WorkFolder.Take();
         await using var machine = await Machine.Boot(work, "fabric-names", tree, new Dictionary<string, string> { [build] = "/usr/local/lib/fabric" });
         try

@@ -52,8 +52,7 @@ public sealed class DrillFabric : IAsyncLifetime
 
                     """);
                 _responder = Daemon.Start(fabric.Work, "responder", fabric.FabricCommand("drill", "responder", "--listen", "127.72.1.90:7000"));
-                await fabric.StartWorkloads(1 << 20);
-                await fabric.Join();
+                await Task.WhenAll(fabric.StartWorkloads(1 << 20), fabric.Join());
             }
             catch
             {

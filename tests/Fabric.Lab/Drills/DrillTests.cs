@@ -25,7 +25,7 @@ public sealed class DrillTests(DrillFabric drills, ITestOutputHelper output) : I
         await drills.Ready();
         var report = drills.Lab.Work.Of("drill-report");
         var run = await Run(Cut, "expect: { detectionMsMax: 3000, pauseMsMax: 5000, connectionsDroppedMax: 0, bytesLostMax: 0, recoveryMsMax: 60000 }", "--report", report);
-        Assert.True(run.ExitCode == 0, $"{run}\n{drills.Lab.Tails()}");
+        Assert.True(run.ExitCode == 0, $"{drills.Lab.Tails()}{run}");
         var record = DrillRecordJson.Read(await File.ReadAllTextAsync(Path.Combine(report, "report.json")), "report.json");
         Assert.Equal(DrillOutcome.Passed, record.Outcome);
         Assert.All(record.Verdicts, v => Assert.True(v.Held, $"{v}"));

@@ -69,7 +69,7 @@ public sealed class EvidenceTests(DrillFabric drills, ITestOutputHelper output) 
         using var capture = await PacketCapture.Start("tcp src port 7000 and src net 127.81.0.0/16");
         var run = await drills.Command("drill", "run", file, "--report", report, "--history", drills.History, "--topology", drills.Lab.Paris.TopologyFolder,
             "--socket", drills.Lab.Paris.Socket);
-        Assert.True(run.ExitCode == 0, $"{run}\n{drills.Lab.Tails()}");
+        Assert.True(run.ExitCode == 0, $"{drills.Lab.Tails()}{run}");
         var record = DrillRecordJson.Read(await File.ReadAllTextAsync(Path.Combine(report, DrillReports.JsonName)), DrillReports.JsonName);
         var from = record.Actions.Single().Applied!.Value;
         var (began, gap) = PacketCapture.LongestGap((await capture.Stop()).Where(p => p.At >= from && p.At <= record.Ended));

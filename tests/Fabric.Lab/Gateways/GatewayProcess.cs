@@ -80,7 +80,7 @@ public sealed class GatewayProcess : IAsyncDisposable
         {
             if (!IsAlive)
             {
-                throw new LabException($"fabricd of {Site} ended\n{Tail()}");
+                throw new LabException(BothEnds.Of($"fabricd of {Site} ended", Tail()));
             }
 
             last = await TryStatus();

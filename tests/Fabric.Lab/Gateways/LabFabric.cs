@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
 using Fabric.Lab.Workloads;
@@ -8,7 +10,10 @@ namespace Fabric.Lab.Gateways;
 /// <summary>The three sites with everything in them: network, gateways, nginx, redis. Disposal removes all of it.</summary>
 public sealed class LabFabric : IAsyncDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    /// <summary>
+    /// Longer than flap damping ever holds a link: a machine that is busy with something else makes links fall by itself.
+    /// </summary>
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(90);
 
     private readonly WorkFolder _work;
     private readonly Programs _programs;
@@ -55,14 +60,14 @@ public sealed class LabFabric : IAsyncDisposable
     }
 
     /// <summary>A whole fabric: built, joined, its workloads and gateways started, its links up.</summary>
-    public static async Task<LabFabric> Start(string mode, long payloadBytes)
+    /// <param name="more">Another file of the topology, which every gateway gets.</param>
+    public static async Task<LabFabric> Start(string mode, long payloadBytes, string? more = null)
     {
         var fabric = await Build(mode);
         try
         {
-            await fabric.Init();
-            await fabric.StartWorkloads(payloadBytes);
-            await fabric.Join();
+            await fabric.Init(more);
+            await Task.WhenAll(fabric.StartWorkloads(payloadBytes), fabric.Join());
             await fabric.LinksUp();
             await fabric.ServicesUp();
             return fabric;
@@ -75,7 +80,15 @@ public sealed class LabFabric : IAsyncDisposable
     }
 
     /// <summary><c>fabric init</c>: the mesh's CA and the first topology.</summary>
-    public Task Init() => _mesh.Init("lab.example", Network.Topology);
+    /// <param name="more">Another file of the topology, which every gateway gets.</param>
+    public async Task Init(string? more = null)
+    {
+        await _mesh.Init("lab.example", Network.Topology);
+        if (more is not null)
+        {
+            await File.WriteAllTextAsync(Path.Combine(Paris.TopologyFolder, "more.yaml"), more);
+        }
+    }
 
     public async Task StartWorkloads(long payloadBytes)
     {
@@ -87,11 +100,13 @@ public sealed class LabFabric : IAsyncDisposable
     }
 
     /// <summary>
-    /// Each gateway joins with a token of its own: paris on the authority's host, then, through the gateway of paris, the others.
+    /// Each gateway joins with a token of its own: paris on the authority's host, then, through the gateway of paris, the others at once.
     /// </summary>
     public async Task Join()
     {
-        foreach (var gateway in Gateways)
+        await Join(Paris);
+        await Task.WhenAll(Join(Virginia), Join(Factory));
+        async Task Join(GatewayProcess gateway)
         {
             await _mesh.Join(gateway, Network.Authority);
             gateway.Start();
@@ -124,11 +139,8 @@ public sealed class LabFabric : IAsyncDisposable
         && s.Services.Single(x => x.Name == "web.shop").Sites.Count(x => x.State == "healthy") == 2
         && s.Services.Single(x => x.Name == "cache.shop").Sites.Count(x => x.State == "healthy") == 1);
 
-    /// <summary>
-    /// Waits until paris reaches virginia over that link. The limit leaves room for the longest hold of flap damping: a machine
-    /// that is busy with something else makes links fall by itself.
-    /// </summary>
-    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", TimeSpan.FromSeconds(75),
+    /// <summary>Waits until paris reaches virginia over that link.</summary>
+    public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", Limit,
         s => s.Sites.Single(x => x.Name == Network.Virginia.Name).Gateways.Single().ActiveLink == link);
 
     /// <summary>Both gateways of dx end and start again, over their state.</summary>
@@ -141,6 +153,9 @@ public sealed class LabFabric : IAsyncDisposable
         await ServicesUp();
     }
 
+    /// <summary>Waits until connections of paris to web.shop go to that site.</summary>
+    public Task<Status> WebFrom(LabSite site) => Paris.Until($"web.shop from {site.Name}", Limit, s => s.Services.Single(x => x.Name == "web.shop").ChosenSite == site.Name);
+
     /// <summary>A redis-cli session from paris to cache.shop.</summary>
     public async Task<RedisSession> OpenRedis() => await RedisSession.Open(_work,
         Network.AtShop("redis-cli", "-h", await Network.HostFor(LabNetwork.Cache), "-p", $"{Network.CachePort}"));
@@ -149,7 +164,7 @@ public sealed class LabFabric : IAsyncDisposable
     public Task<string> Fabric(params string[] arguments) => _mesh.Fabric(arguments);
 
     /// <summary>curl of a path of web.shop as the shop in paris, or from that source address if one is given.</summary>
-    public async Task<CommandResult> Curl(string path = "/", string? from = null, int seconds = 5)
+    public async Task<CommandResult> Curl(string path = "/", string? from = null, int seconds = 20)
     {
         string[] options = await Network.CurlOptions(LabNetwork.Web, Network.WebPort);
         return await Command.Run(Network.AtShop(["curl", "-sS", "-f", "-m", $"{seconds}",
@@ -164,9 +179,12 @@ public sealed class LabFabric : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        // Each on its own: what fails to stop must not keep the rest.
-        var failures = new List<Exception>();
-        foreach (var part in _parts.AsEnumerable().Reverse().Concat([Paris, Virginia, Factory, Network, _work]))
+        // Each on its own: what fails to stop must not keep the rest. The network goes when nobody is in it any more.
+        var failures = new ConcurrentQueue<Exception>();
+        await Task.WhenAll([.. _parts.Select(Dispose), .. Gateways.Select(Dispose)]);
+        await Dispose(Network);
+        await Dispose(_work);
+        async Task Dispose(IAsyncDisposable part)
         {
             try
             {
@@ -174,11 +192,11 @@ public sealed class LabFabric : IAsyncDisposable
             }
             catch (Exception e)
             {
-                failures.Add(e);
+                failures.Enqueue(e);
             }
         }
 
-        if (failures.Count > 0)
+        if (!failures.IsEmpty)
         {
             throw new AggregateException("the lab could not remove all of itself", failures);
         }

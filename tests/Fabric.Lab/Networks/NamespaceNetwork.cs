@@ -129,7 +129,7 @@ public sealed class NamespaceNetwork : LabNetwork
 
         // An ordinary program there resolves through the gateway: ip netns exec puts these files over those in /etc.
         var etc = Directory.CreateDirectory($"/etc/netns/{Shop}").FullName;
-        await File.WriteAllTextAsync(Path.Combine(etc, "resolv.conf"), "nameserver 10.20.0.1\noptions timeout:1 attempts:2\n");
+        await File.WriteAllTextAsync(Path.Combine(etc, "resolv.conf"), "nameserver 10.20.0.1\noptions timeout:2 attempts:5\n");
         await File.WriteAllTextAsync(Path.Combine(etc, "nsswitch.conf"), "hosts: files dns\n");
 
         await Join(NamespaceOf(Paris), "dx0", "10.10.0.1/24", NamespaceOf(Virginia), "dx0", "10.10.0.2/24");

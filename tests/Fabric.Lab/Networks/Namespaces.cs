@@ -17,14 +17,9 @@ public static class Namespaces
         }
     }
 
-    /// <summary>Runs commands of <c>ip</c> in one.</summary>
-    public static async Task In(string name, params string[] commands)
-    {
-        foreach (var command in commands)
-        {
-            await Command.Do(["ip", "-n", name, .. command.Split(' ')]);
-        }
-    }
+    /// <summary>Runs commands of <c>ip</c> in one, up to the first that fails.</summary>
+    public static async Task In(string name, params string[] commands) =>
+        (await Command.Run(["ip", "-n", name, "-batch", "-"], input: string.Join('\n', commands) + "\n")).Checked();
 
     /// <summary>Moves a device of this namespace there, and brings it up with an address.</summary>
     public static async Task MoveIn(string name, string device, string address, int mtu)

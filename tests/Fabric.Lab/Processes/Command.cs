@@ -9,7 +9,7 @@ public sealed record CommandResult(string Command, int ExitCode, string Output, 
     /// <summary>This result when the program ended with 0; otherwise throws with everything it said.</summary>
     public CommandResult Checked() => ExitCode == 0 ? this : throw new LabException(ToString());
 
-    public override string ToString() => $"{Command}: exit code {ExitCode}\n{Output}{Error}".TrimEnd();
+    public override string ToString() => BothEnds.Of($"{Command}: exit code {ExitCode}", Output + Error);
 }
 
 /// <summary>Something in the lab is not as it must be; the message says what was done, and what came of it.</summary>
@@ -18,9 +18,9 @@ public sealed class LabException(string message) : Exception(message);
 /// <summary>Programs that run to their end, within a limit.</summary>
 public static class Command
 {
-    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(90);
 
-    /// <summary>Runs it and gives its result, whatever its exit code. Past the limit (30 s) it is killed, and this throws.</summary>
+    /// <summary>Runs it and gives its result, whatever its exit code. Past the limit (90 s: a machine may be busy with something else) it is killed, and this throws.</summary>
     public static async Task<CommandResult> Run(string[] argv, TimeSpan? limit = null, string? input = null)
     {
         using var process = new Process { StartInfo = Info(argv) };
@@ -44,7 +44,7 @@ public static class Command
         {
             process.Kill(entireProcessTree: true);
             Interruption.Token.ThrowIfCancellationRequested();
-            throw new LabException($"{Shown(argv)}: did not end within {(limit ?? DefaultLimit).TotalSeconds:0} s\n{await output}{await error}");
+            throw new LabException(BothEnds.Of($"{Shown(argv)}: did not end within {(limit ?? DefaultLimit).TotalSeconds:0} s", await output + await error));
         }
 
         return new CommandResult(Shown(argv), process.ExitCode, await output, await error);
@@ -81,7 +81,7 @@ public static class Poll
 
             if (watch.Elapsed > limit)
             {
-                throw new LabException($"{what}: not within {limit.TotalSeconds:0.#} s. {seen?.Invoke()}".TrimEnd());
+                throw new LabException(BothEnds.Of($"{what}: not within {limit.TotalSeconds:0.#} s", seen?.Invoke() ?? ""));
             }
 
             await Task.Delay(20, Interruption.Token);

@@ -83,6 +83,7 @@ public sealed class ThreeSites : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await Stop();
         foreach (var gateway in _gateways)
         {
             await gateway.DisposeAsync();
@@ -118,7 +119,9 @@ public sealed class ThreeSites : IAsyncDisposable
         }
 
         await mesh.Init("traced.example", Topology());
-        foreach (var gateway in _gateways)
+        await Join(A);
+        await Task.WhenAll(_gateways.Skip(1).Select(Join));
+        async Task Join(GatewayProcess gateway)
         {
             await mesh.Join(gateway, "127.97.1.1:7443");
             gateway.Start();

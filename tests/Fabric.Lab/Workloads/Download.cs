@@ -2,13 +2,12 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 
-using Fabric.Drills.Measurement;
 using Fabric.Lab.Networks;
 using Fabric.Lab.Processes;
 
 namespace Fabric.Lab.Workloads;
 
-/// <summary>How a download went. Bytes and their hash are what came; the expected hash is of as many bytes of the payload.</summary>
+/// <summary>How a download went. The hash is of the last copy of the payload, as far as it came, or of the first one that was wrong; the expected one is of as many bytes.</summary>
 public sealed record DownloadResult(int CurlExitCode, string CurlError, long Bytes, long Expected, string Sha256, string ExpectedSha256, int Connections, TimeSpan LongestPause)
 {
     public bool Held => CurlExitCode == 0 && Connections == 1 && BytesLost == 0;
@@ -31,10 +30,10 @@ public sealed class Download : IAsyncDisposable
     private readonly Task<string> _read;
     private readonly Task<string> _error;
     private readonly int _times;
-    private readonly long _started = Stopwatch.GetTimestamp();
     private readonly object _lock = new();
-    private StallMeter? _meter;
-    private TimeSpan? _ended;
+    // Since when nothing came; null before the first byte, and after the last.
+    private long? _silentSince;
+    private TimeSpan _longestPause;
     private long _received;
     private volatile bool _stopped;
 
@@ -55,12 +54,10 @@ public sealed class Download : IAsyncDisposable
         {
             lock (_lock)
             {
-                return _meter?.Until(_ended ?? Now).LongestPause ?? TimeSpan.Zero;
+                return Longer();
             }
         }
     }
-
-    private TimeSpan Now => Stopwatch.GetElapsedTime(_started);
 
     public bool IsRunning => !_read.IsCompleted;
 
@@ -86,7 +83,8 @@ public sealed class Download : IAsyncDisposable
     {
         lock (_lock)
         {
-            _meter = new StallMeter(Now);
+            _longestPause = TimeSpan.Zero;
+            _silentSince = Stopwatch.GetTimestamp();
         }
     }
 
@@ -126,7 +124,8 @@ public sealed class Download : IAsyncDisposable
 
     private DownloadResult Result(string sha, string error, int exitCode, long expected, string expectedSha)
     {
-        var lines = error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        // One that was stopped may have been in the middle of a line.
+        var lines = error[..(error.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries);
         var connections = lines.Where(l => l.StartsWith("connections=", StringComparison.Ordinal))
             .Sum(l => int.Parse(l["connections=".Length..], CultureInfo.InvariantCulture));
         return new DownloadResult(exitCode, string.Join(' ', lines.Where(l => !l.StartsWith("connections=", StringComparison.Ordinal))),
@@ -138,35 +137,46 @@ public sealed class Download : IAsyncDisposable
     {
         var buffer = new byte[256 * 1024];
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var copy = "";
+        string? wrong = null;
         var stream = _curl.StandardOutput.BaseStream;
         while (true)
         {
             var count = stream.Read(buffer);
             lock (_lock)
             {
-                var now = Now;
+                // How long the first byte takes is the request's time, and no pause.
+                _longestPause = Longer();
+                _silentSince = count == 0 ? null : Stopwatch.GetTimestamp();
                 if (count == 0)
                 {
-                    _ended = now;
                     break;
                 }
-
-                // How long the first byte takes is the request's time, and no pause.
-                _meter ??= new StallMeter(now);
-                _meter.Arrived(now, count);
             }
 
-            Interlocked.Add(ref _received, count);
-            hash.AppendData(buffer, 0, count);
+            // Each copy of the payload by itself.
+            for (var rest = buffer.AsMemory(0, count); rest.Length > 0;)
+            {
+                var part = rest[..(int)Math.Min(rest.Length, _payload.Length - _received % _payload.Length)];
+                hash.AppendData(part.Span);
+                rest = rest[part.Length..];
+                if (Interlocked.Add(ref _received, part.Length) % _payload.Length == 0)
+                {
+                    copy = Convert.ToHexStringLower(hash.GetHashAndReset());
+                    wrong ??= copy == _payload.Sha256 ? null : copy;
+                }
+            }
         }
 
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
+        return wrong ?? (_received > 0 && _received % _payload.Length == 0 ? copy : Convert.ToHexStringLower(hash.GetHashAndReset()));
     }
 
-    /// <summary>Hash of that many bytes of the payload, again and again.</summary>
+    private TimeSpan Longer() => _silentSince is { } since && Stopwatch.GetElapsedTime(since) is var pause && pause > _longestPause ? pause : _longestPause;
+
+    /// <summary>Hash of the last copy, when that many bytes have come in all.</summary>
     private async Task<string> Expected(long bytes)
     {
-        if (bytes == _payload.Length)
+        if (bytes > 0 && bytes % _payload.Length == 0)
         {
             return _payload.Sha256;
         }
@@ -174,15 +184,9 @@ public sealed class Download : IAsyncDisposable
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new byte[1 << 20];
         await using var file = File.OpenRead(_payload.Path);
-        for (long left = bytes; left > 0;)
+        for (var left = bytes % _payload.Length; left > 0;)
         {
             var count = await file.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, left)));
-            if (count == 0)
-            {
-                file.Position = 0;
-                continue;
-            }
-
             hash.AppendData(buffer, 0, count);
             left -= count;
         }

@@ -36,7 +36,7 @@ public sealed class RedisServer(WorkFolder work, LabNetwork network, LabSite sit
 /// </summary>
 public sealed class RedisSession : IAsyncDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     private readonly Process _process;
 
