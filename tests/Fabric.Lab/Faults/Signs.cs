@@ -21,29 +21,29 @@ public static class Signs
     private static readonly TimeSpan Quiet = TimeSpan.FromMilliseconds(500);
 
     /// <summary>A whole turn of a link that flaps, and more.</summary>
-    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(1_800);
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(1_600);
 
     /// <summary>A connection from paris over dx is <c>open</c>, <c>silent</c> or <c>refused</c>.</summary>
     public static Func<LabFabric, Task<string?>> Connects(string how) => async lab => await HowItConnects(lab, 0.5) == how ? $"connects are {how}" : null;
 
-    /// <summary>Down, and up again.</summary>
+    /// <summary>Down, and up again, within one turn.</summary>
     public static Func<LabFabric, Task<string?>> AtTimes(Func<LabFabric, Task<string?>> down) => async lab =>
     {
-        var (watch, wasDown, wasUp, what) = (Stopwatch.StartNew(), 0, 0, "");
-        while (watch.Elapsed < Turn)
+        var (watch, wasUp, what) = (Stopwatch.StartNew(), false, (string?)null);
+        while (watch.Elapsed < Turn && !(wasUp && what is not null))
         {
             if (await down(lab) is { } seen)
             {
-                (wasDown, what) = (wasDown + 1, seen);
+                what = seen;
             }
             else
             {
-                wasUp++;
+                wasUp = true;
                 await Task.Delay(50);
             }
         }
 
-        return wasDown > 0 && wasUp > 0 ? $"{wasDown} of {wasDown + wasUp} times {what}" : null;
+        return wasUp && what is not null ? $"at times, and not at others: {what}" : null;
     };
 
     public static Func<LabFabric, Task<string?>> Both(Func<LabFabric, Task<string?>> one, Func<LabFabric, Task<string?>> other) => async lab =>
