@@ -85,7 +85,8 @@ internal sealed class FaultKeeper : IAsyncDisposable
         var now = _time.GetTimestamp();
         lock (_lock)
         {
-            foreach (var held in _held.Values.Where(h => drill.Length == 0 || h.Fault.Drill == drill))
+            // One that was stopped may find renewals waiting when it goes on: they come too late.
+            foreach (var held in _held.Values.Where(h => (drill.Length == 0 || h.Fault.Drill == drill) && !FaultKind.IsDeaf(h.Fault.Kind)))
             {
                 held.Renewed = now;
             }
@@ -170,10 +171,11 @@ internal sealed class FaultKeeper : IAsyncDisposable
     {
         var held = new Held(fault, prepared, _time.GetTimestamp());
         var duration = TimeSpan.FromMilliseconds(fault.DurationMs);
+        var longest = FaultRules.Longest(fault);
         try
         {
-            _leases.Write(new FaultLease(fault, means.Name, BootId.Current, _time.GetUtcNow() + duration, prepared.Detail));
-            held.Watchdog = prepared.Undo.Count > 0 ? FaultWatchdog.Start(duration, prepared.Undo, _leases.Of(fault.Id)) : null;
+            _leases.Write(new FaultLease(fault, means.Name, BootId.Current, _time.GetUtcNow() + longest, prepared.Detail));
+            held.Watchdog = prepared.Undo.Count > 0 ? FaultWatchdog.Start(longest, prepared.Undo, _leases.Of(fault.Id)) : null;
             await prepared.ApplyAsync();
             held.AppliedUs = _events.Now;
         }

@@ -32,6 +32,9 @@ internal static class FaultKind
     /// <summary>It names a service.</summary>
     public static bool IsOfService(string kind) => kind is ServiceDown or DnsWithdraw;
 
-    /// <summary>Nobody can reach the gateway meanwhile, to renew it or to take it back: only its duration counts.</summary>
+    /// <summary>
+    /// Nobody can reach the gateway meanwhile, to renew it or to take it back: it ends after its duration, or after the time within which it would
+    /// have to be renewed, where one is given that is shorter.
+    /// </summary>
     public static bool IsDeaf(string kind) => kind is GatewayKill or GatewayPause;
 }

@@ -37,11 +37,6 @@ internal static class FaultRules
             Within("renew_within_ms", fault.RenewWithinMs, MinRenewMs, MaxDurationMs, "0: only the duration counts");
         }
 
-        if (FaultKind.IsDeaf(fault.Kind))
-        {
-            fault.RenewWithinMs = 0;
-        }
-
         fault.Direction = fault.Direction.Length == 0 ? "both" : fault.Direction;
         OneOf("direction", fault.Direction, "both", "in", "out");
         if (!FaultKind.HasDirection(fault.Kind) && fault.Direction != "both")
@@ -61,6 +56,10 @@ internal static class FaultRules
         Figures(fault);
         return fault;
     }
+
+    /// <summary>How long it is in force when nobody is heard meanwhile, which is always so for a kind that is <see cref="FaultKind.IsDeaf"/>.</summary>
+    public static TimeSpan Longest(FaultSpec fault) => TimeSpan.FromMilliseconds(
+        FaultKind.IsDeaf(fault.Kind) && fault.RenewWithinMs > 0 ? Math.Min(fault.DurationMs, fault.RenewWithinMs) : fault.DurationMs);
 
     private static void Figures(FaultSpec fault)
     {

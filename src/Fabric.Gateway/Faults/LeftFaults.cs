@@ -54,7 +54,7 @@ internal static class LeftFaults
         FaultLease lease, LeaseFolder leases, Action<TimeSpan> waits, TimeProvider time, ILogger log, CancellationToken cancellationToken)
     {
         // A clock that was set back must not keep it dead for longer than was asked.
-        var longest = TimeSpan.FromMilliseconds(lease.Fault.DurationMs);
+        var longest = FaultRules.Longest(lease.Fault);
         var started = time.GetTimestamp();
         Log.StaysDead(log, lease.Fault.Id, lease.Fault.Drill, lease.EndsAt);
         while (lease.EndsAt - time.GetUtcNow() is var left && left > TimeSpan.Zero && time.GetElapsedTime(started) < longest && File.Exists(leases.Of(lease.Fault.Id)))

@@ -70,6 +70,16 @@ public sealed class FaultKeeperTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_renewal_that_waited_for_a_gateway_that_was_stopped_comes_too_late()
+    {
+        await _keeper.ApplyAsync(new FaultSpec { Id = "pause-1", Drill = "run-1", Kind = "gateway-pause", DurationMs = 60_000, RenewWithinMs = 1_000 });
+        await PassAsync(800);
+        _keeper.Renew("run-1");
+        await PassAsync(210);
+        await OverAsync("pause-1", "not-renewed");
+    }
+
+    [Fact]
     public async Task Reverting_takes_one_drill_or_all()
     {
         await _keeper.ApplyAsync(Fault("a", "run-1"));
@@ -223,7 +233,7 @@ public sealed class FaultKeeperTests : IAsyncDisposable
         public int InForce => _inForce;
         public string Name => "counting";
 
-        public string? WhyNot(string kind) => kind == "link-blackhole" ? null : "it counts cuts alone";
+        public string? WhyNot(string kind) => kind is "link-blackhole" or "gateway-pause" ? null : "it counts cuts alone";
 
         public Task<PreparedFault> PrepareAsync(FaultSpec fault) => Task.FromResult<PreparedFault>(new Counted(this, fault));
 

@@ -78,13 +78,18 @@ public sealed class FaultRulesTests
     public void Every_kind_has_a_form_that_is_accepted() => Assert.All(FaultKind.All, kind => FaultRules.Check(Good(kind)));
 
     [Theory]
-    [InlineData("gateway-kill")]
-    [InlineData("gateway-pause")]
-    public void Nobody_renews_what_does_not_hear(string kind)
+    [InlineData("gateway-kill", 0u, 5_000)]
+    [InlineData("gateway-kill", 1_000u, 1_000)]
+    [InlineData("gateway-pause", 1_000u, 1_000)]
+    [InlineData("gateway-pause", 9_000u, 5_000)]
+    [InlineData("flap", 1_000u, 5_000)]
+    public void What_hears_no_renewal_lasts_no_longer_than_it_may_without_one(string kind, uint renewWithinMs, int longestMs)
     {
         var fault = Good(kind);
-        fault.RenewWithinMs = 1_000;
-        Assert.Equal(0u, FaultRules.Check(fault).RenewWithinMs);
+        (fault.DurationMs, fault.RenewWithinMs) = (5_000, renewWithinMs);
+        var checkedFault = FaultRules.Check(fault);
+        Assert.Equal(renewWithinMs, checkedFault.RenewWithinMs);
+        Assert.Equal(TimeSpan.FromMilliseconds(longestMs), FaultRules.Longest(checkedFault));
     }
 
     [Fact]

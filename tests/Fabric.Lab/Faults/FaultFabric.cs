@@ -32,9 +32,21 @@ public sealed class FaultFabric : IAsyncLifetime
             try
             {
                 await fabric.Init();
-                await File.WriteAllTextAsync(Path.Combine(fabric.Paris.TopologyFolder, "drills.yaml"), "fabric: 1\ndrills: {from: [paris]}\n");
+                await File.WriteAllTextAsync(Path.Combine(fabric.Paris.TopologyFolder, "drills.yaml"), """
+                    fabric: 1
+                    drills: { from: [ paris ] }
+
+                    # Idle links as well show within half a second whether they are whole.
+                    probes: { idle: 100ms }
+
+                    # Who calls in virginia itself, next to the endpoint.
+                    workloads: [ { name: till, site: virginia, addresses: [ 10.20.0.1/32 ] } ]
+                    policies: [ { name: till-calls-web, action: allow, from: [ site/virginia/workload/till ], to: [ web.shop ] } ]
+
+                    """);
                 await fabric.StartWorkloads(1 << 20);
                 await fabric.Join();
+                await LinkTraffic.Count(fabric);
             }
             catch
             {

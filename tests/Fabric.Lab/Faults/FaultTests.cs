@@ -21,21 +21,17 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
 
     public static TheoryData<string> Every => [.. FaultCase.All.Keys];
 
-    /// <summary>Who is stopped hears no renewal.</summary>
-    public static TheoryData<string> Renewed => [.. FaultCase.All.Values.Where(c => c.Fault.Kind != "gateway-pause").Select(c => c.Name)];
+    public static TheoryData<string> Renewed => [.. FaultCase.All.Values.Where(c => !c.IsDeaf).Select(c => c.Name)];
 
-    /// <summary>What the process itself believes ends with it, and so it is enough to look at what outlives it.</summary>
-    public static TheoryData<string> Outliving => [.. FaultCase.All.Values.Where(c => c.Fault.Kind is not ("service-down" or "dns-withdraw" or "cert-expire" or "source-gone")).Select(c => c.Name)];
-
-    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "ss", "openssl")]
     [MemberData(nameof(Every))]
     public async Task It_is_there_and_ends_with_its_time(string name)
     {
         var one = FaultCase.All[name];
         await NotThereBefore(one);
-        var fault = one.New(_drill, 3_000);
+        var fault = one.New(_drill, one.LastsMs);
         var applied = (await faults.Apply(one, fault)).Faults.Single(f => f.Fault.Id == fault.Id);
-        Assert.Equal("in-force", applied.State);
+        Assert.Equal(("in-force", one.By), (applied.State, applied.Means));
         output.WriteLine($"by {applied.Means}: {await Seen(one)}");
         Assert.Single(faults.Leases(one));
 
@@ -43,20 +39,18 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         var over = await Over(one, fault);
         Assert.Equal(("reverted", "duration"), (over.State, over.Ended));
 
-        // Its time begins when it begins to be applied, which takes some milliseconds.
-        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_500, 8_000);
+        // Its time begins when it begins to be applied, which takes a while where programs are to be started for it.
+        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, one.LastsMs / 2, one.LastsMs + 5_000);
     }
 
-    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "ss", "openssl")]
     [MemberData(nameof(Renewed))]
     public async Task It_ends_with_its_controller(string name)
     {
         var one = FaultCase.All[name];
         await NotThereBefore(one);
         var fault = one.New(_drill, 600_000, renewWithinMs: 800);
-        var request = JsonFormatter.Default.Format(new ApplyFaultRequest { Gateway = one.Target, Fault = fault });
-        await using var controller = Daemon.Start(faults.Lab.Work, $"controller-{_drill}",
-            ["dotnet", typeof(FaultTests).Assembly.Location, "hold-fault", faults.Gateway(one.Asked).Socket, request], Programs.Environment);
+        await using var controller = Controller(one.Asked, one.Target, fault);
         await Poll.For($"{name} to be in force", Limit, () => faults.State(one, fault.Id), () => controller.Tail());
         output.WriteLine(await Seen(one, controller));
         await controller.Kill();
@@ -65,22 +59,76 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         Assert.Equal(("reverted", "not-renewed"), (over.State, over.Ended));
     }
 
-    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "openssl")]
-    [MemberData(nameof(Outliving))]
-    public async Task It_ends_with_the_gateway_that_made_it_though_nobody_starts_that_again(string name)
+    /// <summary>What is in the kernel, long before its time and though nobody starts the gateway again; what is inside the process, with that, and its lease at the next start.</summary>
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "ss", "openssl")]
+    [MemberData(nameof(Every))]
+    public async Task It_ends_with_the_gateway_that_made_it(string name)
     {
         var one = FaultCase.All[name];
         await NotThereBefore(one);
-        await faults.Apply(one, one.New(_drill, 600_000));
+        var fault = one.New(_drill, 600_000);
+        await faults.Apply(one, fault);
         output.WriteLine(await Seen(one));
         var target = faults.Gateway(one.Target);
         await target.Kill();
+        if (one.IsInside)
+        {
+            Assert.Single(faults.Leases(one));
+        }
+        else
+        {
+            await NothingIsLeft(one);
+        }
 
-        // Long before its time: the kernel tells the watchdog that the process has ended.
-        await NothingIsLeft(one);
         target.Start();
         await target.Ready(Limit);
+        Assert.Empty(faults.Leases(one));
+        Assert.Null(await faults.State(one, fault.Id));
+        if (one.IsBelief)
+        {
+            Assert.Null(await one.Seen(faults.Lab));
+        }
+
         await Gone(one);
+    }
+
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
+    [InlineData(2_500, 0, "duration")]
+    [InlineData(600_000, 2_500, "not-renewed")]
+    public async Task A_gateway_that_is_stopped_goes_on_by_itself_though_its_controller_is_dead(uint durationMs, uint renewWithinMs, string ended)
+    {
+        var one = FaultCase.All["gateway-pause"];
+        await NotThereBefore(one);
+        var fault = one.New(_drill, durationMs, renewWithinMs);
+        await using var controller = Controller(one.Asked, one.Target, fault);
+        output.WriteLine(await Seen(one, controller));
+        await controller.Kill();
+        Assert.NotNull(await one.Seen(faults.Lab));
+        Assert.Single(faults.Leases(one));
+        await Gone(one);
+        var over = await Over(one, fault);
+        Assert.Equal(("reverted", ended), (over.State, over.Ended));
+        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_000, 10_000);
+    }
+
+    [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
+    [InlineData(4_000, 0)]
+    [InlineData(600_000, 4_000)]
+    public async Task A_gateway_that_is_killed_can_be_started_after_a_while_though_its_controller_is_dead(uint durationMs, uint renewWithinMs)
+    {
+        var target = (await faults.Ready()).Virginia;
+        var fault = new FaultSpec { Id = $"kill-{_drill}", Drill = _drill, Kind = "gateway-kill", DurationMs = durationMs, RenewWithinMs = renewWithinMs };
+        await using var controller = Controller("paris-1", target.Name, fault);
+        await Poll.Until("the process to end", Limit, () => Task.FromResult(!target.IsAlive), () => controller.Tail());
+        await controller.Kill();
+        var applied = File.GetLastWriteTimeUtc(Assert.Single(Directory.GetFiles(Path.Combine(target.State, "faults"), "*.json")));
+
+        // Whoever supervises it does so at once; it serves when the time is up in which the controller would have been heard.
+        target.Start();
+        await target.Ready(Limit);
+        Assert.InRange((DateTime.UtcNow - applied).TotalMilliseconds, 3_900, 24_000);
+        Assert.Empty(Directory.GetFiles(Path.Combine(target.State, "faults")));
+        Assert.Empty((await target.Call(FaultsMethods.List, new ListFaultsRequest())).Faults);
     }
 
     [RequiresFact("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
@@ -142,6 +190,11 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
                 && line.Contains("fabric-fault", StringComparison.Ordinal) && line.Contains(target.State, StringComparison.Ordinal))
             .Select(p => int.Parse(Path.GetFileName(p), System.Globalization.CultureInfo.InvariantCulture)).Single();
     }
+
+    /// <summary>It renews until it is killed.</summary>
+    private Daemon Controller(string asked, string target, FaultSpec fault) => Daemon.Start(faults.Lab.Work, $"controller-{_drill}",
+        ["dotnet", typeof(FaultTests).Assembly.Location, "hold-fault", faults.Gateway(asked).Socket,
+            JsonFormatter.Default.Format(new ApplyFaultRequest { Gateway = target, Fault = fault })], Programs.Environment);
 
     private async Task NotThereBefore(FaultCase one)
     {

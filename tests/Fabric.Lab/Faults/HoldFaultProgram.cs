@@ -26,7 +26,14 @@ internal static class HoldFaultProgram
         while (true)
         {
             await Task.Delay(Every);
-            await admin.UnaryAsync(FaultsMethods.Renew, new DrillFaultsRequest { Gateway = asked.Gateway, Drill = asked.Fault.Drill });
+            try
+            {
+                await admin.UnaryAsync(FaultsMethods.Renew, new DrillFaultsRequest { Gateway = asked.Gateway, Drill = asked.Fault.Drill });
+            }
+            catch (GrpcException)
+            {
+                // A gateway that was killed is not reached; who holds its fault goes on trying.
+            }
         }
     }
 }
