@@ -176,7 +176,8 @@ public sealed class ThreeSites : IAsyncDisposable
           - {name: closed, namespace: shop, ports: [{port: {{ClosedPort}} }], health: {type: none}, exports: [{site: b, endpoints: ["127.97.2.80:{{FrontPort}}"]}]}
 
         policies:
-          - {name: read, action: allow, from: ["site/*"], to: [front.shop, back.shop], http: {methods: [GET]} }
+          - {name: read-front, action: allow, from: ["site/*"], to: [front.shop], http: {methods: [GET]} }
+          - {name: read-back, action: allow, from: ["site/*"], to: [back.shop], http: {methods: [GET]} } # of c
 
         """;
 }
