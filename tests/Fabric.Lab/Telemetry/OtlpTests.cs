@@ -101,7 +101,7 @@ public sealed class OtlpTests
         await sites.ForgetC();
 
         // The first export with the new revision may have begun before it was there.
-        bool IsNew(JsonElement m) => Site(m) == "a" && Is(m, "name", "fabric.info") && !Is(m.GetProperty("attributes"), "revision", revision);
+        bool IsNew(JsonElement m) => Is(m, "name", "fabric.info") && Site(m) == "a" && !Is(m.GetProperty("attributes"), "revision", revision);
         var after = (await receiver.Until("some more metrics of site a", lines => lines.Count(IsNew) >= 4)).SkipWhile(l => !IsNew(l)).Skip(1).SkipWhile(l => !IsNew(l)).ToList();
         Assert.DoesNotContain(Of(after, "metrics"), IsOfC);
         Assert.All(Infos(after), m => Assert.True(IsNew(m)));
