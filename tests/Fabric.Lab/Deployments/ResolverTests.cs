@@ -16,6 +16,8 @@ public sealed class ResolverTests
 
     private const string Web = "web.shop.svc.clusterset.local";
 
+    private const string Profile = "/etc/NetworkManager/system-connections/network.nmconnection";
+
     private const string Topology = """
         fabric: 1
         trustDomain: lab.example
@@ -50,6 +52,7 @@ public sealed class ResolverTests
             await Systemd_resolved(machine, address);
             await Dnsmasq(machine, address);
             await NetworkManager(machine);
+            await NetworkManager_with_a_dnsmasq_of_its_own(machine, address);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -147,6 +150,49 @@ public sealed class ResolverTests
             Assert.All(configuration.Trim().Split('\n'), line => Assert.Contains(line, printed));
             File.Delete(machine.Of(path));
         }
+    }
+
+    /// <summary>NetworkManager itself, which starts a dnsmasq, gives it the network's server over D-Bus, and the folder with our lines.</summary>
+    private static async Task NetworkManager_with_a_dnsmasq_of_its_own(Machine machine, string address)
+    {
+        const string Path = "/etc/NetworkManager/conf.d/fabric-dnsmasq.conf";
+        await machine.Do("systemctl", "stop", "systemd-resolved");
+        await Write(machine, Path, Configuration(Path));
+        await Write(machine, "/etc/NetworkManager/dnsmasq.d/fabric.conf", Configuration("/etc/dnsmasq.d/fabric.conf"));
+        // In a container it takes no interface by itself.
+        await Write(machine, "/etc/NetworkManager/conf.d/lan0.conf", "[device-lan0]\nmatch-device=interface-name:lan0\nmanaged=1\n");
+        await Write(machine, Profile, """
+            [connection]
+            id=network
+            type=ethernet
+            interface-name=lan0
+            [ipv4]
+            method=manual
+            address1=10.0.0.5/24
+            address2=10.0.0.10/24
+            dns=10.0.0.2;
+            [ipv6]
+            method=disabled
+
+            """);
+        // It reads none that others may read.
+        File.SetUnixFileMode(machine.Of(Profile), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        await machine.Do("systemctl", "restart", "NetworkManager");
+        // It finds the interface with addresses already, and leaves it as it is until it is told.
+        await machine.Do("nmcli", "--wait", "20", "connection", "up", "network");
+        await Poll.Until("NetworkManager's dnsmasq to ask the gateway", Limit, async () => await Ask(machine, "127.0.0.1", Web) == address);
+        Assert.Equal($"{Web}.", await Ask(machine, "127.0.0.1", "-x", address));
+        Assert.Equal("", await Ask(machine, "127.0.0.1", "nothing.shop.svc.clusterset.local"));
+        await Poll.Until("NetworkManager's dnsmasq to ask the network's server", Limit, async () => await Ask(machine, "127.0.0.1", "www.example.org") == "198.18.0.77");
+
+        // Everything to the gateway: which knows no others here, and says so.
+        const string All = "/etc/NetworkManager/conf.d/fabric-all.conf";
+        File.Delete(machine.Of("/etc/NetworkManager/dnsmasq.d/fabric.conf"));
+        await Write(machine, All, Configuration(All));
+        await machine.Do("systemctl", "restart", "NetworkManager");
+        await Poll.Until("NetworkManager's dnsmasq to ask the gateway for all", Limit, async () =>
+            await Ask(machine, "127.0.0.1", Web) == address && await Ask(machine, "127.0.0.1", "www.example.org") == "");
+        await machine.Do("systemctl", "stop", "NetworkManager");
     }
 
     /// <summary>The block that the document has for that file.</summary>
