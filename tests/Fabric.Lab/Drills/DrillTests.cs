@@ -124,7 +124,7 @@ public sealed class DrillTests(DrillFabric drills, ITestOutputHelper output) : I
         await drills.NothingInForce();
     }
 
-    private Task<CommandResult> Run(string action, string rest, params string[] more) => drills.Command([.. Arguments(action, rest), .. more]);
+    private Task<CommandResult> Run(string action, string rest, params string[] more) => drills.Run([.. Arguments(action, rest), .. more]);
 
     private Daemon Start(string action) => Daemon.Start(drills.Lab.Work, $"drill-{Guid.NewGuid():n}", drills.Lab.FabricCommand(Arguments(action, "", "")));
 

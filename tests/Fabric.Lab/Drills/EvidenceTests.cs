@@ -67,7 +67,7 @@ public sealed class EvidenceTests(DrillFabric drills, ITestOutputHelper output) 
     {
         var (file, report) = (await DrillFile(), drills.Lab.Work.Of("evidence-report"));
         using var capture = await PacketCapture.Start("tcp src port 7000 and src net 127.81.0.0/16");
-        var run = await drills.Command("drill", "run", file, "--report", report, "--history", drills.History, "--topology", drills.Lab.Paris.TopologyFolder,
+        var run = await drills.Run("drill", "run", file, "--report", report, "--history", drills.History, "--topology", drills.Lab.Paris.TopologyFolder,
             "--socket", drills.Lab.Paris.Socket);
         Assert.True(run.ExitCode == 0, $"{drills.Lab.Tails()}{run}");
         var record = DrillRecordJson.Read(await File.ReadAllTextAsync(Path.Combine(report, DrillReports.JsonName)), DrillReports.JsonName);
