@@ -13,6 +13,8 @@ internal sealed class SessionNotes : ISessionDriver
 
     public List<(StreamCore Stream, StreamCode Code)> Ended { get; } = [];
 
+    public List<(string From, string To, string Why, int Streams)> Moves { get; } = [];
+
     void ISessionDriver.OutputReady(LaneCore lane)
     {
     }
@@ -32,4 +34,6 @@ internal sealed class SessionNotes : ISessionDriver
     void ISessionDriver.Writable(StreamCore stream) => Writable.Add(stream);
 
     void ISessionDriver.Ended(StreamCore stream) => Ended.Add((stream, stream.Code));
+
+    void ISessionDriver.Moved(LaneCore from, LaneCore to, int streams, TimeSpan pause) => Moves.Add((from.Link, to.Link, from.LeaveReason, streams));
 }

@@ -153,7 +153,9 @@ internal sealed partial class SessionCore
     {
         var before = _links;
         _links = paths;
-        foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)))
+
+        // The one that carries the streams first: after another one of its link, the rest would be a move like any other, and no failover.
+        foreach (var lane in _lanes.Where(l => paths.Down.Contains(l.Link) && !before.Down.Contains(l.Link)).OrderBy(l => l != Active))
         {
             EndLane(lane, "its link is down", now);
         }

@@ -34,7 +34,8 @@ internal sealed class Spans : IDisposable
 
     public static string? Tag(Activity span, string name) => span.GetTagItem(name)?.ToString();
 
-    public static string Text(Activity span) => $"{span.OperationName} of {Tag(span, "fabric.service")} in {Tag(span, "fabric.site")}";
+    public static string Text(Activity span) => $"{span.OperationName} of {Tag(span, "fabric.service")} in {Tag(span, "fabric.site")}"
+        + $" ({string.Join(", ", span.TagObjects.Where(t => t.Key is "fabric.link" or "fabric.from" or "fabric.to").Select(t => t.Value).Concat(span.Events.Select(e => e.Name)))})";
 
     public void Dispose() => _listener.Dispose();
 }
