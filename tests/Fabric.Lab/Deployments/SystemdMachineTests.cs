@@ -37,7 +37,7 @@ public sealed class SystemdMachineTests
             [build] = "/vagrant/artifacts/linux-x64",
             [Path.Combine(Programs.Repository, "scripts")] = "/vagrant/scripts",
             [Path.Combine(Programs.Repository, "topologies")] = "/vagrant/topologies",
-        }, "NetworkManager", "systemd-resolved");
+        }, "NetworkManager", "NetworkManager-wait-online", "systemd-resolved");
         try
         {
             await Without_an_identity_it_does_not_start(machine);
