@@ -17,7 +17,7 @@ public abstract class ReviewTests(TunnelDriver driver) : IDisposable
 
     private Task<Pair> StartAsync(TunnelLimits? limits = null) => Pair.StartAsync(_authority, driver, limits);
 
-    private static EgressVerdict.Dial Dial(params IPEndPoint[] endpoints) => new([.. endpoints], TimeSpan.FromSeconds(2));
+    private static EgressVerdict.Dial Dial(params IPEndPoint[] endpoints) => new([.. endpoints], Pair.Limit);
 
     private static async Task AssertResetAsync(Socket socket) => Assert.Equal(SocketError.ConnectionReset,
         (await Assert.ThrowsAsync<SocketException>(() => socket.ReceiveAsync(new byte[1]).WaitAsync(Pair.Limit))).SocketErrorCode);
