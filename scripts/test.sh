@@ -117,7 +117,8 @@ for name in "${projects[@]}"; do
   started=$(date +%s)
   status=0
   # The console logger at "minimal" is what says why a test failed. A test that hangs ends its project, and is named.
-  dotnet test "tests/$name" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
+  # A shell starts jobs in the background with SIGINT ignored, which is inherited: a program of a test would not be ended by it.
+  env --default-signal=INT,QUIT dotnet test "tests/$name" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
     --results-directory "$results" --logger "trx;LogFileName=$name.trx" \
     --blame-hang-timeout "$hang_limit" --blame-hang-dump-type none "${filter[@]}" >"$results/$name.log" 2>&1 || status=$?
   trx=$results/$name.trx

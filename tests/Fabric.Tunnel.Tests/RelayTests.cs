@@ -89,6 +89,8 @@ public abstract class RelayTests(TunnelDriver driver) : IDisposable
 
         var sent = await Traffic.SendAsync(client, 16_000_000, seed: 3);
 
+        try { await received.WaitAsync(Pair.Limit); } catch (Exception e) { throw new Exception("DIAG " + string.Join("\n", square["alpha"].IngressEnded.Concat(square["gamma"].EgressEnded).Select(s => s.ToString())) + "\n" + string.Join("\n", new[] { "alpha", "gamma", "rho", "sigma" }.SelectMany(n => square[n].Log.Select(l => n + ": " + l))) + "\n" + string.Join("\n", square["alpha"].SessionWith("gamma").Lanes.Concat(square["gamma"].SessionWith("alpha").Lanes)), e); }
+
         Assert.Equal((sent, 16_000_000L), await received.WaitAsync(Pair.Limit));
         Assert.True(Volatile.Read(ref spoil));
         Assert.NotEqual(0, square["sigma"].Tunnel.Status.Relayed.Sum(r => r.Bytes));

@@ -14,7 +14,7 @@ public abstract class SlowReaderTests(TunnelDriver driver) : IDisposable
     [Fact]
     public async Task A_peer_that_does_not_read_its_lane_loses_it_and_its_streams_move()
     {
-        var limits = new TunnelLimits { LaneTimeout = TimeSpan.FromSeconds(5), PingInterval = TimeSpan.FromSeconds(1) };
+        var limits = new TunnelLimits { LaneTimeout = TimeSpan.FromSeconds(5), PingInterval = TimeSpan.FromSeconds(1), LateLimit = TimeSpan.FromMinutes(5) };
         await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var honest = siege.Victim.Decide;
         var written = 0L;
