@@ -153,7 +153,7 @@ public sealed class DnsClientTests : IAsyncLifetime
     private async Task<string> Run(string tool, string arguments, int port = 0)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        var once = tool == "dig" ? "+tries=1 +time=5" : "+retry=0 +timeout=5";
+        var once = tool == "dig" ? "+tries=1 +time=15" : "+retry=0 +timeout=15";
         using var process = Process.Start(new ProcessStartInfo(
             tool, $"@127.0.0.1 -p {(port == 0 ? _server.EndPoints[0].Port : port)} {once} {arguments}")
         {

@@ -16,7 +16,7 @@ namespace Fabric.Gateway.Tests.Dns;
 public sealed class DnsComparisonTests : IDisposable
 {
     private const int Questions = 20_000;
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();

@@ -154,7 +154,7 @@ public sealed class DnsResolverTests : IAsyncLifetime
             },
             () => TheZone, TimeProvider.System);
         server.Start();
-        string[] common = ["@127.0.0.1", "-p", $"{server.TlsEndPoints[0].Port}", "+retry=0", "+timeout=10", $"+tls-ca={pem}", "+tls-hostname=dns.example"];
+        string[] common = ["@127.0.0.1", "-p", $"{server.TlsEndPoints[0].Port}", "+retry=0", "+timeout=15", $"+tls-ca={pem}", "+tls-hostname=dns.example"];
         var (_, output) = await Run("kdig", [.. common, "+tls", "+padding", "+keepopen", Web, "A", "dns-version.clusterset.local", "TXT"]);
         Assert.Contains("TLS session (TLS1.3)", output);
         Assert.Contains("127.64.3.9", output);

@@ -3,6 +3,7 @@ using Fabric.Gateway.Hosting;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
 using static Fabric.Gateway.Tests.Hosting.LoopbackFabric;
 
 namespace Fabric.Gateway.Tests.Hosting;
@@ -77,6 +78,51 @@ public sealed class GatewayProcessTests
         await fabric.Admin(Paris).UntilAsync(s => s.TopologyRevision == revision && s.Services.Any(v => v is { Name: "api.shop", ChosenSite: "factory" }));
         Assert.Equal("still here", await call.EchoAsync("still here"));
         Assert.False((await fabric.Admin(Paris).ReloadAsync()).Changed);
+    }
+
+    /// <summary>Whoever has asked goes by the new one from then on.</summary>
+    [Fact]
+    public async Task Reload_is_answered_when_the_topology_is_in_force_and_says_when_it_is_not()
+    {
+        await using var fabric = LoopbackFabric.Joined();
+        using var goes = new ManualResetEventSlim(true);
+        var turns = 0;
+        await using var gateway = await GatewayProcess.StartAsync(fabric.Options(Paris) with
+        {
+            Turned = () =>
+            {
+                Interlocked.Increment(ref turns);
+                goes.Wait();
+            },
+        }, TimeProvider.System, NullLoggerFactory.Instance, default);
+        using var admin = new AdminClient(fabric.Options(Paris).Socket);
+        async Task HoldAsync()
+        {
+            goes.Reset();
+            var before = Volatile.Read(ref turns);
+            await Wait.UntilAsync(() => Volatile.Read(ref turns) > before, () => "the state loop stands still");
+        }
+
+        try
+        {
+            await HoldAsync();
+            fabric.Write(fabric.Topology(OneMore));
+            var reloading = admin.ReloadAsync();
+            await Task.WhenAny(reloading, Task.Delay(300));
+            Assert.False(reloading.IsCompleted);
+            goes.Set();
+            Assert.Equal((await reloading).Revision, (await admin.StatusAsync()).TopologyRevision);
+
+            await HoldAsync();
+            fabric.Write(fabric.Topology());
+            var late = await Assert.ThrowsAsync<GrpcException>(admin.ReloadAsync);
+            Assert.Equal(GrpcStatus.Unavailable, late.Status);
+            Assert.Contains("was accepted and is not in force yet", late.Detail, StringComparison.Ordinal);
+        }
+        finally
+        {
+            goes.Set();
+        }
     }
 
     [Fact]

@@ -204,13 +204,11 @@ public sealed class TraceTests : IAsyncLifetime
             Assert.Equal("on", await call.EchoAsync("on"));
         }
 
-        var tunnel = await _spans.OneAsync("the stream", s => s.OperationName == "tunnel" && s.Events.Any(e => e.Name == "failover"));
-        var moved = tunnel.Events.First(e => e.Name == "failover").Tags.ToDictionary();
-        Assert.Equal(("dx", "internet"), (moved["fabric.from"], moved["fabric.to"]));
-        Assert.NotEqual("", moved["fabric.cause"]);
-        var failover = await _spans.OneAsync("the failover", s => s.OperationName == "failover" && Spans.Tag(s, "fabric.site") == "paris"
-            && Spans.Tag(s, "fabric.from") == "dx");
-        Assert.InRange(failover.Duration.TotalSeconds, 0.05, 60);
+        // Other fabrics of this process fail over as well, to other links or without a pause.
+        await _spans.OneAsync("the stream", s => s.OperationName == "tunnel" && s.Events.FirstOrDefault(e => e.Name == "failover") is { Name: not null } moved
+            && moved.Tags.ToDictionary() is var tags && (tags["fabric.from"], tags["fabric.to"]) is ("dx", "internet") && tags["fabric.cause"] is not "");
+        await _spans.OneAsync("the failover", s => s.OperationName == "failover" && Spans.Tag(s, "fabric.site") == "paris"
+            && Spans.Tag(s, "fabric.from") == "dx" && Spans.Tag(s, "fabric.to") == "internet" && s.Duration.TotalSeconds is >= 0.05 and <= 60);
         await CountedAsync(Paris,
             "fabric_failover_pause_seconds_count{from=dx,peer=virginia-1,to=internet}", "fabric_failover_detection_seconds_count{link=dx,peer=virginia-1}",
             "fabric_link_probe_duration_seconds_count{link=dx,peer=virginia-1}", "fabric_peer_moves_total{peer=virginia-1,peer_site=virginia}");

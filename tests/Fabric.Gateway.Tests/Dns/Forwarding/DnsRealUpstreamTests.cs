@@ -119,7 +119,7 @@ public sealed class DnsRealUpstreamTests : IAsyncDisposable
     private static async Task<string> RunAsync(string tool, string question, IPEndPoint server)
     {
         using var limit = new CancellationTokenSource(Wait.Limit);
-        var once = tool == "dig" ? "+tries=1 +time=5 +noadditional" : "+retry=0 +timeout=5 +noadditional";
+        var once = tool == "dig" ? "+tries=1 +time=15 +noadditional" : "+retry=0 +timeout=15 +noadditional";
         using var process = Process.Start(new ProcessStartInfo(tool, $"@{server.Address} -p {server.Port} {once} {question}")
         {
             RedirectStandardOutput = true,
