@@ -8,11 +8,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
   cat <<'TEXT'
-usage: scripts/test.sh [--no-skips] [--filter EXPRESSION] [PROJECT...]
+usage: scripts/test.sh [--no-skips] [--unsteady N] [--filter EXPRESSION] [PROJECT...]
 
   PROJECT      run only these: Routing, Fabric.Routing.Tests, Lab, Architecture ...
   --filter E   passed to dotnet test, e.g. --filter 'FullyQualifiedName~Dns'
   --no-skips   a skipped test fails the run (always so with CI=true)
+  --unsteady N a test that fails is run once more, alone: up to N in all that pass then are told, and fail nothing (default 0;
+               2 with CI=true)
   --help       this text
 
 As root it installs the Debian packages that tests need, and runs the lab in network namespaces. Results: TestResults/*.trx.
@@ -21,12 +23,21 @@ TEXT
 }
 
 no_skips=no
-[ "${CI:-}" != true ] || no_skips=yes
+unsteady_limit=0
+if [ "${CI:-}" = true ]; then
+  no_skips=yes
+  unsteady_limit=2
+fi
 filter=()
 wanted=()
 while [ $# -gt 0 ]; do
   case $1 in
     --no-skips) no_skips=yes ;;
+    --unsteady)
+      [[ "${2:-}" =~ ^[0-9]{1,3}$ ]] || { say "--unsteady needs a number from 0 to 999"; exit 2; }
+      unsteady_limit=$2
+      shift
+      ;;
     --filter)
       [ $# -ge 2 ] || { say "--filter needs an expression"; exit 2; }
       filter=(--filter "$2")
@@ -111,15 +122,44 @@ counter() {
 
 # No test takes half as long.
 hang_limit=8m
+
+# run_tests PROJECT RESULT [OPTION...]: its tests, into RESULT.log and RESULT.trx. The console logger at "minimal" is what says why a
+# test failed. A test that hangs ends its project, and is named.
+run_tests() {
+  local name=$1 result=$2
+  shift 2
+  dotnet test "tests/$name" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
+    --results-directory "$results" --logger "trx;LogFileName=$result.trx" \
+    --blame-hang-timeout "$hang_limit" --blame-hang-dump-type none "$@" >"$results/$result.log" 2>&1
+}
+
+# failed_tests RESULT: the methods whose tests failed, one a line.
+failed_tests() {
+  sed -n 's/^  Failed \([A-Za-z0-9_.+]*\).*/\1/p' "$results/$1.log" | sort -u
+}
+
+# passes_alone PROJECT COUNT: whether the COUNT tests that failed pass when they are run once more, with nothing else beside them. One
+# that does is unsteady, which is a fault to be mended: it is told with what it said, and more of them than are allowed fail the run.
+passes_alone() {
+  local name=$1 count=$2 methods expression
+  [ "$((unsteady_total + count))" -le "$unsteady_limit" ] || return 1
+  # What a run that ended early did not run, failed or not.
+  ! grep -q 'Test Run Aborted' "$results/$name.log" || return 1
+  mapfile -t methods < <(failed_tests "$name")
+  [ "${#methods[@]}" -gt 0 ] || return 1
+  expression=$(printf '|FullyQualifiedName=%s' "${methods[@]}")
+  run_tests "$name" "$name.again" --filter "${expression#|}" || return 1
+  unsteady_total=$((unsteady_total + count))
+  printf '    unsteady, passed when run again: %s\n' "${methods[@]}"
+}
+
 failed=0
 skipped_total=0
+unsteady_total=0
 for name in "${projects[@]}"; do
   started=$(date +%s)
   status=0
-  # The console logger at "minimal" is what says why a test failed. A test that hangs ends its project, and is named.
-  dotnet test "tests/$name" -c Release --no-build --nologo --logger "console;verbosity=minimal" \
-    --results-directory "$results" --logger "trx;LogFileName=$name.trx" \
-    --blame-hang-timeout "$hang_limit" --blame-hang-dump-type none "${filter[@]}" >"$results/$name.log" 2>&1 || status=$?
+  run_tests "$name" "$name" "${filter[@]}" || status=$?
   trx=$results/$name.trx
   if [ ! -s "$trx" ]; then
     if [ "$status" -eq 0 ] && [ "${#filter[@]}" -gt 0 ]; then
@@ -140,9 +180,9 @@ for name in "${projects[@]}"; do
   skipped=$((total - passed - bad))
   printf '%-28s %5d passed %3d failed %3d skipped  %4ds\n' "$name" "$passed" "$bad" "$skipped" "$(($(date +%s) - started))"
   if [ "$status" -ne 0 ]; then
-    failed=1
     # What failed, and why.
     grep -v '^ *$' "$results/$name.log" | tail -n 120
+    passes_alone "$name" "$bad" || failed=1
   fi
   if [ "$skipped" -gt 0 ]; then
     skipped_total=$((skipped_total + skipped))
@@ -150,6 +190,9 @@ for name in "${projects[@]}"; do
   fi
 done
 
+if [ "$unsteady_total" -gt 0 ]; then
+  say "failed once, and passed when run again, alone: $unsteady_total (allowed: $unsteady_limit)"
+fi
 if [ "$skipped_total" -gt 0 ] && [ "$no_skips" = yes ]; then
   say "$skipped_total tests were skipped, and this run allows none"
   failed=1
