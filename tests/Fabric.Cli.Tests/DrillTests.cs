@@ -188,7 +188,7 @@ public sealed class DrillTests : IAsyncLifetime
         var output = process.StandardOutput.ReadToEndAsync();
         await Wait.UntilAsync(() => _fabric.InForce().Length > 0, () => "a fault in force");
         Process.Start("/bin/sh", ["-c", $"kill -{signal} {process.Id}"])!.WaitForExit();
-        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(30));
+        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal((ExitCode.DrillAborted, ""), (process.ExitCode, string.Join(' ', _fabric.InForce())));
         Assert.StartsWith("aborted, everything is put back: quick-", await output);
         Assert.Contains("aborting: stopped by a person", await error);
@@ -200,7 +200,7 @@ public sealed class DrillTests : IAsyncLifetime
         using var process = Start(Write(Cut.Replace("duration: 1s", "duration: 10m")));
         await Wait.UntilAsync(() => _fabric.InForce().Length > 0, () => "a fault in force");
         var (code, said, _) = await Run("abort", "--history", History, "--topology", Topology, "--socket", _fabric.Socket);
-        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(30));
+        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal((0, ExitCode.DrillAborted), (code, process.ExitCode));
         Assert.Contains("paris-1: reverted link-blackhole of dx (quick-", said);
         Assert.Empty(_fabric.InForce());

@@ -53,6 +53,18 @@ public sealed class ManualTime : TimeProvider
         }
     }
 
+    /// <summary>How many timers will fire.</summary>
+    public int Armed
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _timers.Count(t => t.Due is not null);
+            }
+        }
+    }
+
     /// <summary>Whether some timer falls due in exactly that time: whoever made it waits now.</summary>
     public bool HasTimerIn(TimeSpan span)
     {

@@ -58,11 +58,12 @@ public abstract class DrainTests(TunnelDriver driver) : IDisposable
         await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
         pair.Alpha.Plan = _ => new IngressPlan([new(null, Pair.Open with { Service = "near.shop" })]);
-        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(System.Net.IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
+        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(System.Net.IPEndPoint)pair.Server.LocalEndpoint], Pair.Limit);
         var (near, _) = await pair.ConnectAsync();
-        Assert.Equal(
-            [new StreamGroup("web.shop", "beta", true, "one", 1), new StreamGroup("near.shop", null, true, null, 1)], pair.Alpha.Tunnel.Streams.ToArray());
-        Assert.Equal([new StreamGroup("web.shop", "alpha", false, "one", 1)], pair.Beta.Tunnel.Streams.ToArray());
+        // The endpoint has a connection before the gateway that dialled it counts it.
+        StreamGroup[] atAlpha = [new("web.shop", "beta", true, "one", 1), new("near.shop", null, true, null, 1)];
+        StreamGroup[] atBeta = [new("web.shop", "alpha", false, "one", 1)];
+        await Pair.Until(() => pair.Alpha.Tunnel.Streams.SequenceEqual(atAlpha) && pair.Beta.Tunnel.Streams.SequenceEqual(atBeta), "streams are counted");
 
         Assert.Equal(2, pair.Alpha.Tunnel.CutStreams("drained"));
 
@@ -79,7 +80,8 @@ public abstract class DrainTests(TunnelDriver driver) : IDisposable
     [Fact]
     public async Task A_drained_link_is_left_by_the_other_end_as_well_without_a_byte_twice()
     {
-        await using var pair = await Pair.StartAsync(_authority, driver);
+        // No link is given up because this machine stands still.
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
         var (client, server) = await pair.ConnectAsync();
         var reached = new TaskCompletionSource();
         var up = Traffic.SendAsync(client, 40_000_000, 1);

@@ -161,7 +161,7 @@ internal sealed class Siege : IAsyncDisposable
         var siege = new Siege(authority, pair);
         var server = (IPEndPoint)pair.Server.LocalEndpoint;
         pair.Beta.Decide = (peer, open) => peer == "alpha"
-            ? new EgressVerdict.Dial([server], TimeSpan.FromSeconds(2))
+            ? new EgressVerdict.Dial([server], Pair.Limit)
             : new EgressVerdict.Handle(stream => ((TunnelStream)stream).Ended);
         pair.Beta.Tunnel.Reconcile(new TunnelPlan
         {

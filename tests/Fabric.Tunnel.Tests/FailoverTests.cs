@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using Fabric.Testing;
 
@@ -17,6 +18,7 @@ public abstract class FailoverTests(TunnelDriver driver) : IDisposable
         var (client, server) = await pair.ConnectAsync();
         await Pair.Until(() => pair.Alpha.SessionWith("beta").ActiveLink == "one", "link one is active");
         var reached = new TaskCompletionSource();
+        var began = Stopwatch.StartNew();
         var up = Traffic.SendAsync(client, 100_000_000, 1);
         var down = Traffic.SendAsync(server, 100_000_000, 2);
         var atServer = Traffic.ReceiveAsync(server, n =>
@@ -37,7 +39,8 @@ public abstract class FailoverTests(TunnelDriver driver) : IDisposable
         var (alpha, beta) = (pair.Alpha.SessionWith("beta"), pair.Beta.SessionWith("alpha"));
         Assert.Equal(("two", "two"), (alpha.ActiveLink, beta.ActiveLink));
         var twice = alpha.Counters.Resent + beta.Counters.Resent + alpha.Counters.Copied + beta.Counters.Copied;
-        Assert.InRange(twice, 0, 2L * (new TunnelLimits().MaxWindow + new TunnelLimits().CopyBurst));
+        var limits = new TunnelLimits();
+        Assert.InRange(twice, 0, 2L * (limits.MaxWindow + limits.CopyBurst + (long)(limits.CopyRate * began.Elapsed.TotalSeconds)));
         Assert.Equal(LaneState.Up, alpha.Lanes.Single(l => l.Channel == 0 && l.Link == "two").State);
         Assert.NotEqual(LaneState.Up, alpha.Lanes.Single(l => l.Channel == 0 && l.Link == "one").State);
 
@@ -70,33 +73,36 @@ public abstract class FailoverTests(TunnelDriver driver) : IDisposable
     {
         await using var pair = await Pair.StartAsync(_authority, driver);
         var (client, server) = await pair.ConnectAsync();
-        var up = Traffic.SendAsync(client, 60_000_000, 1);
-        var down = Traffic.SendAsync(server, 60_000_000, 2);
+        // Until enough lanes were killed, however slow the one who kills them is.
+        const int Kills = 10;
+        var kills = 0;
+        bool GoesOn() => Volatile.Read(ref kills) < Kills;
+        var up = Traffic.SendAsync(client, long.MaxValue, 1, goesOn: GoesOn);
+        var down = Traffic.SendAsync(server, long.MaxValue, 2, goesOn: GoesOn);
         var atServer = Traffic.ReceiveAsync(server);
         var atClient = Traffic.ReceiveAsync(client);
-        var kills = 0;
-        while (!(up.IsCompleted && down.IsCompleted && atServer.IsCompleted && atClient.IsCompleted) && kills < 300)
+        for (var began = Stopwatch.StartNew(); GoesOn(); Assert.True(began.Elapsed < Pair.Limit, $"only {kills} lanes were killed"))
         {
             var active = pair.Alpha.SessionWith("beta").ActiveLink;
-            if (active is not null && kills < 40)
+            if (active is not null)
             {
-                kills++;
                 pair.Paths([], [active]);
                 pair.Paths([], []);
+                kills++;
             }
 
-            await Task.WhenAny(Task.WhenAll(atServer, atClient), Task.Delay(100));
+            await Task.Delay(100);
         }
 
-        Assert.Equal((await up.WaitAsync(Pair.Limit), 60_000_000), await atServer.WaitAsync(Pair.Limit));
-        Assert.Equal((await down.WaitAsync(Pair.Limit), 60_000_000), await atClient.WaitAsync(Pair.Limit));
-        Assert.True(kills >= 3, $"only {kills} lanes were killed");
+        Assert.Equal(await up.WaitAsync(Pair.Limit), (await atServer.WaitAsync(Pair.Limit)).Hash);
+        Assert.Equal(await down.WaitAsync(Pair.Limit), (await atClient.WaitAsync(Pair.Limit)).Hash);
     }
 
     [Fact]
     public async Task A_move_to_a_better_link_resends_nothing_and_does_not_pause()
     {
-        await using var pair = await Pair.StartAsync(_authority, driver);
+        // No link is given up because this machine stands still.
+        await using var pair = await Pair.StartAsync(_authority, driver, new TunnelLimits { LateLimit = TimeSpan.FromMinutes(5) });
         var (client, server) = await pair.ConnectAsync();
         var up = Traffic.SendAsync(client, 60_000_000, 1);
         var moves = 0;
@@ -117,7 +123,8 @@ public abstract class FailoverTests(TunnelDriver driver) : IDisposable
         Assert.True(moves >= 8);
         Assert.Equal(0, alpha.Counters.Resent);
         Assert.True(alpha.Counters.Moves >= 8);
-        Assert.All(alpha.Lanes, l => Assert.Equal(LaneState.Up, l.State));
+        // A lane for bulk may still be on its way; none was lost.
+        await Pair.Until(() => pair.Alpha.SessionWith("beta").Lanes.All(l => l is { State: LaneState.Up, LastError: null }), "all lanes are up");
     }
 
     [Fact]

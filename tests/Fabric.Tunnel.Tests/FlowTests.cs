@@ -19,7 +19,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         var pair = await Pair.StartAsync(_authority, driver, limits);
         var tcp = pair.Beta.Decide;
         pair.Beta.Decide = (peer, open) => open.Datagrams
-            ? new EgressVerdict.Dial([.. endpoints], TimeSpan.FromSeconds(2)) { FlowIdle = idle ?? TimeSpan.FromSeconds(60) }
+            ? new EgressVerdict.Dial([.. endpoints], Pair.Limit) { FlowIdle = idle ?? TimeSpan.FromSeconds(60) }
             : tcp(peer, open);
         pair.Alpha.Plan = listener => new IngressPlan([new IngressRoute("beta", listener.Datagrams ? _open : Pair.Open)]);
         pair.Alpha.Tunnel.Reconcile(pair.AlphaPlan with
@@ -42,6 +42,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
     }
 
     /// <summary>Asks until an answer comes, as clients of UDP do; returns it.</summary>
+    /// <param name="retry">Default: once, because on loopback a datagram is late but not lost, and who counts them wants no other.</param>
     private static async Task<byte[]> AskAsync(Socket client, byte[] question, TimeSpan? retry = null)
     {
         var buffer = new byte[65_536];
@@ -50,7 +51,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         {
             await client.SendAsync(question);
             using var once = CancellationTokenSource.CreateLinkedTokenSource(limit.Token);
-            once.CancelAfter(retry ?? TimeSpan.FromSeconds(5));
+            once.CancelAfter(retry ?? Pair.Limit);
             try
             {
                 return buffer[..await client.ReceiveAsync(buffer, SocketFlags.None, once.Token)];
@@ -110,14 +111,15 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
     public async Task An_idle_flow_ends_at_both_ends_and_the_next_datagram_opens_another()
     {
         using var server = new UdpEcho();
-        await using var pair = await StartAsync([server.Address], idle: TimeSpan.FromSeconds(1));
+        // Longer than a busy machine lets an answer wait.
+        await using var pair = await StartAsync([server.Address], idle: TimeSpan.FromSeconds(4));
         using var client = Client(pair);
         await AskAsync(client, [1]);
         await Pair.Until(() => Flows(pair.Alpha) == 0 && Flows(pair.Beta) == 0 && pair.Alpha.Tunnel.Status.OpenStreams == 0, "the flow is over");
         await Pair.Until(() => !pair.Alpha.IngressEnded.IsEmpty && !pair.Beta.EgressEnded.IsEmpty, "summaries");
         Assert.True(pair.Beta.EgressEnded.TryDequeue(out var summary));
         Assert.Equal((StreamCode.Ok, 1L, 1L, server.Address), (summary.Code, summary.BytesToEndpoint, summary.BytesToClient, summary.Endpoint));
-        Assert.Contains(pair.Alpha.IngressEnded.Concat([summary]), s => s.Reason == "no datagram for 1 s");
+        Assert.Contains(pair.Alpha.IngressEnded.Concat([summary]), s => s.Reason == "no datagram for 4 s");
         await AskAsync(client, [2]);
         Assert.Equal(2, server.Clients.Count);
     }
@@ -130,7 +132,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         var dead = gone.Address;
         gone.Dispose();
         await using var pair = await StartAsync([server.Address]);
-        pair.Beta.Decide = (_, _) => new EgressVerdict.Dial(pair.Beta.DialsFailed.IsEmpty ? [dead] : [server.Address], TimeSpan.FromSeconds(2));
+        pair.Beta.Decide = (_, _) => new EgressVerdict.Dial(pair.Beta.DialsFailed.IsEmpty ? [dead] : [server.Address], Pair.Limit);
         using var client = Client(pair);
         Assert.Equal([7], await AskAsync(client, [7], TimeSpan.FromMilliseconds(200)));
         Assert.Equal([dead], pair.Beta.DialsFailed);
@@ -178,9 +180,11 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         var receiving = Traffic.ReceiveAsync(download, total => Volatile.Write(ref carried, total));
         await Pair.Until(() => Volatile.Read(ref carried) > 4 << 20, "the bulk stream runs");
         var took = new List<TimeSpan>();
-        for (var i = 0; i < 100; i++)
+        // As long as it takes for the bulk stream to have run beside.
+        var least = Volatile.Read(ref carried) + (4 << 20);
+        var limit = System.Diagnostics.Stopwatch.StartNew();
+        for (var i = 0; i < 100 || (Volatile.Read(ref carried) < least && limit.Elapsed < Pair.Limit); i++)
         {
-            var before = Volatile.Read(ref carried);
             var began = System.Diagnostics.Stopwatch.GetTimestamp();
             await AskAsync(client, BitConverter.GetBytes(i));
             took.Add(System.Diagnostics.Stopwatch.GetElapsedTime(began));
@@ -192,8 +196,8 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         await receiving.WaitAsync(Pair.Limit);
 
         // Behind the bulk that credit and sockets hold, each would wait for megabytes.
-        Assert.InRange(took.Order().ElementAt(50), TimeSpan.Zero, TimeSpan.FromMilliseconds(500));
-        Assert.InRange(beside, 8 << 20, long.MaxValue);
+        Assert.InRange(took.Order().ElementAt(took.Count / 2), TimeSpan.Zero, TimeSpan.FromMilliseconds(500));
+        Assert.InRange(beside, least, long.MaxValue);
         download.Dispose();
     }
 
@@ -205,10 +209,11 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         using var client = Client(pair);
         await client.SendAsync(new byte[65_510]);
         await Pair.Until(() => Dropped(pair.Alpha, DatagramDrop.Oversize) == 1, "the question is too large");
-        Assert.Contains("65510 bytes is larger than the 65507", pair.Alpha.Tunnel.Status.Datagrams.LastOversize);
+        // Counted first, then told.
+        await Pair.Until(() => pair.Alpha.Tunnel.Status.Datagrams.LastOversize.Contains("65510 bytes is larger than the 65507"), "the status says so");
         await client.SendAsync(new byte[100]);
         await Pair.Until(() => Dropped(pair.Beta, DatagramDrop.Oversize) == 1, "the answer is too large");
-        Assert.Contains(pair.Beta.Log, line => line.Contains("65520 bytes is larger than the 65507"));
+        await Pair.Until(() => pair.Beta.Log.Any(line => line.Contains("65520 bytes is larger than the 65507")), "the log says so");
     }
 
     [Fact]
@@ -222,6 +227,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
             return new EgressVerdict.Refuse(StreamCode.PolicyDenied, "may not");
         };
         using var client = Client(pair);
+        var began = System.Diagnostics.Stopwatch.StartNew();
         for (var i = 0; i < 20; i++)
         {
             await client.SendAsync(new byte[] { 1 });
@@ -230,8 +236,10 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         await Pair.Until(() => Flows(pair.Alpha) == 0 && !pair.Alpha.IngressEnded.IsEmpty, "the refused flow is forgotten");
         Assert.True(pair.Alpha.IngressEnded.TryDequeue(out var summary));
         Assert.Equal((StreamCode.PolicyDenied, "may not"), (summary.Code, summary.Reason));
-        Assert.InRange(asked, 1, 2);
-        Assert.Equal(20, Dropped(pair.Alpha, DatagramDrop.Refused) + Dropped(pair.Alpha, DatagramDrop.QueueFull));
+        await Pair.Until(() => Dropped(pair.Alpha, DatagramDrop.Refused) + Dropped(pair.Alpha, DatagramDrop.QueueFull)
+            + Dropped(pair.Alpha, DatagramDrop.Late) == 20, "all are counted");
+        // A refusal holds for a second: so it is asked again after that, and no sooner.
+        Assert.InRange(asked, 1, 1 + (int)began.Elapsed.TotalSeconds);
     }
 
     [Fact]
@@ -268,7 +276,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         using var server = new UdpEcho();
         await using var pair = await StartAsync([]);
         pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute(null, _open)]);
-        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([server.Address], TimeSpan.FromSeconds(2));
+        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([server.Address], Pair.Limit);
         using var client = Client(pair);
         Assert.Equal([5], await AskAsync(client, [5]));
         Assert.Equal((1, 0), (Flows(pair.Alpha), Flows(pair.Beta)));
@@ -285,7 +293,7 @@ public abstract class FlowTests(TunnelDriver driver) : IDisposable
         pair.Alpha.Tunnel.Reconcile(pair.AlphaPlan);
         await Pair.Until(() => Flows(pair.Alpha) == 0 && Flows(pair.Beta) == 0, "its flows are over");
         using var again = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        again.Bind(address);
+        await Pair.Until(() => Record.Exception(() => again.Bind(address)) is null, "its port is free");
     }
 
     [Fact]

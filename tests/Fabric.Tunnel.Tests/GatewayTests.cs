@@ -46,7 +46,7 @@ public abstract class GatewayTests(TunnelDriver driver) : IDisposable
         await using var pair = await Pair.StartAsync(_authority, driver);
         var dead = new IPEndPoint(IPAddress.Loopback, 1);
         var real = (IPEndPoint)pair.Server.LocalEndpoint;
-        pair.Beta.Decide = (_, open) => new EgressVerdict.Dial(open.Port == 1 ? [dead] : [dead, real], TimeSpan.FromSeconds(2));
+        pair.Beta.Decide = (_, open) => new EgressVerdict.Dial(open.Port == 1 ? [dead] : [dead, real], Pair.Limit);
         pair.Alpha.Plan = _ => new IngressPlan(
             [new("nobody", Pair.Open), new("beta", Pair.Open with { Port = 1 }), new("beta", Pair.Open with { Port = 2 })]);
         using var client = new Socket(SocketType.Stream, ProtocolType.Tcp);
@@ -64,7 +64,7 @@ public abstract class GatewayTests(TunnelDriver driver) : IDisposable
         await using var pair = await Pair.StartAsync(_authority, driver);
         pair.Alpha.Plan = _ => new IngressPlan([new(null, Pair.Open)]);
         pair.Alpha.Decide = (peer, _) => peer is null
-            ? new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2))
+            ? new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], Pair.Limit)
             : new EgressVerdict.Refuse(StreamCode.PolicyDenied, "not local");
         var (client, server) = await pair.ConnectAsync();
         var sent = Traffic.SendAsync(client, 1_000_000, 1);

@@ -9,7 +9,7 @@ public abstract class KilledLanesTests(TunnelDriver driver) : LeakFreeTests(driv
     private static readonly TimeSpan _pace = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Longer than a test: what comes through was carried, and not given up.</summary>
-    private static readonly TunnelLimits _patient = new() { Grace = Pair.Limit * 10 };
+    private static readonly TunnelLimits _patient = new() { Grace = Pair.Limit * 10, LateLimit = Pair.Limit * 10 };
 
     [Fact]
     public async Task Both_links_reset_in_turn_all_the_time_lose_no_stream()

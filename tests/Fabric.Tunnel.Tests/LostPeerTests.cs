@@ -144,7 +144,7 @@ public abstract class LostPeerTests(TunnelDriver driver) : IDisposable
             return new EgressVerdict.Dial([silent.Address], Pair.Limit);
         };
         pair.Alpha.Plan = _ => new IngressPlan([new("beta", Pair.Open), new(null, Pair.Open)]);
-        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
+        pair.Alpha.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], Pair.Limit);
         using var client = new Socket(SocketType.Stream, ProtocolType.Tcp);
         await client.ConnectAsync(pair.Service);
         await asked.Task.WaitAsync(Pair.Limit);

@@ -47,9 +47,13 @@ public abstract class ManyStreamsTests(TunnelDriver driver) : LeakFreeTests(driv
             Assert.True(await one.ReceiveAsync(new byte[1000]).WaitAsync(Pair.Limit) > 0);
             one.LingerState = new LingerOption(true, 0);
             one.Dispose();
-            var error = await Assert.ThrowsAsync<SocketException>(() => Traffic.ReceiveAsync(other, piece: 4096).WaitAsync(Pair.Limit));
-            Assert.Equal(SocketError.ConnectionReset, error.SocketErrorCode);
-            await Record.ExceptionAsync(() => sending);
+            // The kernel tells of a reset once: to whichever of the two asks first. The other one sees the end, or that the way is closed.
+            var seen = new[]
+            {
+                await Record.ExceptionAsync(() => Traffic.ReceiveAsync(other, piece: 4096).WaitAsync(Pair.Limit)),
+                await Record.ExceptionAsync(() => sending.WaitAsync(Pair.Limit)),
+            };
+            Assert.Contains(seen, e => e is SocketException { SocketErrorCode: SocketError.ConnectionReset });
         }
 
         static async Task WholeAsync(Socket from, Socket to, int seed)

@@ -111,7 +111,7 @@ internal sealed class Pair : IAsyncDisposable
     public static async Task<Pair> StartAsync(TestAuthority authority, TunnelDriver driver, TunnelLimits? limits = null)
     {
         var pair = new Pair(authority, driver, limits);
-        pair.Beta.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], TimeSpan.FromSeconds(2));
+        pair.Beta.Decide = (_, _) => new EgressVerdict.Dial([(IPEndPoint)pair.Server.LocalEndpoint], Limit);
         pair.Alpha.Plan = _ => new IngressPlan([new IngressRoute("beta", Open)]);
         pair.Beta.Tunnel.Reconcile(new TunnelPlan
         {

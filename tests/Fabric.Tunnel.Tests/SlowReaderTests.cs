@@ -14,7 +14,7 @@ public abstract class SlowReaderTests(TunnelDriver driver) : IDisposable
     [Fact]
     public async Task A_peer_that_does_not_read_its_lane_loses_it_and_its_streams_move()
     {
-        var limits = new TunnelLimits { LaneTimeout = TimeSpan.FromSeconds(2), PingInterval = TimeSpan.FromMilliseconds(500) };
+        var limits = new TunnelLimits { LaneTimeout = TimeSpan.FromSeconds(5), PingInterval = TimeSpan.FromSeconds(1), LateLimit = TimeSpan.FromMinutes(5) };
         await using var siege = await Siege.LayAsync(_authority, driver, limits);
         var honest = siege.Victim.Decide;
         var written = 0L;
@@ -47,7 +47,7 @@ public abstract class SlowReaderTests(TunnelDriver driver) : IDisposable
         Assert.Equal(0, (await two.NextAsync(FrameType.Data)).Offset);
         await stop.CancelAsync();
         await Record.ExceptionAsync(() => pinging);
-        Assert.Equal("the peer read nothing for 2 s", siege.LastError());
+        Assert.Equal("the peer read nothing for 5 s", siege.LastError());
         await Pair.Until(() => siege.Refused(Refusal.StalledLane) == 1, "it is counted");
         Assert.InRange(Volatile.Read(ref written), 1, limits.MaxWindow);
         await siege.HonestAsync();
@@ -73,7 +73,8 @@ public abstract class SlowReaderTests(TunnelDriver driver) : IDisposable
             received = data.Offset + data.Length;
         }
 
-        Assert.Equal(1 << 20, siege.Victim.Tunnel.Usage.Retained);
+        // And nothing of the honest stream, whose last bytes may wait for their acknowledgement.
+        await Pair.Until(() => siege.Victim.Tunnel.Usage.Retained == 1 << 20, "a window is kept");
 
         // It is acknowledged, so the next comes.
         var credit = new byte[8];

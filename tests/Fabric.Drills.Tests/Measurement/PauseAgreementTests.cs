@@ -7,14 +7,14 @@ namespace Fabric.Drills.Tests.Measurement;
 
 /// <summary>
 /// What a probe says of a pause is what others see of it: the relay that made it, and a capture of its packets. By themselves, and up to
-/// five times: a machine that lets one of both wait for a core disturbs the comparison, and does not do so each time; a load that
+/// ten times: a machine that lets one of both wait for a core disturbs the comparison, and does not do so each time; a load that
 /// measures wrong does.
 /// </summary>
 [Collection(nameof(Alone))]
 public sealed class PauseAgreementTests
 {
     private const double WithinMs = 10;
-    private const int Tries = 5;
+    private const int Tries = 10;
 
     [Theory]
     [InlineData("live")]

@@ -48,15 +48,19 @@ public sealed class DrillRunnerTests : IAsyncLifetime
         var action = Assert.Single(record.Actions);
         Assert.True(action.RevertedForSure);
         Assert.Equal(("virginia-1", "seam"), (action.Gateway, action.Means));
-        Assert.InRange((action.Reverted!.Value - action.Applied!.Value).TotalSeconds, 0.9, 5);
+        Assert.InRange((action.Reverted!.Value - action.Applied!.Value).TotalSeconds, 0.9, 20);
         Assert.InRange(record.DetectionMs!.Value, 0, 900);
         Assert.Equal(12, record.PauseMs);
 
         // All on one clock, though a minute and three are between theirs.
         Assert.All(record.Events, e => Assert.InRange(e.At, record.Began.AddSeconds(-1), record.Ended.AddSeconds(1)));
         Assert.Contains(record.Events, e => e is { Gateway: "virginia-1", Kind: "fault-applied" });
-        Assert.InRange(record.ClockOffsets.Single(o => o.Gateway == "virginia-1").Ms, -180_500, -179_500);
-        Assert.InRange(record.ClockOffsets.Single(o => o.Gateway == "paris-1").Ms, 59_500, 60_500);
+        foreach (var (gateway, ahead) in new[] { ("virginia-1", -180_000), ("paris-1", 60_000) })
+        {
+            var offset = record.ClockOffsets.Single(o => o.Gateway == gateway);
+            Assert.InRange(offset.Ms, ahead - offset.UncertainMs - 500, ahead + offset.UncertainMs + 500);
+        }
+
         Assert.Empty(_fabric.InForce());
         Assert.Equal("done", _watcher.Phases.Last());
         Assert.Equal(["steady", "acting", "reverting", "recovering", "done"], _watcher.Phases.Distinct());
@@ -222,8 +226,8 @@ public sealed class DrillRunnerTests : IAsyncLifetime
     [Fact]
     public async Task Leases_are_kept_where_the_gateway_can_be_asked()
     {
-        _fabric.Gateways["virginia-1"].RenewAtMost = 4_000;
-        var record = await RunAsync(Cut.Replace("duration: 1s", "duration: 6s") + "\n  - { id: alone, kind: site-isolate, site: factory, start: 1s, duration: 1s }",
+        _fabric.Gateways["virginia-1"].RenewAtMost = 8_000;
+        var record = await RunAsync(Cut.Replace("duration: 1s", "duration: 12s") + "\n  - { id: alone, kind: site-isolate, site: factory, start: 1s, duration: 1s }",
             Rest.Replace("linksUp: [ dx ], ", "") + "\nguards: { maxSites: 2, maxLinksPercent: 75 }");
         Assert.Equal((DrillOutcome.Passed, ""), (record.Outcome, record.Why));
         Assert.Contains("renew virginia-1", _fabric.Asked);

@@ -155,12 +155,13 @@ internal sealed class FakeFabric : IAsyncDisposable
         {
             try
             {
-                while (gateway.Faults.Any(f => f.State == "in-force"))
+                for (var goesOn = true; goesOn;)
                 {
                     await Task.Delay(20, _end.Token);
                     lock (_lock)
                     {
                         Expire(gateway);
+                        goesOn = gateway.Faults.Any(f => f.State == "in-force");
                     }
                 }
             }

@@ -50,9 +50,16 @@ public sealed class DnsResolverTests : IAsyncLifetime
     [InlineData("ahostsv4 idle.shop.svc.clusterset.local")]
     public async Task Glibc_finds_nothing_and_says_so_at_once(string arguments)
     {
-        var clock = Stopwatch.StartNew();
-        Assert.Equal(2, (await InNamespace($"getent {arguments}")).ExitCode);
-        Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(4));
+        // glibc waits 5 s for an answer that does not come, each time; a busy machine is not slow three times in a row.
+        var took = new List<TimeSpan>();
+        do
+        {
+            var clock = Stopwatch.StartNew();
+            Assert.Equal(2, (await InNamespace($"getent {arguments}")).ExitCode);
+            took.Add(clock.Elapsed);
+        }
+        while (took.Min() >= TimeSpan.FromSeconds(4) && took.Count < 3);
+        Assert.InRange(took.Min(), TimeSpan.Zero, TimeSpan.FromSeconds(4));
     }
 
     [RequiresFact("root", "musl-gcc", "unshare")]

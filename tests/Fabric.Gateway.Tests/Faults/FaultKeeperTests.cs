@@ -102,7 +102,12 @@ public sealed class FaultKeeperTests : IAsyncDisposable
         Assert.Single(_leases.Read());
         await PassAsync(5_010);
         _means.Stuck = false;
-        await PassAsync(1_010);
+        // Once a second, by whoever watched it before and by whoever does since.
+        await Wait.UntilAsync(() =>
+        {
+            _time.Advance(TimeSpan.FromMilliseconds(1_010));
+            return _keeper.List().Faults.Single().State == "reverted";
+        }, () => "it is reverted");
         await OverAsync("cut-1", "asked");
         Assert.Empty(_leases.Read());
     }
@@ -214,13 +219,13 @@ public sealed class FaultKeeperTests : IAsyncDisposable
         Assert.Equal(why, _keeper.List().Faults.Single(f => f.Fault.Id == id).Ended);
     }
 
-    /// <summary>In small steps, each of which those that wait may use to wait anew.</summary>
+    /// <summary>In small steps, after each of which whoever watches a lease waits anew.</summary>
     private async Task PassAsync(int milliseconds)
     {
         for (var left = milliseconds; left > 0; left -= 10_000)
         {
             _time.Advance(TimeSpan.FromMilliseconds(Math.Min(left, 10_000)));
-            await Task.Delay(30);
+            await Wait.UntilAsync(() => _time.Armed >= _keeper.List().Faults.Count(f => f.State is "in-force" or "revert-failed"), () => "each lease is watched");
         }
     }
 

@@ -231,7 +231,7 @@ public sealed class GatewayProcessTests
 
         Assert.True((await fabric.Admin(Virginia).DrainAsync(0.5)).Remaining >= 1);
 
-        Assert.Equal("draining", (await fabric.Admin(Virginia).StatusAsync()).State);
+        await fabric.Admin(Virginia).UntilAsync(s => s.State == "draining");
         await fabric.Admin(Paris).UntilAsync(s => s.Services[0].ChosenSite == "factory");
         Assert.Equal("factory", await fabric.AnsweredByAsync());
         Assert.Equal("still here", await call.EchoAsync("still here"));

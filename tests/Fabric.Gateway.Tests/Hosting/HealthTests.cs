@@ -57,7 +57,7 @@ public sealed class HealthTests : IAsyncDisposable
         using var stall = new ManualResetEventSlim(true);
         await StartAsync(_fabric.Options(Paris) with { Turned = stall.Wait });
         await UntilAsync("livez", a => a == (HttpStatusCode.OK, "ok\n"));
-        Assert.Equal((HttpStatusCode.OK, "ok\n"), await AskAsync("readyz"));
+        await UntilAsync("readyz", a => a == (HttpStatusCode.OK, "ok\n"));
         Assert.Equal((HttpStatusCode.OK, "ok\n"), await AskAsync("startedz"));
 
         stall.Reset();

@@ -181,11 +181,14 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     /// <summary>Whole at once: gateways look at it by themselves.</summary>
     public void Write(string topology) => File.Move(_folder.Write("topology.next", topology), TopologyPath, overwrite: true);
 
-    /// <summary>The topology, with more services when wanted.</summary>
+    /// <summary>
+    /// The topology, with more services when wanted. A link or an endpoint that is silent for less than three seconds is not taken for dead: so long all
+    /// of them, in one process, may have to wait for a core.
+    /// </summary>
     public string Topology(string moreServices = "") => $$"""
         fabric: 1
         trustDomain: acme.example
-        probes: { active: 200ms, idle: 200ms, misses: 5, holdDown: 1s }
+        probes: { active: 200ms, idle: 200ms, misses: 15, holdDown: 1s }
         sites:
           - name: paris
             relay: false
@@ -216,7 +219,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
           - name: web
             namespace: shop
             ports: [ { port: {{_ports[9]}} } ]
-            health: { interval: 1s, timeout: 1s }
+            health: { interval: 1s, timeout: 1s, failures: 4 }
             exports:
               - { site: virginia, endpoints: [ "127.0.0.1:{{InVirginia.Port}}" ] }
               - { site: factory, endpoints: [ "127.0.0.1:{{InFactory.Port}}" ] }

@@ -146,7 +146,7 @@ public sealed class PlacesOfGatewayTests
             namespace: shop
             headless: true
             ports: [ { name: pg, port: {{_port}} } ]
-            health: { interval: 500ms, timeout: 500ms }
+            health: { interval: 500ms, timeout: 500ms, failures: 6 }
             exports:
               - { site: factory, endpoints: [ { host: db-0, address: "127.0.0.1:{{factory.Port}}" } ] }
               - { site: virginia, endpoints: [ { host: db-0, address: "127.0.0.1:{{zero.Port}}" }, { host: db-1, address: "127.0.0.1:{{one.Port}}" } ] }

@@ -117,6 +117,7 @@ public sealed class SiteLossUnderLoadTests(ITestOutputHelper output)
         private readonly Thread _sender;
         private readonly Thread _receiver;
         private volatile bool _stopped;
+        private TimeSpan _stoppedAt;
         private int _flying;
         private Exception? _failed;
         private int _sent;
@@ -148,6 +149,7 @@ public sealed class SiteLossUnderLoadTests(ITestOutputHelper output)
 
         public (int Asked, List<Told> Answers) Stop()
         {
+            _stoppedAt = _clock.Elapsed;
             _stopped = true;
             _sender.Join();
             _receiver.Join();
@@ -208,7 +210,8 @@ public sealed class SiteLossUnderLoadTests(ITestOutputHelper output)
                 }
                 catch (SocketException e) when (e.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
                 {
-                    if (_stopped)
+                    // What is still under way is waited for as long as any other.
+                    if (_stopped && (Volatile.Read(ref _flying) == 0 || _clock.Elapsed - _stoppedAt > _lost))
                     {
                         return;
                     }
