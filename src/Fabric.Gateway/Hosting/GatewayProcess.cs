@@ -262,6 +262,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Carried = tunnel.Carried,
                 Heard = tunnel.Heard,
                 Answered = _meter.Traffic.Probed,
+                Measured = _meter.Traffic.Measured,
             },
             _time);
         Own(new AsyncDisposal(prober));
