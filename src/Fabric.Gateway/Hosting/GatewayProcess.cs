@@ -80,7 +80,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         _owned.Push(_state);
         _seam = new FaultSeam(time);
         _leases = new LeaseFolder(_state.Of(LeasesFolder), _log);
-        _kernel = new KernelMeans(new KernelNames(_state.Path), () => _loop?.Current, time, _log);
+        _kernel = new KernelMeans(new KernelNames(_state.Path), () => _loop?.Current, time, _log) { Watchdog = options.Watchdog };
+        _left = new LeftFaults(_leases, [_kernel], time, _log);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder)) { Gone = () => _seam.SourceGone };
     }
 
@@ -262,6 +263,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Carried = tunnel.Carried,
                 Heard = tunnel.Heard,
                 Answered = _meter.Traffic.Probed,
+                Measured = _meter.Traffic.Measured,
             },
             _time);
         Own(new AsyncDisposal(prober));
