@@ -66,6 +66,11 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 
     public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) => Reviewed(peer, open);
 
+    /// <summary>What a review of a stream that was opened here answers.</summary>
+    public Func<StreamOpen, EgressVerdict.Refuse?> IngressReviewed { get; set; } = _ => null;
+
+    public EgressVerdict.Refuse? Review(StreamOpen open) => IngressReviewed(open);
+
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => DialsFailed.Enqueue(endpoint);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary) => EgressEnded.Enqueue(summary);
