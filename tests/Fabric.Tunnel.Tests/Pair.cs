@@ -89,7 +89,7 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 internal sealed class Pair : IAsyncDisposable
 {
     public static readonly IPEndPoint AnyPort = new(IPAddress.Loopback, 0);
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     /// <summary>A socket that nothing refers to any more is reset by its finalizer, whatever is still on its way.</summary>
     private readonly ConcurrentQueue<Socket> _kept = new();
