@@ -22,10 +22,10 @@ public sealed class ManualTime : TimeProvider
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
         var timer = new ManualTimer(this, () => callback(state));
-        timer.Change(dueTime, period);
         lock (_lock)
         {
             _timers.Add(timer);
+            timer.Change(dueTime, period);
         }
 
         return timer;
@@ -42,6 +42,8 @@ public sealed class ManualTime : TimeProvider
             {
                 next = _timers.Where(t => t.Due <= end).MinBy(t => t.Due);
                 _now = next?.Due > _now ? next.Due.Value : next is null ? end : _now;
+                // Whoever sets it meanwhile, on another thread, sets it anew.
+                next?.Begin();
             }
 
             if (next is null)
@@ -78,26 +80,30 @@ public sealed class ManualTime : TimeProvider
     {
         private TimeSpan _period;
 
+        /// <summary>In the clock's lock.</summary>
         public DateTimeOffset? Due { get; private set; }
 
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            Due = dueTime < TimeSpan.Zero ? null : time.GetUtcNow() + dueTime;
-            _period = period;
+            lock (time._lock)
+            {
+                Due = dueTime < TimeSpan.Zero ? null : time._now + dueTime;
+                _period = period;
+            }
+
             return true;
         }
 
-        public void Fire()
-        {
-            Due = _period > TimeSpan.Zero ? Due + _period : null;
-            fire();
-        }
+        /// <summary>In the clock's lock.</summary>
+        public void Begin() => Due = _period > TimeSpan.Zero ? Due + _period : null;
+
+        public void Fire() => fire();
 
         public void Dispose()
         {
-            Due = null;
             lock (time._lock)
             {
+                Due = null;
                 time._timers.Remove(this);
             }
         }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
@@ -88,8 +89,6 @@ public abstract class RelayTests(TunnelDriver driver) : IDisposable
         var received = Traffic.ReceiveAsync(server, progress: bytes => Volatile.Write(ref spoil, bytes > 1_000_000));
 
         var sent = await Traffic.SendAsync(client, 16_000_000, seed: 3);
-
-        try { await received.WaitAsync(Pair.Limit); } catch (Exception e) { throw new Exception("DIAG " + string.Join("\n", square["alpha"].IngressEnded.Concat(square["gamma"].EgressEnded).Select(s => s.ToString())) + "\n" + string.Join("\n", new[] { "alpha", "gamma", "rho", "sigma" }.SelectMany(n => square[n].Log.Select(l => n + ": " + l))) + "\n" + string.Join("\n", square["alpha"].SessionWith("gamma").Lanes.Concat(square["gamma"].SessionWith("alpha").Lanes)), e); }
 
         Assert.Equal((sent, 16_000_000L), await received.WaitAsync(Pair.Limit));
         Assert.True(Volatile.Read(ref spoil));
@@ -252,6 +251,9 @@ internal sealed class Square : IAsyncDisposable
     private readonly Dictionary<string, TestGateway> _gateways;
     private readonly string[] _relays;
 
+    /// <summary>A socket that nothing refers to any more is reset by its finalizer, whatever is still on its way.</summary>
+    private readonly ConcurrentQueue<Socket> _kept = new();
+
     private Square(TestAuthority authority, TunnelDriver driver, TunnelLimits limits, string[] relays)
     {
         _relays = relays;
@@ -331,7 +333,10 @@ internal sealed class Square : IAsyncDisposable
     {
         var client = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await client.ConnectAsync(this["alpha"].Address("web"));
-        return (client, await Server.AcceptSocketAsync().WaitAsync(Pair.Limit));
+        var server = await Server.AcceptSocketAsync().WaitAsync(Pair.Limit);
+        _kept.Enqueue(client);
+        _kept.Enqueue(server);
+        return (client, server);
     }
 
     public async ValueTask DisposeAsync()
@@ -342,6 +347,10 @@ internal sealed class Square : IAsyncDisposable
         }
 
         Server.Stop();
+        foreach (var socket in _kept)
+        {
+            socket.Dispose();
+        }
     }
 }
 

@@ -18,7 +18,7 @@ internal static class AdminService
     public static GrpcServer Serve(ControlServices services, TimeProvider time, ILogger log) => new GrpcServer(time, log) { Admit = call => Admit(services, call) }
         .Unary(AdminMethods.GetStatus, (_, _) => Task.FromResult(Status(services)))
         .ServerStreaming(AdminMethods.WatchStatus, (_, call) => WatchAsync(services, time, call.Cancellation))
-        .Unary(AdminMethods.Reload, (_, _) => Task.FromResult(Reload(services)))
+        .Unary(AdminMethods.Reload, (_, call) => ReloadAsync(services, call.Cancellation))
         .Unary(AdminMethods.SetFault, (request, _) => Task.FromResult(SetFault(services, request)))
         .Unary(AdminMethods.ResolveName, (request, _) => services.ResolveName(request))
         .Unary(AdminMethods.Drain, (request, call) => services.Drain(request, Limit(request.LimitSeconds), call.Cancellation))
@@ -93,12 +93,14 @@ internal static class AdminService
         }
     }
 
-    private static ReloadReply Reload(ControlServices services)
+    /// <summary>Answers when it is in force: whoever has asked goes by it from then on.</summary>
+    private static async Task<ReloadReply> ReloadAsync(ControlServices services, CancellationToken cancellationToken)
     {
         try
         {
             var (revision, changed) = services.Reload();
-            return new ReloadReply { Revision = revision, Changed = changed };
+            return await services.InForce(cancellationToken) ? new ReloadReply { Revision = revision, Changed = changed }
+                : throw new GrpcException(GrpcStatus.Unavailable, $"topology {revision} was accepted and is not in force yet; fabric status says why");
         }
         catch (TopologyRefusedException e)
         {

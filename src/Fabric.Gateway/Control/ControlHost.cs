@@ -191,6 +191,9 @@ internal sealed record ControlServices
     /// <summary>Reads the topology again: its revision and whether it changed. Throws <see cref="TopologyRefusedException"/>.</summary>
     public required Func<(string Revision, bool Changed)> Reload { get; init; }
 
+    /// <summary>Waits until what <see cref="Reload"/> accepted is in force; false when that takes too long.</summary>
+    public Func<CancellationToken, Task<bool>> InForce { get; init; } = _ => Task.FromResult(true);
+
     /// <summary>Peer (or empty), link, fault: how many links it touched. Null where faults are not allowed.</summary>
     public required Func<string, string, LinkFault, int>? SetFault { get; init; }
 

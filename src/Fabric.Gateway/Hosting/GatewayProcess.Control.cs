@@ -91,6 +91,7 @@ internal sealed partial class GatewayProcess
         WrongName = peer => _claims.Refuse(peer, PeerClaim.Name, $"{peer} asked for the catalog under another gateway's name"),
         AdmitAdmin = _admission.AdminCall,
         Reload = () => Reload(force: true),
+        InForce = stop => _loop.FollowedAsync(_loopLimit, stop),
         SetFault = _options.AllowFaults ? SetFault : null,
         Faults = _faultsService,
         Drain = new Drains(Identity.Id.Gateway, _loop, _tunnel, _time, _log).DrainAsync,

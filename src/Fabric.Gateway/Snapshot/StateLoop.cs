@@ -95,6 +95,20 @@ internal sealed class StateLoop : IDisposable
         Signal();
     }
 
+    /// <summary>Waits until everything follows what was accepted; false when that took longer than the limit.</summary>
+    public async Task<bool> FollowedAsync(TimeSpan limit, CancellationToken cancellationToken)
+    {
+        for (var since = _time.GetTimestamp(); Volatile.Read(ref _next) is not null; await Task.Delay(TimeSpan.FromMilliseconds(5), _time, cancellationToken))
+        {
+            if (_time.GetElapsedTime(since) > limit)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>The newest topology was refused; the running one stays.</summary>
     public void Refuse(string reason)
     {

@@ -6,7 +6,12 @@ using Fabric.Testing;
 
 namespace Fabric.Gateway.Tests.Hosting;
 
-/// <summary>What files are mapped for is taken out of memory where nothing can be lost by it, and nowhere else.</summary>
+/// <summary>
+/// What files are mapped for is taken out of memory where nothing can be lost by it, and nowhere else. Alone: gateways of other tests, in this process,
+/// do the same when they are idle.
+/// </summary>
+[CollectionDefinition(nameof(MappedFilesTests), DisableParallelization = true)]
+[Collection(nameof(MappedFilesTests))]
 public sealed class MappedFilesTests
 {
     private const string Smaps = """

@@ -19,7 +19,8 @@ public sealed class DnsUpstreamTests
         await using var upstream = new FakeUpstream((q, tcp) => tcp
             ? Reply(q) with { Answers = [new DnsRecord(q.Questions[0].Name, DnsClass.Internet, 60, text)] }
             : Reply(q) with { Flags = DnsFlags.Response | DnsFlags.Truncated });
-        await using var server = new ForwardingServer(To(upstream.EndPoint));
+        // No answer is late by its clock, so that no question is asked once more.
+        await using var server = new ForwardingServer(To(upstream.EndPoint), time: new ManualTime());
         var query = Query("big.example", DnsType.Txt) with { Additionals = [Opt] };
         var whole = await server.AskTcpAsync(query);
         Assert.Equal(12, Assert.IsType<DnsTxt>(whole.Answers.Single().Data).Strings.Length);
@@ -113,9 +114,11 @@ public sealed class DnsUpstreamTests
         // The failure is remembered: the stale answer comes at once.
         await Wait.UntilAsync(() => server.Forwarder.Statistics.UnderWay == 0, () => "questions are under way");
         time.Skew += TimeSpan.FromMilliseconds(1);
-        var asked = upstream.Queries.Count;
+        // A server that is down is asked something now and then, to see whether it is back.
+        int Asked() => upstream.Queries.Count(q => q.Query.Questions[0].Name.Equals(DnsName.Parse("other.example.org")));
+        var asked = Asked();
         await server.AskAsync("other.example.org");
-        Assert.Equal(asked, upstream.Queries.Count);
+        Assert.Equal(asked, Asked());
 
         answers.Value = true;
         time.Skew += TimeSpan.FromSeconds(16);

@@ -231,7 +231,7 @@ internal sealed class RecordingEndpoint : IDisposable
         {
             try
             {
-                var buffer = new byte[4096];
+                var (buffer, all, answered) = (new byte[4096], "", 0);
                 while (await client.GetStream().ReadAsync(buffer) is var read and > 0)
                 {
                     var text = Encoding.Latin1.GetString(buffer, 0, read);
@@ -240,7 +240,9 @@ internal sealed class RecordingEndpoint : IDisposable
                         _received.Append(text);
                     }
 
-                    for (var heads = text.Split("\r\n\r\n").Length - 1; heads > 0 && _answer.Length > 0; heads--)
+                    // An empty line may come in two pieces.
+                    all += text;
+                    for (var heads = all.Split("\r\n\r\n").Length - 1; answered < heads && _answer.Length > 0; answered++)
                     {
                         await client.GetStream().WriteAsync(Encoding.Latin1.GetBytes(_answer));
                     }
