@@ -2,6 +2,7 @@ using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity.Authority;
 using Fabric.Identity.Svid;
 using Fabric.Identity.Trust;
+using Fabric.Protocol.Proto;
 
 namespace Fabric.Identity;
 
@@ -47,6 +48,17 @@ public sealed partial class GatewayIdentity
         return verdict.Workload is not null && view.Trust?.Evicted.Contains(Id.Site) == true
             ? SvidVerdict.Reject(SvidRejection.Evicted, $"site {Id.Site} was evicted from the mesh") : verdict;
     }
+
+    /// <summary>Signs what this gateway says of whom it trusts, by the key of the certificate of that state.</summary>
+    public SignedReport Sign(GatewayTrust report, IdentityState state) => SignedReports.Sign(report, state);
+
+    /// <summary>
+    /// Throws <see cref="TrustRefusedException"/> with the reason unless the gateway that <paramref name="report"/> is about has signed it, by a
+    /// certificate that is good here now.
+    /// </summary>
+    /// <param name="signed">As it came.</param>
+    /// <param name="report">What <see cref="SignedReports.Read"/> made of it.</param>
+    public void Check(SignedReport signed, GatewayTrust report) => SignedReports.Check(signed, report, Judge);
 
     /// <summary>
     /// The document that was stored when this gateway ran last: it was checked then. Throws <see cref="InvalidDataException"/> when it is that

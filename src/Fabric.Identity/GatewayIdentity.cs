@@ -79,19 +79,8 @@ public sealed partial class GatewayIdentity : IGatewayIdentity
 
     public SvidVerdict Verify(X509Certificate2 leaf, X509Certificate2Collection sent)
     {
-        if (CountsAsExpired())
-        {
-            return _heldExpired;
-        }
-
-        var view = _view;
-        var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, view.Bundle, _learned, _time.GetUtcNow());
-        if (verdict.Id is { } id && Refuses(id, verdict.Root, view) is { } refusal)
-        {
-            return refusal;
-        }
-
-        foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !view.Bundle.Intermediates.Contains(v)))
+        var verdict = Judge(leaf, sent);
+        foreach (var intermediate in verdict.Via.Where(v => !_learned.Contains(v) && !_view.Bundle.Intermediates.Contains(v)))
         {
             // A resumed TLS session brings only the leaf: what vouched for it once must be at hand then.
             ImmutableInterlocked.Update(ref _learned, l => l.Contains(intermediate) ? l
@@ -99,5 +88,17 @@ public sealed partial class GatewayIdentity : IGatewayIdentity
         }
 
         return verdict;
+    }
+
+    private SvidVerdict Judge(X509Certificate2 leaf, X509Certificate2Collection sent)
+    {
+        if (CountsAsExpired())
+        {
+            return _heldExpired;
+        }
+
+        var view = _view;
+        var verdict = SvidVerifier.Verify(leaf, sent, Id.TrustDomain, view.Bundle, _learned, _time.GetUtcNow());
+        return verdict.Id is { } id && Refuses(id, verdict.Root, view) is { } refusal ? refusal : verdict;
     }
 }

@@ -67,9 +67,11 @@ public interface ITunnel : IAsyncDisposable
     int CutStreams(string reason);
 
     /// <summary>
-    /// Asks <see cref="IEgress.Review"/> about every stream, flow and local connection of a service that this gateway's egress serves, and resets
-    /// those that it refuses. Returns how many. Each is known here before <see cref="IEgress.DecideAsync"/> is asked about it: whoever changes
-    /// what egress goes by, and then calls this, leaves none behind that was decided by what was before.
+    /// Asks <see cref="IEgress.Review"/> about every stream, flow and local connection of a service that this gateway's egress serves, and
+    /// <see cref="IIngress.Review"/> about every one that it opened to a peer, and resets those that they refuse. Returns how many. What egress serves is known here before
+    /// <see cref="IEgress.DecideAsync"/> is asked about it: whoever changes what egress goes by, and then calls this, leaves none behind that was
+    /// decided by what was before. One that is on its way from <see cref="IIngress.PlanAsync"/> to its session is known when it is there: the next
+    /// review finds it.
     /// </summary>
     int Review();
 
@@ -210,6 +212,12 @@ public interface IIngress
     /// Asked once per connection, or per flow.
     /// </summary>
     ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Decides again, by what holds now: null when a stream or flow that was opened to a peer for a client here may go on; else why it is reset.
+    /// Asked by <see cref="ITunnel.Review"/>, outside all locks.
+    /// </summary>
+    EgressVerdict.Refuse? Review(StreamOpen open) => null;
 
     /// <summary>The connection ended, or never got anywhere.</summary>
     void Ended(IngressPlan plan, StreamSummary summary);

@@ -156,6 +156,24 @@ public sealed class TrustTests : IAsyncLifetime
         Assert.Single(_published[^1].Roots);
     }
 
+    /// <summary>As one that was kept back, and is handed on again in the place of those that came after it.</summary>
+    [Fact]
+    public async Task A_report_of_before_the_document_says_nothing_of_it()
+    {
+        _gateway.Published = signed =>
+        {
+            var document = TrustDocument.Of(signed);
+            Follow(document);
+            _status.Trust.Gateways.Single(g => g.Gateway == "virginia-1").Version = document.Version - 1;
+        };
+        var (code, _, error) = await RunAsync("trust", "rotate", "--limit", "300ms");
+
+        Assert.Equal(6, code);
+        Assert.Matches("the rotation waits at \"introduce\" and goes no further, because of:\n"
+            + @"  virginia/virginia-1 has version 0 of the trust document, and this is version 1, as it said ", error);
+        Assert.Equal(2, _published.Single().Roots.Length);
+    }
+
     [Fact]
     public async Task Without_the_root_key_the_error_says_what_to_put_where()
     {

@@ -6,7 +6,7 @@ namespace Fabric.Testing;
 public static class Wait
 {
     /// <summary>Generous, for machines that do other things as well. A test that passes never waits for all of it.</summary>
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     /// <summary>Returns when the condition holds; throws <see cref="TimeoutException"/> with <paramref name="what"/> after <see cref="Limit"/>.</summary>
     public static async Task UntilAsync(Func<bool> condition, Func<string> what)

@@ -66,6 +66,11 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 
     public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) => Reviewed(peer, open);
 
+    /// <summary>What a review of a stream that was opened here answers.</summary>
+    public Func<StreamOpen, EgressVerdict.Refuse?> IngressReviewed { get; set; } = _ => null;
+
+    public EgressVerdict.Refuse? Review(StreamOpen open) => IngressReviewed(open);
+
     public void DialFailed(StreamOpen open, IPEndPoint endpoint, string reason) => DialsFailed.Enqueue(endpoint);
 
     public void Ended(string? peer, StreamOpen open, StreamSummary summary) => EgressEnded.Enqueue(summary);
@@ -84,7 +89,7 @@ internal sealed class TestGateway : IIngress, IEgress, IAsyncDisposable
 internal sealed class Pair : IAsyncDisposable
 {
     public static readonly IPEndPoint AnyPort = new(IPAddress.Loopback, 0);
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     /// <summary>A socket that nothing refers to any more is reset by its finalizer, whatever is still on its way.</summary>
     private readonly ConcurrentQueue<Socket> _kept = new();

@@ -61,6 +61,47 @@ public abstract class ReviewTests(TunnelDriver driver) : IDisposable
         Assert.Equal(0, pair.Beta.Tunnel.Review());
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_stream_or_flow_that_was_opened_for_a_client_here_is_reviewed_here(bool datagrams)
+    {
+        using var echo = new UdpEcho();
+        await using var pair = await StartAsync();
+        var tcp = pair.Beta.Decide;
+        pair.Beta.Decide = (peer, open) => open.Datagrams ? Dial(echo.Address) : tcp(peer, open);
+        pair.Alpha.Plan = listener => new IngressPlan([new IngressRoute("beta", listener.Datagrams ? _dns : Pair.Open)]);
+        pair.Alpha.Tunnel.Reconcile(pair.AlphaPlan with { Services = [.. pair.AlphaPlan.Services, new ServiceListener("dns", 53, Pair.AnyPort) { Datagrams = true }] });
+        var (client, server) = await pair.ConnectAsync();
+        using var asking = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        asking.Connect(pair.Alpha.Address("dns/udp"));
+        await asking.SendAsync(new byte[4]);
+        Assert.Equal(4, await asking.ReceiveAsync(new byte[10]).WaitAsync(Pair.Limit));
+        pair.Alpha.IngressReviewed = open => open.Datagrams == datagrams ? _denied : null;
+
+        Assert.Equal(0, pair.Beta.Tunnel.Review());
+        Assert.Equal(1, pair.Alpha.Tunnel.Review());
+
+        foreach (var ended in new[] { pair.Alpha.IngressEnded, pair.Beta.EgressEnded })
+        {
+            Assert.Equal((StreamCode.PolicyDenied, _denied.Reason), await EndAsync(ended) is var summary ? (summary.Code, summary.Reason) : default);
+        }
+
+        if (!datagrams)
+        {
+            await AssertResetAsync(client);
+            await AssertResetAsync(server);
+        }
+        else
+        {
+            await client.SendAsync(new byte[3]);
+            Assert.Equal(3, await server.ReceiveAsync(new byte[10]).WaitAsync(Pair.Limit));
+        }
+
+        Assert.Equal(0, pair.Alpha.Tunnel.Review());
+        (client as IDisposable).Dispose();
+    }
+
     [Fact]
     public async Task A_stream_that_is_being_decided_is_reviewed_as_well()
     {

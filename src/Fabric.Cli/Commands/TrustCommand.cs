@@ -143,7 +143,9 @@ internal static class TrustCommand
         {
             var document = Signed(() => rotation.Take(step));
             await followers.PublishAsync(document, ct);
-            var late = await followers.WaitAsync(has, lacks, limit, onlyHeard: false, ct);
+            // What was said before a gateway had this document says nothing of it, however late it is handed on.
+            var late = await followers.WaitAsync(r => has(r) && r.Version >= document.Version,
+                r => has(r) ? $"has version {r.Version} of the trust document, and this is version {document.Version}" : lacks(r), limit, onlyHeard: false, ct);
             if (late.Count > 0)
             {
                 throw new CliException(ExitCode.NotEverywhere,

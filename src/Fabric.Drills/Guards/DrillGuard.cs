@@ -55,6 +55,8 @@ public static class DrillGuard
         return ability is null ? $"{target.Gateway} does not know {target.Action.Kind}"
             : ability.Means.Length == 0 ? $"{target.Gateway} cannot do {target.Action.Kind}: {ability.Why}"
             : target.Action.Means == "kernel" && ability.Means != "kernel" ? $"{target.Gateway} does {target.Action.Kind} by {ability.Means}, and kernel is asked for: {ability.Why}"
+            : ability.LongestMs > 0 && target.Action.Duration.TotalMilliseconds > ability.LongestMs
+                ? $"{target.Gateway} does {target.Action.Kind} for at most {Words.Span(TimeSpan.FromMilliseconds(ability.LongestMs))}: {ability.Why}"
             : null;
     }
 

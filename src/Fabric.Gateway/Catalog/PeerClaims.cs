@@ -19,6 +19,9 @@ internal enum PeerClaim
 
     /// <summary>The WireGuard key of another gateway.</summary>
     Key,
+
+    /// <summary>A report of whom a gateway trusts that this gateway has not signed.</summary>
+    Report,
 }
 
 /// <summary>One gateway's false claims of one kind.</summary>

@@ -30,9 +30,6 @@ internal sealed class EgressDecider(
     /// <summary>One for each exported port that was ever called: those of a service are not taken by another.</summary>
     private readonly ConcurrentDictionary<(string Service, int Port), uint> _turns = new();
 
-    /// <summary>The decision on a connection whose requests are not read, see <see cref="StreamOpen.Decision"/>; of others it is their <see cref="RequestGate"/>.</summary>
-    private static readonly object _unread = new();
-
     private readonly LineLimit _lines = new(time);
     private long _refused;
     private long _accepted;
@@ -42,6 +39,9 @@ internal sealed class EgressDecider(
 
     /// <summary>Hears of callers that a peer may not vouch for.</summary>
     public PeerClaims? Claims { get; init; }
+
+    /// <summary>Why this gateway serves nobody, since it was evicted from the mesh; empty while it was not.</summary>
+    public Func<string> Evicted { get; init; } = () => "";
 
     /// <summary>What shadow policies would have changed.</summary>
     public ShadowTally Shadow { get; } = new(time);
@@ -83,6 +83,12 @@ internal sealed class EgressDecider(
 
     private EgressVerdict DecideBy(FabricSnapshot now, string? peer, StreamOpen open)
     {
+        // The catalog is still told: the evicted has to hear when it is taken back.
+        if (Evicted() is { Length: > 0 } evicted && (!open.IsReserved || RelayNames.TargetOf(open) is not null))
+        {
+            return Refuse(peer, open, StreamCode.PolicyDenied, null, evicted);
+        }
+
         if (peer is not null && RelayNames.TargetOf(open) is { } target)
         {
             return Carry(now, peer, open, target);
@@ -99,9 +105,28 @@ internal sealed class EgressDecider(
     }
 
     /// <summary>By the snapshot of this moment and no other; what it refuses is audited as what is refused at its beginning.</summary>
-    public EgressVerdict.Refuse? Review(string? peer, StreamOpen open) =>
-        open.IsReserved || snapshot() is not { } now ? null
-        : Denied(now, peer, open, out _) ?? (open.Decision is { } decision ? Review(now, peer, open, decision as RequestGate) : null);
+    public EgressVerdict.Refuse? Review(string? peer, StreamOpen open)
+    {
+        if (open.IsReserved || snapshot() is not { } now)
+        {
+            return null;
+        }
+
+        if (Evicted() is { Length: > 0 } evicted)
+        {
+            audit(Entry(peer, open, "deny", null, evicted));
+            return new EgressVerdict.Refuse(StreamCode.PolicyDenied, evicted);
+        }
+
+        var denied = Denied(now, peer, open, out var rule);
+        if (denied is not null || open.Decision is not StreamDecision decision)
+        {
+            return denied;
+        }
+
+        decision.Rule = rule;
+        return Review(now, peer, open, decision.Gate);
+    }
 
     /// <summary>Also what is in it: requests that are not allowed any more, and bytes that nobody reads where requests are decided on now.</summary>
     private EgressVerdict.Refuse? Review(FabricSnapshot now, string? peer, StreamOpen open, RequestGate? gate)
@@ -131,16 +156,13 @@ internal sealed class EgressDecider(
             return;
         }
 
-        // The rule of today: where the stream would not be allowed any more, it is not this one that allowed it.
-        var rule = !open.IsReserved && snapshot() is { } now && SiteOf(now, peer) is { } site
-            && now.Policies.Evaluate(site, open.Caller, open.Service, open.Port) is { Allowed: true } verdict ? verdict.RuleName : null;
-        var gate = open.Decision as RequestGate;
-        audit(Entry(peer, open, "allow", rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
+        var decision = open.Decision as StreamDecision;
+        audit(Entry(peer, open, "allow", decision?.Rule, summary.Reason.Length > 0 ? summary.Reason : summary.Code.ToString()) with
         {
             IsDenial = summary.Code == StreamCode.PolicyDenied,
             Endpoint = summary.Endpoint?.ToString(),
-            Requests = gate?.Allowed,
-            RequestsDenied = gate?.Denied,
+            Requests = decision?.Gate?.Allowed,
+            RequestsDenied = decision?.Gate?.Denied,
             BytesToEndpoint = summary.BytesToEndpoint,
             BytesToClient = summary.BytesToClient,
             DurationMs = Math.Round(summary.Duration.TotalMilliseconds, 1),
@@ -206,7 +228,7 @@ internal sealed class EgressDecider(
         Interlocked.Increment(ref _accepted);
         var first = (int)(_turns.AddOrUpdate((open.Service, open.Port), 0, (_, turn) => unchecked(turn + 1)) % (uint)healthy.Length);
         var gate = now.Policies.DecidesRequests(open.Service, open.Port) ? Gate(peer, open) : null;
-        open.Decision = gate ?? _unread;
+        open.Decision = new StreamDecision(gate) { Rule = rule };
         return new EgressVerdict.Dial([.. healthy.Skip(first), .. healthy.Take(first)], _connectTimeout)
         {
             FlowIdle = service.FlowIdle,
@@ -299,4 +321,20 @@ internal sealed class EgressDecider(
         Reason = reason,
         Trace = open.TraceParent.Length > 0 ? open.TraceParent : null,
     };
+
+    /// <summary>What is kept of the decision on a stream, as long as it lives: see <see cref="StreamOpen.Decision"/>.</summary>
+    /// <param name="gate">Decides on its requests; null where they are not read.</param>
+    private sealed class StreamDecision(RequestGate? gate)
+    {
+        private volatile string? _rule;
+
+        public RequestGate? Gate => gate;
+
+        /// <summary>The policy that allowed it, at its beginning or at the last review that it passed.</summary>
+        public string? Rule
+        {
+            get => _rule;
+            set => _rule = value;
+        }
+    }
 }

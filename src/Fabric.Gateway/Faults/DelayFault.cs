@@ -41,7 +41,7 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
             foreach (var family in (string[])["-4", "-6"])
             {
                 await NetTools.RunAsync(["ip", family, "route", "replace", "default", "dev", leaving.Name, "table", Mark]);
-                await NetTools.RunAsync(["ip", family, "rule", "add", "pref", Priority, "fwmark", Mark, "lookup", Mark]);
+                await NetTools.RunAsync(KernelMeans.Rule(family, "add", Mark));
             }
 
             Add(new DelayStage(leaving, leaving: true, 0, delay, jitter, TimeProvider.System));
@@ -69,10 +69,7 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
         }
 
         _parts.Clear();
-        foreach (var undo in Undo)
-        {
-            await NetTools.TryAsync(undo);
-        }
+        await KernelMeans.DeleteRulesAsync(Mark);
     }
 
     private void Add(DelayStage stage) => _parts.Add(stage);
@@ -91,10 +88,23 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
         return tun;
     }
 
+    /// <summary>Null when what arrives can be held here, if that is asked for.</summary>
+    public static string? WhyNot(FaultSpec fault)
+    {
+        try
+        {
+            // A new device has what is the default's, and the stricter of it and all of them holds.
+            return fault.Direction == "out" || !IsStrict("all") && (!IsStrict("default") || IsWritable("default")) ? null : Strict;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return $"rp_filter cannot be read: {e.Message}";
+        }
+    }
+
     /// <summary>What comes out of the device comes, to the kernel, from somewhere that no route leads to.</summary>
     private void TakeAnySource(string name)
     {
-        string Setting(string of) => $"/proc/sys/net/ipv4/conf/{of}/rp_filter";
         try
         {
             File.WriteAllText(Setting(name), "0");
@@ -105,9 +115,29 @@ internal sealed class DelayFault(FaultSpec fault, KernelNames names, IReadOnlyLi
         }
 
         // The stricter of the two holds.
-        if (((string[])["all", name]).Any(of => File.ReadAllText(Setting(of)).Trim() == "1"))
+        if (IsStrict("all") || IsStrict(name))
         {
-            throw new IOException($"packets that arrive cannot be held while rp_filter is strict: set {Setting("all")} to 0 or 2, or delay what leaves at the other end");
+            throw new IOException(Strict);
+        }
+    }
+
+    private static string Strict => $"packets that arrive cannot be held while rp_filter is strict: set {Setting("all")} and {Setting("default")} to 0 or 2, or delay what leaves at the other end";
+
+    private static string Setting(string of) => $"/proc/sys/net/ipv4/conf/{of}/rp_filter";
+
+    private static bool IsStrict(string of) => File.ReadAllText(Setting(of)).Trim() == "1";
+
+    /// <summary>systemd's ProtectKernelTunables makes it read-only.</summary>
+    private static bool IsWritable(string of)
+    {
+        try
+        {
+            using var setting = File.OpenHandle(Setting(of), FileMode.Open, FileAccess.Write);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
         }
     }
 

@@ -59,14 +59,19 @@ internal sealed class DelayStage : IDisposable
             return "there is no /dev/net/tun";
         }
 
+        if (Capability.NetRaw.WhyNot("to send on what it held") is { } missing)
+        {
+            return missing;
+        }
+
         try
         {
             using var raw = new Socket(AddressFamily.InterNetwork, SocketType.Raw, ProtocolType.Raw);
             return null;
         }
-        catch (SocketException)
+        catch (SocketException e)
         {
-            return "it needs CAP_NET_RAW, to send on what it held";
+            return $"it may open no raw socket, to send on what it held: {e.Message}";
         }
     }
 

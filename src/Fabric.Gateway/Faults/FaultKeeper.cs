@@ -1,3 +1,4 @@
+using System.Globalization;
 using Fabric.Gateway.Telemetry;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
@@ -32,6 +33,9 @@ internal sealed class FaultKeeper : IAsyncDisposable
     public FaultKeeper(string gateway, LeaseFolder leases, IReadOnlyList<IFaultMeans> means, GatewayEvents events, TimeProvider time, ILogger log) =>
         (_gateway, _leases, _means, _events, _time, _log) = (gateway, leases, means, events, time, log);
 
+    /// <summary>What an earlier process left, and this one cannot take back yet; null: nothing.</summary>
+    public LeftFaults? Left { get; init; }
+
     /// <summary>For status: what is in force, and what could not be taken back.</summary>
     public IEnumerable<string> Problems
     {
@@ -55,6 +59,8 @@ internal sealed class FaultKeeper : IAsyncDisposable
             list.Faults.Add(_held.Values.OrderBy(h => h.AppliedUs).Select(h => State(h)));
             list.Faults.Add(_reverted.Select(r => r.State));
         }
+
+        list.Faults.Add(Left?.InForce ?? []);
 
         list.Abilities.Add(FaultKind.All.Select(Ability));
         return list;
@@ -103,6 +109,11 @@ internal sealed class FaultKeeper : IAsyncDisposable
             await RevertAsync(held, "asked");
         }
 
+        if (Left is { } left)
+        {
+            await left.RevertAsync(drill);
+        }
+
         return List();
     }
 
@@ -128,14 +139,15 @@ internal sealed class FaultKeeper : IAsyncDisposable
 
     private void Room(FaultSpec fault)
     {
+        var left = Left?.InForce ?? [];
         lock (_lock)
         {
-            if (_held.ContainsKey(fault.Id))
+            if (_held.ContainsKey(fault.Id) || left.Any(f => f.Fault.Id == fault.Id))
             {
                 throw new GrpcException(GrpcStatus.AlreadyExists, $"a fault '{fault.Id}' is in force: each has an id of its own");
             }
 
-            if (_held.Count >= MaxInForce)
+            if (_held.Count + left.Count >= MaxInForce)
             {
                 throw new GrpcException(GrpcStatus.ResourceExhausted, $"{MaxInForce} faults are in force, and no more may be: revert some");
             }
@@ -150,6 +162,13 @@ internal sealed class FaultKeeper : IAsyncDisposable
             if (means.WhyNot(fault.Kind) is { } why)
             {
                 reasons.Add($"by {means.Name}: {why}");
+                continue;
+            }
+
+            if (means.Limit(fault.Kind) is { } limit && FaultRules.Longest(fault) > limit.Longest)
+            {
+                reasons.Add(string.Create(CultureInfo.InvariantCulture,
+                    $"by {means.Name}: {FaultRules.Longest(fault).TotalSeconds:0.###} s are more than the {limit.Longest.TotalSeconds:0.###} s that it may last: {limit.Why}"));
                 continue;
             }
 
@@ -213,8 +232,7 @@ internal sealed class FaultKeeper : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            held.Failure = e.Message;
-            Log.FaultNotReverted(_log, held.Fault.Id, held.Fault.Kind, e.Message);
+            NotReverted(held, e.Message);
             Keep(held);
             _ = WatchAsync(held, TimeSpan.Zero);
             return false;
@@ -268,12 +286,7 @@ internal sealed class FaultKeeper : IAsyncDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             held.Why ??= why;
-            if (held.Failure != e.Message)
-            {
-                Log.FaultNotReverted(_log, held.Fault.Id, held.Fault.Kind, e.Message);
-            }
-
-            held.Failure = e.Message;
+            NotReverted(held, e.Message);
         }
         finally
         {
@@ -295,15 +308,29 @@ internal sealed class FaultKeeper : IAsyncDisposable
         }
 
         Log.FaultReverted(_log, held.Fault.Id, held.Fault.Kind, why);
-        _events.Add(new GatewayEvent
-        {
-            Kind = "fault-reverted",
-            Link = held.Fault.Link,
-            Peer = held.Fault.Peer,
-            Service = held.Fault.Service,
-            Text = $"{held.Fault.Id}: {held.Fault.Kind}, {why}",
-        });
+        Tell(held, "fault-reverted", why);
     }
+
+    /// <summary>Told once for each reason.</summary>
+    private void NotReverted(Held held, string reason)
+    {
+        if (held.Failure != reason)
+        {
+            Log.FaultNotReverted(_log, held.Fault.Id, held.Fault.Kind, reason);
+            Tell(held, "fault-revert-failed", reason);
+        }
+
+        held.Failure = reason;
+    }
+
+    private void Tell(Held held, string what, string why) => _events.Add(new GatewayEvent
+    {
+        Kind = what,
+        Link = held.Fault.Link,
+        Peer = held.Fault.Peer,
+        Service = held.Fault.Service,
+        Text = $"{held.Fault.Id}: {held.Fault.Kind}, {why}",
+    });
 
     private void Forget()
     {
@@ -320,7 +347,13 @@ internal sealed class FaultKeeper : IAsyncDisposable
         {
             if (means.WhyNot(kind) is not { } why)
             {
-                return new FaultAbility { Kind = kind, Means = means.Name, Why = string.Join("; ", reasons) };
+                return new FaultAbility
+                {
+                    Kind = kind,
+                    Means = means.Name,
+                    Why = means.Limit(kind)?.Why ?? string.Join("; ", reasons),
+                    LongestMs = means.Limit(kind) is { } limit ? (uint)Math.Max(1, limit.Longest.TotalMilliseconds) : 0,
+                };
             }
 
             reasons.Add($"by {means.Name}: {why}");

@@ -11,13 +11,19 @@ internal interface IFaultMeans
     /// <summary>Null when that kind can be had by these means; else why not, in one sentence without a full stop.</summary>
     string? WhyNot(string kind);
 
+    /// <summary>How long one of that kind may last here, and why no longer, in one sentence without a full stop; null: as long as it is asked for.</summary>
+    (TimeSpan Longest, string Why)? Limit(string kind) => null;
+
     /// <summary>
     /// What is to be done for it; nothing is touched yet. Throws <see cref="Protocol.Grpc.GrpcException"/>: NOT_FOUND for a link or service that
     /// this gateway does not have, FAILED_PRECONDITION for what cannot be done to this one.
     /// </summary>
     Task<PreparedFault> PrepareAsync(FaultSpec fault);
 
-    /// <summary>Takes back what an earlier process left, of which the lease was found. What is gone already is no error.</summary>
+    /// <summary>
+    /// Takes back what an earlier process left, of which the lease was found. What is gone already is no error. Throws <see cref="IOException"/> when something may still be
+    /// in force.
+    /// </summary>
     Task RevertLeftAsync(FaultLease lease);
 }
 

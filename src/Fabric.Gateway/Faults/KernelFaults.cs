@@ -108,15 +108,7 @@ internal sealed class BandwidthFault(FaultSpec fault, KernelNames names, IReadOn
             device.Length > 0 ? $"meta priority set {KernelNames.Class}" : null));
     }
 
-    public override async Task RevertAsync()
-    {
-        await NftTable.DeleteAsync(Table);
-        // Of all devices: one that is gone has taken its queue along.
-        if (device.Length > 0 && (await NetTools.RunAsync(["tc", "qdisc", "show"])).Contains($" {KernelNames.Queue} dev {device} root", StringComparison.Ordinal))
-        {
-            await NetTools.RunAsync(["tc", "qdisc", "del", "dev", device, "root", "handle", KernelNames.Queue]);
-        }
-    }
+    public override Task RevertAsync() => KernelMeans.TakeBackAsync(names, fault, device);
 
     private static string Text(ulong number) => number.ToString(CultureInfo.InvariantCulture);
 }

@@ -37,6 +37,7 @@ internal static class Daemon
                 Release(reload);
             });
 
+            options = options with { Watchdog = systemd.WatchdogInterval * 2 };
             await using var gateway = await GatewayProcess.StartAsync(options, time, logs, stop.Token, systemd.Extend);
             systemd.Ready(gateway.Summary());
             Log.Ready(log);

@@ -48,6 +48,9 @@ public sealed record DaemonOptions
     /// <summary>Whether faults may be applied here (<c>faults.proto</c>, and <c>SetFault</c>). Default false.</summary>
     public bool AllowFaults { get; init; }
 
+    /// <summary>Within which time systemd has to hear from the daemon, by <c>WATCHDOG_USEC</c>; null: it does not watch it. Default null.</summary>
+    internal TimeSpan? Watchdog { get; init; }
+
     /// <summary>
     /// Share of the streams that were allowed whose lines the audit log gets, from 0 to 1; denials are always written. Default 1.
     /// </summary>

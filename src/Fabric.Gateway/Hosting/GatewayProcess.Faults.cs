@@ -12,6 +12,7 @@ internal sealed partial class GatewayProcess
     private readonly FaultSeam _seam;
     private readonly LeaseFolder _leases;
     private readonly KernelMeans _kernel;
+    private readonly LeftFaults _left;
     private GatewayEvents _events = null!;
     private FaultKeeper? _keeper;
     private FaultsService _faultsService = null!;
@@ -21,7 +22,7 @@ internal sealed partial class GatewayProcess
     {
         if (Directory.Exists(_state.Of(LeasesFolder)))
         {
-            await LeftFaults.RevertAsync(_leases, [_kernel], staysDead, _time, _log, cancellationToken);
+            await _left.RevertAsync(staysDead, cancellationToken);
             await _kernel.SweepAsync();
         }
     }
@@ -29,7 +30,8 @@ internal sealed partial class GatewayProcess
     private void OpenFaults(string gateway, ITunnel tunnel)
     {
         var seam = new SeamMeans(_seam, _faults, () => _loop.Current, _time);
-        _keeper = _options.AllowFaults ? Own(new FaultKeeper(gateway, _leases, [_kernel, seam], _events, _time, _log)) : null;
+        Own(_left).Start(_events);
+        _keeper = _options.AllowFaults ? Own(new FaultKeeper(gateway, _leases, [_kernel, seam], _events, _time, _log) { Left = _left }) : null;
         _faultsService = new FaultsService(gateway, _keeper, _events, MayDrill,
             target => tunnel.Status.Sessions.Any(s => s.Peer == target) ? OverSession(target) : null, _time);
         Identity.CountsAsExpired = () => _seam.CertificateExpired;
@@ -51,7 +53,7 @@ internal sealed partial class GatewayProcess
 
     private IEnumerable<string> FaultProblems()
     {
-        IEnumerable<string> problems = _keeper?.Problems ?? [];
+        var problems = (_keeper?.Problems ?? []).Concat(_left.Problems);
         return _seam.SourceGoneSince is { } since
             ? problems.Append($"the topology source cannot be read since {since:u}: revision {_topology.Revision} is as old as that, and goes on") : problems;
     }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Fabric.Gateway.Egress;
 using Fabric.Gateway.Telemetry;
 using Fabric.Gateway.Trust;
 using Fabric.Topology.Model;
@@ -23,9 +24,11 @@ internal sealed partial class GatewayProcess
 
     /// <summary>
     /// From now on a new document is followed: handshakes go by it already, lanes that it forbids end, then the plan is made without the
-    /// evicted. Lanes whose ends have got certificates of another root are dialled anew, so that none is left when the old root goes.
+    /// evicted, and streams are decided again: where this gateway is the evicted one, or of the evicted site, none goes on, whether it was opened
+    /// for a client here, served here, or both. Lanes whose ends have got certificates of another root are dialled anew, so that none is left
+    /// when the old root goes.
     /// </summary>
-    private void FollowTrust(GatewayTunnel tunnel)
+    private void FollowTrust(GatewayTunnel tunnel, StreamReview streams)
     {
         _trust.OldLanes = tunnel.OldLanes;
         _trust.Changed = () =>
@@ -42,8 +45,20 @@ internal sealed partial class GatewayProcess
                     Follow(_topology);
                 }
             }
+
+            streams.Signal();
         };
-        Own(_time.CreateTimer(_ => RefreshLanes(tunnel), null, _laneLook, _laneLook));
+        Own(_time.CreateTimer(_ => Look(tunnel, streams), null, _laneLook, _laneLook));
+    }
+
+    private void Look(GatewayTunnel tunnel, StreamReview streams)
+    {
+        RefreshLanes(tunnel);
+        if (OwnEviction().Length > 0)
+        {
+            // One that had its route before, and got to its session after the review.
+            streams.Signal();
+        }
     }
 
     private void RefreshLanes(GatewayTunnel tunnel)

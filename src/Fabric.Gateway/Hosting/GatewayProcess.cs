@@ -80,7 +80,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         _owned.Push(_state);
         _seam = new FaultSeam(time);
         _leases = new LeaseFolder(_state.Of(LeasesFolder), _log);
-        _kernel = new KernelMeans(new KernelNames(_state.Path), () => _loop?.Current, time, _log);
+        _kernel = new KernelMeans(new KernelNames(_state.Path), () => _loop?.Current, time, _log) { Watchdog = options.Watchdog };
+        _left = new LeftFaults(_leases, [_kernel], time, _log);
         _source = new TopologySource(options.Topology, _state.Of(Daemon.LastGoodFolder)) { Gone = () => _seam.SourceGone };
     }
 
@@ -183,7 +184,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
         _renewal = Own(await CertificateRenewal.OpenAsync(_options, _seam, _time, _log, cancellationToken));
-        _trust = new TrustKeeper(Identity, new TrustFile(_state.Of(Daemon.IdentityFolder)), _time, _log);
+        _trust = new TrustKeeper(Identity, new TrustFile(_state.Of(Daemon.IdentityFolder)), _time, _log)
+        { Misreported = (peer, reason) => _claims.Refuse(peer, PeerClaim.Report, $"a report that {peer} hands on is not believed: {reason}") };
         (_topology, var files, _fallback) = TopologyReader.Start(_source, Identity.Id);
         _seen = _source.Fingerprint;
         if (_fallback is null)
@@ -212,6 +214,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         {
             LoadElsewhere = peer => catalogs.Of(peer)?.Load ?? 0,
             Patience = _options.Patience,
+            Evicted = OwnEviction,
             Traffic = _meter.Traffic,
             TraceShare = _options.Otel.TraceShare,
             Now = () => _loop.Now,
@@ -230,7 +233,8 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Reason = reason,
             }),
         };
-        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log) { Claims = _claims, Traffic = _meter.Traffic };
+        var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log)
+        { Claims = _claims, Traffic = _meter.Traffic, Evicted = OwnEviction };
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
         var tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
@@ -262,6 +266,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
                 Carried = tunnel.Carried,
                 Heard = tunnel.Heard,
                 Answered = _meter.Traffic.Probed,
+                Measured = _meter.Traffic.Measured,
             },
             _time);
         Own(new AsyncDisposal(prober));
@@ -306,7 +311,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             _time, _log);
         Own(new AsyncDisposal(_loop));
         OpenLan();
-        FollowTrust(tunnel);
+        FollowTrust(tunnel, review);
         tunnel.SessionChanged += peer =>
         {
             catalogs.Retry(peer);

@@ -25,6 +25,7 @@ internal sealed partial class IdleCollector : IDisposable
     private readonly Func<long> _allocated;
     private readonly Func<long> _carried;
     private readonly Action _collect;
+    private Action? _first;
     private readonly ITimer _timer;
     private long _before;
     private long _carriedBefore;
@@ -34,7 +35,12 @@ internal sealed partial class IdleCollector : IDisposable
     /// <param name="carried">Bytes of streams carried since the start of the process.</param>
     /// <param name="letGo">Lets go of buffers that are kept for reuse.</param>
     public IdleCollector(TimeProvider time, Func<long> carried, Action letGo)
-        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), Everything(letGo))
+        : this(time, carried, letGo, new MappedFiles())
+    {
+    }
+
+    private IdleCollector(TimeProvider time, Func<long> carried, Action letGo, MappedFiles files)
+        : this(time, carried, static () => GC.GetTotalAllocatedBytes(), () => Collect(letGo, files), () => files.LetGo())
     {
     }
 
@@ -42,9 +48,10 @@ internal sealed partial class IdleCollector : IDisposable
     /// <param name="carried">Bytes of streams carried since the start of the process.</param>
     /// <param name="allocated">Bytes allocated since the start of the process.</param>
     /// <param name="collect">Collects everything.</param>
-    public IdleCollector(TimeProvider time, Func<long> carried, Func<long> allocated, Action collect)
+    /// <param name="first">Once before that, in an earlier period: looks at what is there. It takes some ten milliseconds, which the start should not.</param>
+    public IdleCollector(TimeProvider time, Func<long> carried, Func<long> allocated, Action collect, Action? first = null)
     {
-        (_carried, _allocated, _collect) = (carried, allocated, collect);
+        (_carried, _allocated, _collect, _first) = (carried, allocated, collect, first);
         (_before, _carriedBefore) = (allocated(), carried());
         // Starting was a load as well: what it left is out of the way of later, small collections.
         _collectedAt = _before - Much;
@@ -56,18 +63,21 @@ internal sealed partial class IdleCollector : IDisposable
         var (now, carriedNow) = (_allocated(), _carried());
         var (lately, carriedLately) = (now - _before, carriedNow - _carriedBefore);
         (_before, _carriedBefore) = (now, carriedNow);
-        if (carriedLately < Nothing && lately < Little && now - _collectedAt >= Much)
+        if (carriedLately >= Nothing)
+        {
+            return;
+        }
+
+        if (_first is { } first)
+        {
+            _first = null;
+            first();
+        }
+        else if (lately < Little && now - _collectedAt >= Much)
         {
             _collectedAt = now;
             _collect();
         }
-    }
-
-    private static Action Everything(Action letGo)
-    {
-        var files = new MappedFiles();
-        files.LetGo();
-        return () => Collect(letGo, files);
     }
 
     private static void Collect(Action letGo, MappedFiles files)

@@ -43,6 +43,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
     /// <summary>Counts <see cref="Patience"/>.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
+    /// <summary>Why this gateway carries nothing for anybody, since it was evicted from the mesh; empty while it was not.</summary>
+    public Func<string> Evicted { get; init; } = () => "";
+
     /// <summary>Connections and flows that wait for a site now.</summary>
     public int Held => Volatile.Read(ref _held);
 
@@ -74,6 +77,9 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
 
     public ValueTask<IngressPlan> PlanAsync(ServiceListener listener, IPEndPoint client, SpiffeId caller, CancellationToken cancellationToken) =>
         RouteAsync(listener, client, new Caller(caller.ToString(), CallerProof.Certificate), cancellationToken);
+
+    public EgressVerdict.Refuse? Review(StreamOpen open) =>
+        Evicted() is { Length: > 0 } evicted ? new EgressVerdict.Refuse(StreamCode.PolicyDenied, evicted) : null;
 
     public void Unproven(ServiceListener listener, IPEndPoint client, CertificateRefusedException refusal) =>
         Unidentified(client, listener, refusal.Message);
@@ -143,6 +149,11 @@ internal sealed class IngressRouter(Func<FabricSnapshot?> snapshot, Random rando
         if (snapshot() is not { } now)
         {
             return new IngressPlan([], "the gateway is starting");
+        }
+
+        if (Evicted() is { Length: > 0 } evicted)
+        {
+            return new IngressPlan([], evicted);
         }
 
         if (!now.Choices.TryGetValue((listener.Place, listener.Port), out var choice))

@@ -167,6 +167,11 @@ internal sealed class ProbeEngine(ProberOptions options, IProbeWire wire, DateTi
             AskWitness(link, now);
 
             Note(link, link.Health.Tick(now, now - due), now);
+            if (link.Health.TryTakeWindow(now, out var window))
+            {
+                options.Measured?.Invoke(link.Plan, window);
+            }
+
             if (CanSend(link) && link.NextSend <= now)
             {
                 SendProbe(link, now);

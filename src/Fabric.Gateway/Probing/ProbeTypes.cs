@@ -11,7 +11,11 @@ namespace Fabric.Gateway.Probing;
 /// <param name="Mtu">
 /// Largest IP packet that the link must carry, bytes: that of the network for an interconnect, that of the tunnel interface for a vpn.
 /// </param>
-public sealed record ProbeTarget(string Peer, string Link, IPAddress? Local, IPEndPoint? Remote, int Mtu);
+public sealed record ProbeTarget(string Peer, string Link, IPAddress? Local, IPEndPoint? Remote, int Mtu)
+{
+    /// <summary>Bit rate that the topology declares; null: none. Nothing is probed for it: it is told with what was (<see cref="ProberOptions.Measured"/>).</summary>
+    public long? Capacity { get; init; }
+}
 
 /// <summary>A fault injected on a link, as by <c>fabric drill</c>.</summary>
 /// <param name="DropIn">What the peer sends is not seen.</param>
@@ -48,6 +52,9 @@ public sealed record ProberOptions
 
     /// <summary>Told of each answer that was read in time, by peer and link: the round trip of that one probe. On the prober's thread; must not block.</summary>
     public Action<string, string, TimeSpan>? Answered { get; init; }
+
+    /// <summary>Told of each window of a link's probes when it has ended, about every 10 s. On the prober's thread; must not block.</summary>
+    public Action<ProbeTarget, ProbeWindow>? Measured { get; init; }
 
     /// <summary>Seeds the jitter of intervals. Default: random.</summary>
     public int? Seed { get; init; }

@@ -27,7 +27,7 @@ internal sealed class GatewayPlan
                 Knock = dials ? null : port,
                 MaxSegment = link.Kind == LinkKind.Vpn ? OverlayMtu.SegmentSize(mtu, remote!.AddressFamily) : 0,
             });
-            probes.Add(new ProbeTarget(peer.Name, link.Name, local, port, mtu));
+            probes.Add(new ProbeTarget(peer.Name, link.Name, local, port, mtu) { Capacity = link.Capacity });
         }
 
         Relays = RelaysOf(topology, self);

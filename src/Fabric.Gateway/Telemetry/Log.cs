@@ -95,7 +95,7 @@ internal static partial class Log
     [LoggerMessage(406, LogLevel.Warning, "Gateway {Peer} was not believed ({Claim}): {Reason}")]
     public static partial void NotBelieved(ILogger log, string peer, string claim, string reason);
 
-    [LoggerMessage(405, LogLevel.Warning, "Topology {Revision} does not allow {Count} live streams any more: they were reset")]
+    [LoggerMessage(405, LogLevel.Warning, "{Count} live streams are not allowed any more, by topology {Revision} or because somebody was evicted: they were reset")]
     public static partial void StreamsRevoked(ILogger log, string revision, int count);
 
     [LoggerMessage(404, LogLevel.Information, "Tunnel: {What}")]

@@ -29,7 +29,7 @@ internal sealed class TrustKeeper
     /// <summary>Throws <see cref="InvalidDataException"/> when the stored document is damaged, or another mesh's.</summary>
     public TrustKeeper(GatewayIdentity identity, TrustFile file, TimeProvider time, ILogger log)
     {
-        (_identity, _file, _time, _log, _reports) = (identity, file, time, log, new GatewayReports(time));
+        (_identity, _file, _time, _log, _reports) = (identity, file, time, log, new GatewayReports(identity.Id.Gateway, time, identity.Check));
         if (file.Load() is { } stored)
         {
             identity.Restore(stored);
@@ -38,6 +38,9 @@ internal sealed class TrustKeeper
 
     /// <summary>Another document holds from now on. Any thread.</summary>
     public Action Changed { get; set; } = () => { };
+
+    /// <summary>A peer handed on a report that its gateway has not made: who, and why.</summary>
+    public Action<string, string> Misreported { get; init; } = (_, _) => { };
 
     /// <summary>Lanes of which either end showed a certificate under another root than that.</summary>
     public Func<string, int> OldLanes { get; set; } = _ => 0;
@@ -63,20 +66,27 @@ internal sealed class TrustKeeper
     /// <summary>What a peer's catalog brought. Never throws for what the peer says.</summary>
     public void Heard(string peer, CatalogUpdate update)
     {
-        foreach (var report in update.Reports)
+        // First: reports may be signed under a root that it brings.
+        if (update.Trust is { } signed)
         {
-            // Nobody else says what this gateway goes by.
-            if (report.Gateway != _identity.Id.Gateway)
+            HeardDocument(peer, signed);
+        }
+
+        foreach (var report in update.Reports.Take(GatewayReports.MaxTold))
+        {
+            try
             {
                 _reports.Put(report);
             }
+            catch (TrustRefusedException e)
+            {
+                Misreported(peer, e.Message);
+            }
         }
+    }
 
-        if (update.Trust is not { } signed)
-        {
-            return;
-        }
-
+    private void HeardDocument(string peer, SignedTrust signed)
+    {
         try
         {
             var document = TrustDocument.Of(signed);
@@ -113,7 +123,7 @@ internal sealed class TrustKeeper
                 _told = document;
             }
 
-            update.Reports.Add(keeper._reports.Since(ref _number));
+            update.Reports.Add(keeper._reports.Since(ref _number, root => keeper.Document?.Withdrawn.Contains(root) == true));
         }
     }
 
@@ -161,7 +171,8 @@ internal sealed class TrustKeeper
     {
         lock (_gate)
         {
-            var next = Own();
+            var state = _identity.State;
+            var next = Own(state);
             if (_own is { } own)
             {
                 next.Reported = own.Reported;
@@ -174,13 +185,12 @@ internal sealed class TrustKeeper
             // Later than the one before, whatever the clock did.
             next.Reported = Math.Max(_time.GetUtcNow().ToUnixTimeSeconds(), (_own?.Reported ?? 0) + 1);
             _own = next;
-            _reports.Put(next);
+            _reports.PutOwn(next, _identity.Sign(next, state));
         }
     }
 
-    private GatewayTrust Own()
+    private GatewayTrust Own(IdentityState state)
     {
-        var state = _identity.State;
         var issuing = Document?.Issuing ?? "";
         var report = new GatewayTrust
         {

@@ -54,7 +54,7 @@ public sealed record TrustDocument
     public SignedTrust? Signed { get; private init; }
 
     /// <summary>Whether that gateway, or its site, is out.</summary>
-    public bool IsEvicted(string site, string gateway) => Evicted.Contains(site) || Evicted.Contains($"{site}/{gateway}");
+    public bool IsEvicted(string site, string gateway) => !Evicted.IsEmpty && (Evicted.Contains(site) || Evicted.Contains($"{site}/{gateway}"));
 
     /// <summary>How a certificate is named in documents, reports and status: SHA-256 over its DER, lower-case hex.</summary>
     public static string Fingerprint(X509Certificate2 certificate) => Convert.ToHexStringLower(TrustBundle.Fingerprint(certificate));

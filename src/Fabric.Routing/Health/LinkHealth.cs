@@ -42,6 +42,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     private readonly RttEstimator _rtt = new();
     private readonly LossWindow _loss = new();
     private readonly OneWayLoss _oneWay = new();
+    private readonly ProbeWindows _windows = new(now);
     private readonly FlapDamping _damping = new(options.Damping);
 
     private ulong _sent = firstSequence - 1;
@@ -157,14 +158,15 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
 
         var inTime = probe.Fate == Fate.Waiting;
         probe.Fate = Fate.Answered;
-        if (late <= options.LateTolerance)
+        if (late <= options.LateTolerance && _rtt.Sample(now - probe.SentAt, options.SuspectFloor) is { } distance)
         {
-            _rtt.Sample(now - probe.SentAt, options.SuspectFloor);
+            _windows.Record(distance);
         }
 
         if (inTime)
         {
             _loss.Record(lost: false);
+            _windows.Record(lost: false);
         }
 
         _oneWay.Record(sequence, received);
@@ -260,6 +262,9 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
         return Judge(now);
     }
 
+    /// <summary>For who keeps statistics: whether a window of <see cref="ProbeWindows.Length"/> has ended, which is told once.</summary>
+    public bool TryTakeWindow(TimeSpan now, out ProbeWindow window) => _windows.TryTake(State is LinkState.Up or LinkState.Suspect, now, out window);
+
     /// <summary>A lane over the link was reset or closed: suspect at once, and one missed probe is enough for down.</summary>
     public bool LaneClosed(string reason, TimeSpan now)
     {
@@ -293,6 +298,7 @@ public sealed class LinkHealth(LinkHealthOptions options, TimeSpan now, ulong fi
     {
         probe.Fate = Fate.Missed;
         _loss.Record(lost: true);
+        _windows.Record(lost: true);
         // In a row means: after the newest that was answered. One that is lost among answered ones is loss, and no silence.
         if (counts && probe.Sequence > _newestAnswered && probe.SentAt > _carried && ++_misses == 1)
         {

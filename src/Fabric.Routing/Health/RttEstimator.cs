@@ -27,20 +27,22 @@ public sealed class RttEstimator
     /// <summary>2·RTT + 4·jitter: an answer later than that, and than a floor, is overdue.</summary>
     public TimeSpan Timeout => 2 * Smoothed + 4 * Jitter;
 
-    /// <summary>Takes one measured round trip. Negative ones count as zero.</summary>
+    /// <summary>Takes one measured round trip. Negative ones count as zero. Returns how far it is from the smoothed one; null for the first.</summary>
     /// <param name="floor">The floor of the timeout, which the limit on one sample respects.</param>
-    public void Sample(TimeSpan rtt, TimeSpan floor)
+    public TimeSpan? Sample(TimeSpan rtt, TimeSpan floor)
     {
         rtt = rtt < TimeSpan.Zero ? TimeSpan.Zero : rtt;
         if (!HasSample)
         {
             (HasSample, Smoothed, Jitter) = (true, rtt, rtt / 2);
-            return;
+            return null;
         }
 
         var most = 2 * (Timeout > floor ? Timeout : floor);
         rtt = rtt > most ? most : rtt;
-        Jitter += ((rtt - Smoothed).Duration() - Jitter) / 4;
+        var distance = (rtt - Smoothed).Duration();
+        Jitter += (distance - Jitter) / 4;
         Smoothed += (rtt - Smoothed) / 8;
+        return distance;
     }
 }

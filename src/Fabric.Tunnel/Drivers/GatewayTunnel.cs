@@ -398,7 +398,8 @@ public sealed partial class GatewayTunnel : ITunnel
 
     public int CutStreams(string reason) => _sessions.Values.Sum(s => s.Cut(StreamCode.Draining, reason)) + Ingress.CutLocal(reason);
 
-    public int Review() => _sessions.Values.Sum(s => s.Review(Options.Egress)) + Ingress.ReviewLocal() + _clientFlows.Review(Options.Egress);
+    public int Review() => _sessions.Values.Sum(s => s.Review(Options.Ingress, Options.Egress)) + Ingress.ReviewLocal()
+        + _clientFlows.Review(Options.Egress);
 
     private void InBackground(Task task)
     {

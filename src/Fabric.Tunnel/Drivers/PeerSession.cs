@@ -293,19 +293,19 @@ internal sealed partial class PeerSession : ISessionDriver
         }
     }
 
-    /// <summary>Resets the streams that the peer opened and egress refuses now. The lock is held for the list, and for each reset by itself.</summary>
-    public int Review(IEgress egress)
+    /// <summary>Resets the peer's streams that egress refuses now, and ours that ingress refuses. Locked for the list, and for each reset by itself.</summary>
+    public int Review(IIngress ingress, IEgress egress)
     {
         StreamCore[] streams;
         lock (Gate)
         {
-            streams = [.. (_core.Session?.Streams ?? []).Where(s => !s.IsOurs && !s.Request.IsReserved && !s.IsReset)];
+            streams = [.. (_core.Session?.Streams ?? []).Where(s => !s.Request.IsReserved && !s.IsReset)];
         }
 
         var count = 0;
         foreach (var stream in streams)
         {
-            if (egress.Review(Peer, stream.Request) is { } refusal)
+            if ((stream.IsOurs ? ingress.Review(stream.Request) : egress.Review(Peer, stream.Request)) is { } refusal)
             {
                 lock (Gate)
                 {

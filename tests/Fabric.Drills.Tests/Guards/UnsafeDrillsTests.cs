@@ -54,6 +54,8 @@ public class UnsafeDrillsTests
         new("what the gateway cannot do", "abilities", "paris-1 cannot do link-blackhole: nft is missing", Cut("paris-1", "dx"), "", v => Able(v, "paris-1", "link-blackhole", "", "nft is missing")),
         new("the kernel's means where they are not", "abilities", "paris-1 does link-blackhole by seam, and kernel is asked for: no CAP_NET_ADMIN", Cut("paris-1", "dx", "means: kernel"), "",
             v => Able(v, "paris-1", "link-blackhole", "seam", "no CAP_NET_ADMIN")),
+        new("longer than it may last there", "abilities", "virginia-1 does gateway-pause for at most 5.5 s: systemd ends it",
+            "  - { id: a, kind: gateway-pause, gateway: virginia-1, duration: 20s }", "guards: { maxLinksPercent: 100 }", v => Able(v, "virginia-1", "gateway-pause", "kernel", "systemd ends it", 5_500)),
         new("the gateway that it is run through", "controller", "paris-1 is the gateway that the drill is run through", Kill("paris-1"), "guards: { maxLinksPercent: 100 }"),
         new("another topology than the one that runs", "topology", "paris-1 runs 0123456789ab", Cut("paris-1", "dx"), "", v => Changed(v, s => s.TopologyRevision = "0123456789ab")),
         new("more load than the link that is left can carry", "capacity", "link dx would carry 9 Gbit/s, 90 % of its 10 Gbit/s, at most 80 %",
@@ -183,10 +185,10 @@ public class UnsafeDrillsTests
     private static FabricView InForce(FabricView view, string gateway, string state) => Answer(view, gateway, a =>
         a.Faults.Add(new FaultState { Fault = new FaultSpec { Id = "x", Drill = "other-1", Kind = "delay" }, State = state }));
 
-    private static FabricView Able(FabricView view, string gateway, string kind, string means, string why) => Answer(view, gateway, a =>
+    private static FabricView Able(FabricView view, string gateway, string kind, string means, string why, uint longestMs = 0) => Answer(view, gateway, a =>
     {
         var ability = a.Abilities.Single(x => x.Kind == kind);
-        (ability.Means, ability.Why) = (means, why);
+        (ability.Means, ability.Why, ability.LongestMs) = (means, why, longestMs);
     });
 
     private static FabricView Answer(FabricView view, string gateway, Action<FaultList> change)

@@ -229,7 +229,9 @@ public sealed class EgressDeciderTests : IAsyncLifetime
     [Fact]
     public async Task Stream_that_ended_is_audited_with_what_it_did()
     {
-        _egress.Ended("paris-1", Open with { TraceParent = "00-trace" }, new StreamSummary("web.shop", "paris-1",
+        var open = Open with { TraceParent = "00-trace" };
+        Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", open, default));
+        _egress.Ended("paris-1", open, new StreamSummary("web.shop", "paris-1",
             new IPEndPoint(IPAddress.Loopback, 8080), StreamCode.Ok, "", 11, 22, TimeSpan.FromMilliseconds(33.33)));
 
         var entry = Assert.Single(await AuditAsync());
@@ -239,13 +241,50 @@ public sealed class EgressDeciderTests : IAsyncLifetime
                 entry["trace"], entry["reason"], entry["caller"]));
     }
 
+    /// <summary>Whatever the policies of the day are that it ends on: it was one of before that let it through, and that is what is written.</summary>
     [Fact]
-    public async Task Stream_that_a_reload_would_deny_is_not_audited_as_allowed_by_the_rule_that_denies()
+    public async Task A_stream_is_audited_with_the_rule_that_decided_it_at_its_beginning_or_at_the_last_review()
     {
-        _egress.Ended("paris-1", Open with { Port = 81 }, new StreamSummary("web.shop", "paris-1",
-            new IPEndPoint(IPAddress.Loopback, 8081), StreamCode.Ok, "", 1, 1, TimeSpan.Zero));
+        string Topology(string policy) => Samples.TwoSites.Replace("    exports:", Unchecked, StringComparison.Ordinal).Replace("name: shop-may", policy, StringComparison.Ordinal);
+        var (first, second, third) = (Open with { Mirrored = true }, Open with { Mirrored = true }, Open with { Mirrored = true });
+        foreach (var open in new[] { first, second, third })
+        {
+            Assert.IsType<EgressVerdict.Dial>(await _egress.DecideAsync("paris-1", open, default));
+        }
 
-        Assert.DoesNotContain("rule", Assert.Single(await AuditAsync()).Keys);
+        Use(Topology("name: shop-may-still"));
+        Assert.Null(_egress.Review("paris-1", second));
+        Use(Topology("name: shop-may-not, action: deny, from: [ \"site/*\" ], to: [ \"*.shop\" ] }\n  - { name: of-later"));
+        var refusal = _egress.Review("paris-1", third)!;
+        foreach (var (open, code, reason) in new[] { (first, StreamCode.Ok, ""), (second, StreamCode.Ok, ""), (third, refusal.Code, refusal.Reason) })
+        {
+            _egress.Ended("paris-1", open, new StreamSummary("web.shop", "paris-1", new IPEndPoint(IPAddress.Loopback, 8080), code, reason, 1, 1, TimeSpan.Zero));
+        }
+
+        Assert.Equal(
+            [("deny", "shop-may-not"), ("allow", "shop-may"), ("allow", "shop-may-still"), ("allow", "shop-may")],
+            (await AuditAsync()).Select(e => (e["verdict"], e["rule"])));
+    }
+
+    [Fact]
+    public async Task The_evicted_serves_nobody_and_is_told_so()
+    {
+        var evicted = "";
+        var egress = new EgressDecider(() => _snapshot, _health, _audit.Add, _ => (_, _) => Task.CompletedTask, _time, NullLogger.Instance) { Evicted = () => evicted };
+        var open = Open with { Mirrored = true };
+        Assert.IsType<EgressVerdict.Dial>(await egress.DecideAsync("paris-1", open, default));
+
+        evicted = "it was evicted";
+
+        Assert.Equal((StreamCode.PolicyDenied, evicted), egress.Review("paris-1", open) is { } review ? (review.Code, review.Reason) : default);
+        foreach (var one in new[] { Open, new StreamOpen(RelayNames.Ask("paris-1"), 0, "") })
+        {
+            Assert.Equal((StreamCode.PolicyDenied, evicted), await egress.DecideAsync("oslo-1", one, default) is EgressVerdict.Refuse no ? (no.Code, no.Reason) : default);
+        }
+
+        // It has to hear when it is taken back.
+        Assert.IsType<EgressVerdict.Handle>(await egress.DecideAsync("paris-1", new StreamOpen("fabric.control", 0, ""), default));
+        Assert.All(await AuditAsync(), e => Assert.Equal(("deny", evicted), (e["verdict"], e["reason"])));
     }
 
     [Fact]

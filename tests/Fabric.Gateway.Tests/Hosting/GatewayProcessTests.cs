@@ -145,7 +145,7 @@ public sealed class GatewayProcessTests
         await Wait.UntilAsync(() => fabric.Audit(Virginia).Count(e => e["reason"].StartsWith("policy no-shops denies", StringComparison.Ordinal)) == 2,
             () => "the denial and the end of the session are in the audit log");
         var lines = fabric.Audit(Virginia)[^2..];
-        Assert.Equal([("deny", "no-shops", null), ("allow", null, "11")],
+        Assert.Equal([("deny", "no-shops", null), ("allow", "shop-may", "11")],
             lines.Select(e => (e["verdict"], e.GetValueOrDefault("rule"), e.GetValueOrDefault("bytesToEndpoint"))));
 
         static string Denying(string topology, string caller) => topology.Replace("policies:\n",

@@ -108,6 +108,40 @@ public sealed class HostilePeerTests : IAsyncLifetime
         Assert.DoesNotContain(status.Services, s => s.Name == "bank.pay");
     }
 
+    /// <summary>What a rotation waits for: that virginia trusts the new root. Factory, which hands on what virginia says, says so for it.</summary>
+    [Fact]
+    public async Task Reports_that_another_gateway_has_not_signed_or_has_taken_back_are_refused()
+    {
+        await _fabric.Admin(LoopbackFabric.Paris).UntilAsync(s => s.Trust.Gateways.Any(g => g.Gateway == LoopbackFabric.Virginia));
+        GatewayIdentity Identity(string gateway) => GatewayIdentity.Load(new GatewayKeyStore(_fabric.State(gateway, "identity")), TimeProvider.System);
+        var (virginia, factory) = (Identity(LoopbackFabric.Virginia), Identity(LoopbackFabric.Factory));
+        var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        GatewayTrust Says(string site, long reported) => new()
+        {
+            Site = site,
+            Gateway = $"{site}-1",
+            Version = 99,
+            Reported = reported,
+            Roots = { Google.Protobuf.ByteString.CopyFrom(new byte[32]) },
+            LeafRoot = Google.Protobuf.ByteString.CopyFrom(new byte[32]),
+            LeafExpires = now + 3600,
+        };
+        var forged = virginia.Sign(Says("virginia", now - 3600), virginia.State);
+        forged.Statement = Google.Protobuf.ByteString.CopyFrom(Google.Protobuf.MessageExtensions.ToByteArray(Says("virginia", now + 60)));
+        var ownKey = factory.Sign(Says("virginia", now + 60), factory.State);
+        var replayed = virginia.Sign(Says("virginia", now - 3600), virginia.State);
+        var own = factory.Sign(Says("factory", now), factory.State);
+        await using var hostile = await StartAsync(LoopbackFabric.Paris, new CatalogUpdate { Reports = { forged, ownKey, replayed, own } });
+
+        // The last of them is good: so the others were looked at.
+        var status = await _fabric.Admin(LoopbackFabric.Paris).UntilAsync(s => s.Trust.Gateways.Any(g => g is { Gateway: "factory-1", Version: 99 }));
+        Assert.Equal(0u, status.Trust.Gateways.Single(g => g.Gateway == LoopbackFabric.Virginia).Version);
+        var claim = Assert.Single(status.Claims, c => c.Claim == "report");
+        Assert.Equal(("factory-1", 2UL), (claim.Peer, claim.Count));
+        Assert.Equal("a report that factory-1 hands on is not believed: the report of virginia/virginia-1 was signed by factory/factory-1: each gateway speaks for itself alone", claim.Last);
+        Assert.Contains(_paris.Lines, l => l.Contains("the report of virginia/virginia-1 has a wrong signature", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Catalog_out_of_bounds_is_not_taken_at_all()
     {

@@ -66,4 +66,25 @@ public sealed class IdleCollectorTests
         time.Advance(IdleCollector.Period);
         Assert.Equal(1, collected);
     }
+
+    /// <summary>What is let go of at a collection is what was seen in an earlier period; nothing is looked at while the gateway starts, or carries something.</summary>
+    [Fact]
+    public void It_looks_once_in_a_quiet_period_before_it_collects()
+    {
+        var time = new ManualTime();
+        var (allocated, carried, done) = (0L, 0L, "");
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => done += " collected", () => done += " looked");
+        Assert.Equal("", done);
+
+        carried += IdleCollector.Nothing;
+        time.Advance(IdleCollector.Period);
+        Assert.Equal("", done);
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(" looked", done);
+        time.Advance(IdleCollector.Period);
+        Assert.Equal(" looked collected", done);
+        allocated += IdleCollector.Much;
+        time.Advance(2 * IdleCollector.Period);
+        Assert.Equal(" looked collected collected", done);
+    }
 }

@@ -15,7 +15,8 @@ namespace Fabric.Gateway.Tests.Hosting;
 /// <summary>One trace through three sites: a caller in paris, a service in virginia, and the one in factory that it asks in its turn.</summary>
 public sealed class TraceTests : IAsyncLifetime
 {
-    private const string Theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    /// <summary>Of each test its own: spans of others that run beside are seen as well.</summary>
+    private readonly string _theirs = $"00-{ActivityTraceId.CreateRandom()}-{ActivitySpanId.CreateRandom()}-01";
 
     private readonly int[] _ports = FreePorts.Take(2);
     private readonly Spans _spans = new();
@@ -147,9 +148,9 @@ public sealed class TraceTests : IAsyncLifetime
     [Fact]
     public async Task A_request_of_a_callers_trace_belongs_to_that_and_is_linked_to_its_stream()
     {
-        var sent = await AskAsync(Theirs);
+        var sent = await AskAsync(_theirs);
 
-        var theirs = ActivityContext.Parse(Theirs, null);
+        var theirs = ActivityContext.Parse(_theirs, null);
         var request = await SpanAsync("GET", "virginia", theirs.TraceId);
         Assert.Equal((theirs.SpanId, "vendor=1"), (request.ParentSpanId, request.TraceStateString));
         Assert.Equal(request.Id, sent[0]);
@@ -160,7 +161,7 @@ public sealed class TraceTests : IAsyncLifetime
     [Fact]
     public async Task A_failover_is_an_event_of_a_request_that_is_under_way_in_the_callers_trace()
     {
-        var asking = AskAsync(Theirs, "held");
+        var asking = AskAsync(_theirs, "held");
         await _asked.Task.WaitAsync(Wait.Limit);
         await _fabric.Admin(Paris).SetFaultAsync("dx", "cut");
         foreach (var (gateway, peer) in new[] { (Paris, Virginia), (Virginia, Paris) })
@@ -173,7 +174,7 @@ public sealed class TraceTests : IAsyncLifetime
         await asking;
 
         // To which link first, the two ends need not agree on: a lane over the old one may have been dialled anew meanwhile.
-        var request = await SpanAsync("GET", "virginia", ActivityContext.Parse(Theirs, null).TraceId);
+        var request = await SpanAsync("GET", "virginia", ActivityContext.Parse(_theirs, null).TraceId);
         var moved = request.Events.First(e => e.Name == "failover").Tags.ToDictionary();
         Assert.Equal("dx", moved["fabric.from"]);
         Assert.NotEqual("", moved["fabric.cause"]);

@@ -100,6 +100,74 @@ public sealed class TrustTests
         await fabric.Admin(Factory).UntilAsync(s => !Says(s) && s.Links.All(l => l.Lane == "up"));
     }
 
+    /// <summary>Paris has a service of its own besides, which its client calls without any lane, and which virginia's does through one.</summary>
+    [Theory]
+    [InlineData("paris")]
+    [InlineData("paris/paris-1")]
+    public async Task Live_streams_of_clients_here_and_served_here_end_when_this_gateway_is_out_and_come_back_with_it(string evicted)
+    {
+        await using var fabric = await LoopbackFabric.StartAsync();
+        using var till = new NamedEndpoint("till");
+        var port = FreePorts.Take(1)[0];
+        fabric.Write(fabric.Topology($$"""
+              - { name: till, namespace: shop, ports: [ { port: {{port}} } ], health: { type: none }, exports: [ { site: paris, endpoints: [ "127.0.0.1:{{till.Port}}" ] } ] }
+
+            """).Replace("from: [ site/paris/workload/shop ]", "from: [ \"site/*\" ]", StringComparison.Ordinal)
+            .Replace("policies:", "  - { name: shop, site: virginia, addresses: [ 127.0.0.1/32 ] }\npolicies:", StringComparison.Ordinal));
+        foreach (var gateway in new[] { Paris, Virginia })
+        {
+            var revision = (await fabric.Admin(gateway).ReloadAsync()).Revision;
+            await fabric.Admin(gateway).UntilAsync(s => s.TopologyRevision == revision
+                && s.Services.Any(x => x is { Name: "till.shop", ChosenSite: "paris" }) && s.Listeners.Any(l => l.Name == "till.shop" && l.Open));
+        }
+
+        using var outward = await fabric.CallAsync();
+        using var local = await TillAsync(fabric, Paris);
+        using var inward = await TillAsync(fabric, Virginia);
+        Assert.Equal(("virginia", "till", "till"), (await outward.ReadLineAsync(), await local.ReadLineAsync(), await inward.ReadLineAsync()));
+
+        await PublishAsync(fabric, fabric.Authority.Evict(evicted));
+
+        foreach (var call in new[] { outward, local, inward })
+        {
+            Assert.True(await call.WasResetAsync());
+        }
+
+        // Nor is any begun.
+        Assert.Null(await fabric.AnsweredByAsync());
+        Assert.Null(await TillAnswersAsync(fabric));
+        await Wait.UntilAsync(() => fabric.Audit(Paris).Count(l => l["verdict"] == "deny" && l["reason"].StartsWith("this gateway, paris/paris-1, was evicted", StringComparison.Ordinal)) >= 2,
+            () => "the review is written");
+
+        await PublishAsync(fabric, fabric.Authority.Readmit(evicted));
+        await fabric.Admin(Paris).UntilAsync(s => s.Services.Any(x => x is { Name: "web.shop", ChosenSite: "virginia" }));
+        Assert.Equal("virginia", await fabric.AnsweredByAsync());
+        Assert.Equal("till", await TillAnswersAsync(fabric));
+    }
+
+    private static async Task<Call> TillAsync(LoopbackFabric fabric, string gateway)
+    {
+        var service = (await fabric.Admin(gateway).StatusAsync()).Services.Single(s => s.Name == "till.shop");
+        var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Parse(service.ServiceAddress), (int)service.Ports[0]).WaitAsync(Wait.Limit);
+        return new Call(client);
+    }
+
+    /// <summary>Null when it is reset.</summary>
+    private static async Task<string?> TillAnswersAsync(LoopbackFabric fabric)
+    {
+        try
+        {
+            using var call = await TillAsync(fabric, Paris);
+            return await call.ReadLineAsync();
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionReset)
+        {
+            // So quickly that the connect was not seen to be done.
+            return null;
+        }
+    }
+
     [Fact]
     public async Task A_document_that_is_not_acceptable_is_refused_with_the_reason()
     {

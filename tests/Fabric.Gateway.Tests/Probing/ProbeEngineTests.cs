@@ -67,6 +67,21 @@ public class ProbeEngineTests
     }
 
     [Fact]
+    public void Each_10_s_of_a_link_are_told_with_its_target_also_while_it_is_down()
+    {
+        var pair = new ProbePair();
+        pair.A.Engine.Reconcile([pair.A.Target with { Capacity = 10_000_000 }], pair.Now);
+        pair.Run(10_500);
+        pair.CutToB = true;
+        pair.Run(21_000);
+
+        Assert.Equal(3, pair.A.Windows.Count);
+        Assert.All(pair.A.Windows, w => Assert.Equal(("gw-b", "dx", 10_000_000), (w.Target.Peer, w.Target.Link, w.Target.Capacity)));
+        Assert.Equal((0, true, true), (pair.A.Windows[0].Window.Loss, pair.A.Windows[0].Window.Passes, pair.A.Windows[0].Window.Jitter is not null));
+        Assert.Equal((1, false, null), (pair.A.Windows[2].Window.Loss, pair.A.Windows[2].Window.Passes, pair.A.Windows[2].Window.Jitter));
+    }
+
+    [Fact]
     public void A_link_that_returns_is_up_after_its_hold_down()
     {
         var pair = new ProbePair();

@@ -92,7 +92,14 @@ internal sealed class ProbePair
             _pair = pair;
             Address = address;
             Engine = new ProbeEngine(
-                new ProberOptions { Gateway = name, Listen = [address], Settings = settings, Seed = 1 },
+                new ProberOptions
+                {
+                    Gateway = name,
+                    Listen = [address],
+                    Settings = settings,
+                    Seed = 1,
+                    Measured = (target, window) => Windows.Add((pair.Now, target, window)),
+                },
                 this,
                 new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
         }
@@ -101,6 +108,7 @@ internal sealed class ProbePair
         public ProbeEngine Engine { get; }
         public ProbeTarget Target { get; set; } = null!;
         public List<LinkHealthSnapshot> Changes { get; } = [];
+        public List<(TimeSpan At, ProbeTarget Target, ProbeWindow Window)> Windows { get; } = [];
 
         /// <summary>Its thread does not run: packets wait, timers are late.</summary>
         public bool Stalled { get; set; }

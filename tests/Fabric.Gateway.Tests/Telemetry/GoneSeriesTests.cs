@@ -9,13 +9,16 @@ namespace Fabric.Gateway.Tests.Telemetry;
 /// <summary>What is exported of things that are gone, by the SDK as it is used: nothing, from the next export on.</summary>
 public sealed class GoneSeriesTests
 {
-    /// <summary>Other tests have meters of that name as well, in one process: ask for peers that no other test has.</summary>
+    /// <summary>
+    /// Other tests have meters of that name as well, in one process: ask for peers that no other test has. The SDK takes meters of one name and version for one, and none of
+    /// its instruments is exported any more once one of them is disposed: so the version is no other test's either.
+    /// </summary>
     [Fact]
     public void A_site_that_is_gone_is_exported_no_more_and_one_that_comes_back_is()
     {
         var status = new Status();
         var time = new ManualTime();
-        using var meter = new GatewayMeter(new StateReading("1", () => status, () => new DaemonCounters(), time));
+        using var meter = new GatewayMeter(new StateReading("gone", () => status, () => new DaemonCounters(), time));
         var exported = new Exported();
         using var provider = Sdk.CreateMeterProviderBuilder().AddMeter(GatewayMeter.MeterName).AddReader(new BaseExportingMetricReader(exported)).Build();
 

@@ -3,6 +3,7 @@ using Fabric.Gateway.Probing;
 using Fabric.Gateway.Telemetry;
 using Fabric.Gateway.Telemetry.Metrics;
 using Fabric.Protocol.Proto;
+using Fabric.Routing.Health;
 using Fabric.Tunnel;
 
 namespace Fabric.Gateway.Tests.Telemetry;
@@ -124,6 +125,11 @@ public sealed class MetricsPageTests
             traffic.Moved("virginia-1", "dx", "vpn", TimeSpan.FromMilliseconds(180));
             traffic.StreamEnded("web.shop", "paris", "virginia", "in", new StreamSummary("web.shop", null, null, (StreamCode)200, "", 0, 0, TimeSpan.Zero));
             traffic.Answered(TimeSpan.FromMicroseconds(12));
+            var dx = new ProbeTarget("virginia-1", "dx", null, null, 1_500) { Capacity = 1_000_000_000 };
+            traffic.Measured(dx, new ProbeWindow(200, 0, TimeSpan.FromMicroseconds(70), Passes: true));
+            traffic.Measured(dx, new ProbeWindow(195, 5, TimeSpan.FromMilliseconds(3), Passes: true));
+            traffic.Measured(dx, new ProbeWindow(0, 10, null, Passes: false));
+            traffic.Measured(dx with { Link = "vpn", Capacity = null }, new ProbeWindow(10, 0, TimeSpan.Zero, Passes: true));
         }));
 
         const string pair = "code=Ok,destination_site=virginia,direction=out";
@@ -140,6 +146,50 @@ public sealed class MetricsPageTests
         Assert.Equal((0, 1), (page["fabric_dns_answer_duration_seconds_bucket{le=1E-05}"], page["fabric_dns_answer_duration_seconds_bucket{le=2.5E-05}"]));
         Assert.Equal((0, 1), (page["fabric_failover_pause_seconds_bucket{from=dx,le=0.15,peer=virginia-1,to=vpn}"],
             page["fabric_failover_pause_seconds_bucket{from=dx,le=0.2,peer=virginia-1,to=vpn}"]));
+        double[] Link(string what, string link, params string[] upTo) => [.. upTo.Select(le => page[$"fabric_link_{what}_bucket{{le={le},link={link},peer=virginia-1}}"])];
+        Assert.Equal([1, 1, 2, 2, 3], Link("probe_loss", "dx", "0", "0.02", "0.05", "0.99", "+Inf"));
+        Assert.Equal([0, 1, 1, 2, 2], Link("probe_jitter_seconds", "dx", "5E-05", "0.0001", "0.0025", "0.005", "+Inf"));
+        Assert.Equal([1, 1, 3, 3], Link("capacity_available_bits_per_second", "dx", "0", "500000000", "1000000000", "+Inf"));
+        Assert.Equal([1, 1], Link("probe_loss", "vpn", "0", "+Inf"));
+        Assert.DoesNotContain(page.Samples.Keys, k => k.StartsWith("fabric_link_capacity_available", StringComparison.Ordinal) && k.Contains("link=vpn", StringComparison.Ordinal));
+    }
+
+    /// <summary>On the thread that judges links.</summary>
+    [Fact]
+    public void Telling_of_links_allocates_nothing()
+    {
+        using var meter = new GatewayMeter(new StateReading("1", () => Full, () => Counters, TimeProvider.System));
+        using var page = new MetricsPage(meter);
+        var target = new ProbeTarget("virginia-1", "dx", null, null, 1_500) { Capacity = 1_000_000_000 };
+        var health = new LinkHealth(new LinkHealthOptions(), TimeSpan.Zero);
+        var (now, windows) = (TimeSpan.Zero, 0);
+        void Probe()
+        {
+            var sequence = health.ProbeSent(fullSize: false, now);
+            now += TimeSpan.FromMilliseconds(50);
+            health.Answered(sequence, sequence, now, TimeSpan.Zero, out _);
+            meter.Traffic.Probed(target.Peer, target.Link, TimeSpan.FromMilliseconds(50));
+            health.Tick(now, TimeSpan.Zero);
+            if (health.TryTakeWindow(now, out var window))
+            {
+                windows++;
+                meter.Traffic.Measured(target, window);
+            }
+        }
+
+        for (var i = 0; i < 1_000; i++)
+        {
+            Probe();
+        }
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 1_000; i++)
+        {
+            Probe();
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(10, windows);
     }
 
     [Fact]

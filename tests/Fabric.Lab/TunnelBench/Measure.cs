@@ -3,7 +3,7 @@ namespace Fabric.Lab.TunnelBench;
 /// <summary>What a figure is compared with.</summary>
 public enum Against
 {
-    /// <summary>The best of all peers, of each round.</summary>
+    /// <summary>The peer that is the best over all rounds.</summary>
     BestPeer,
 
     /// <summary>HAProxy alone.</summary>
@@ -47,6 +47,6 @@ public sealed record Measure(string Name, string Unit, bool MoreIsBetter, double
 
     public double Worst => MoreIsBetter ? 0 : double.PositiveInfinity;
 
-    /// <summary>Of several values the best one.</summary>
-    public double Best(IEnumerable<double> values) => MoreIsBetter ? values.Max() : values.Min();
+    /// <summary>Of several the first with the best value.</summary>
+    public T Best<T>(IEnumerable<T> several, Func<T, double> value) => MoreIsBetter ? several.MaxBy(value)! : several.MinBy(value)!;
 }

@@ -19,16 +19,19 @@ public sealed class Results(IReadOnlyCollection<string> peers)
 
     /// <summary>
     /// The ratios to the best peer, one for each round: rounds are compared within themselves, because the machine is not the same for
-    /// all of them. Values themselves where the measure is compared with nothing. A round in which it could not be measured is its worst;
-    /// one in which no peer could says nothing.
+    /// all of them. All are compared with the same peer, as whoever chooses one has it: the luckiest of each round is nobody, and is the better
+    /// the more peers there are and the more their figures jump. Values themselves where the measure is compared with nothing. A round
+    /// in which ours could not be measured is its worst; one in which that peer could not says nothing.
     /// </summary>
     public IReadOnlyList<double> Ratios(string contestant, Measure measure) => [.. Rounds(measure.Name)
         .Select(r => (Value(contestant, measure.Name, r) ?? measure.Worst) / Base(measure, r)).OfType<double>()];
 
-    /// <summary>The peer that was the best in most rounds.</summary>
-    public string BestPeer(Measure measure) => Rounds(measure.Name)
-        .Select(r => Standards(measure).Where(p => Value(p, measure.Name, r) is { } v && v == Base(measure, r)).FirstOrDefault())
-        .OfType<string>().GroupBy(p => p).MaxBy(g => g.Count())?.Key ?? "";
+    /// <summary>The peer with the best median; "" when none was measured.</summary>
+    public string BestPeer(Measure measure)
+    {
+        var measured = Standards(measure).Where(p => Values(p, measure.Name).Count > 0).ToArray();
+        return measured.Length == 0 ? "" : measure.Best(measured, p => Figures.Percentile(Values(p, measure.Name), 50));
+    }
 
     /// <summary>The verdict on a contestant; null for a measure that has no goal, or was not measured at all.</summary>
     public Figure? Verdict(string contestant, Measure measure)
@@ -54,14 +57,5 @@ public sealed class Results(IReadOnlyCollection<string> peers)
 
     private IEnumerable<string> Standards(Measure measure) => measure.Against == Against.HaProxy ? [HaProxy] : peers;
 
-    private double? Base(Measure measure, int round)
-    {
-        if (measure.Against == Against.Nothing)
-        {
-            return 1;
-        }
-
-        var values = Standards(measure).Select(p => Value(p, measure.Name, round)).OfType<double>().ToArray();
-        return values.Length == 0 ? null : measure.Best(values);
-    }
+    private double? Base(Measure measure, int round) => measure.Against == Against.Nothing ? 1 : Value(BestPeer(measure), measure.Name, round);
 }

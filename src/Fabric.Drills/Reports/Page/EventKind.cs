@@ -5,7 +5,7 @@ internal readonly record struct EventKind(char Shape, string Class)
 {
     public static EventKind Of(string kind) => kind switch
     {
-        "link-down" or "lane-down" or "service-lost" => new('v', "bad"),
+        "link-down" or "lane-down" or "service-lost" or "fault-revert-failed" => new('v', "bad"),
         "link-up" or "lane-up" or "service-back" or "started" or "certificate-renewed" => new('o', "good"),
         "path-moved" or "stream-moved" or "service-moved" => new('d', "move"),
         "fault-applied" or "fault-reverted" => new('s', "drill"),

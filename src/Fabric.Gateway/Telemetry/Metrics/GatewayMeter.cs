@@ -24,6 +24,16 @@ internal sealed class GatewayMeter : IDisposable
     /// <summary>Of packets there and back, in seconds: from one room to another, and round the earth.</summary>
     public static readonly double[] RoundTrips = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2];
 
+    /// <summary>Of how far round trips are from their mean, in seconds: from a quiet wire to a mobile one.</summary>
+    public static readonly double[] Jitters =
+        [0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
+
+    /// <summary>Of probes lost, as a share: none in the first; a fall of the link, where every one is, beyond the last.</summary>
+    public static readonly double[] Losses = [0, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 0.99];
+
+    /// <summary>Of bit rates: a link that is down in the first, then from a radio link to a bundle of fibres.</summary>
+    public static readonly double[] BitRates = [0, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9, 2.5e9, 5e9, 1e10, 2.5e10, 4e10, 1e11, 4e11];
+
     private readonly List<Measure> _measures = [];
     private readonly StateReading _state;
 

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using Fabric.Gateway.Probing;
+using Fabric.Routing.Health;
 using Fabric.Tunnel;
 using Tag = System.Collections.Generic.KeyValuePair<string, object?>;
 
@@ -23,6 +25,9 @@ internal sealed class Traffic
     private readonly Histogram<double> _forwarded;
     private readonly Histogram<double> _answered;
     private readonly Histogram<double> _probes;
+    private readonly Histogram<double> _jitter;
+    private readonly Histogram<double> _loss;
+    private readonly Histogram<double> _capacity;
     private readonly SeriesCache<(string Link, string Peer), Tag[]> _links = new(
         Measure.MostSeries, [Measure.Rest], l => [new("link", l.Link), new("peer", l.Peer)]);
 
@@ -51,6 +56,10 @@ internal sealed class Traffic
             [], GatewayMeter.Moments);
         _probes = meter.Histogram("fabric.link.probe.duration", "s", "Round trips of link probes, each alone; those that were lost, or read late, are not among them.",
             ["link", "peer"], GatewayMeter.RoundTrips);
+        _jitter = meter.Histogram("fabric.link.probe.jitter", "s", "Mean deviation of the round-trip time in 10 s of probes.", ["link", "peer"], GatewayMeter.Jitters);
+        _loss = meter.Histogram("fabric.link.probe.loss", "1", "Share of the probes of 10 s that was lost.", ["link", "peer"], GatewayMeter.Losses);
+        _capacity = meter.Histogram("fabric.link.capacity.available", "bit/s", "Capacity that the topology declares while the link is up, else 0; each 10 s in which it was probed.",
+            ["link", "peer"], GatewayMeter.BitRates);
     }
 
     /// <param name="direction"><c>out</c>: of a caller here; <c>in</c>: to an endpoint here.</param>
@@ -96,6 +105,22 @@ internal sealed class Traffic
 
     /// <summary>A link's probe was answered.</summary>
     public void Probed(string peer, string link, TimeSpan time) => _probes.Record(time.TotalSeconds, _links.Of((link, peer)));
+
+    /// <summary>A window of a link's probes has ended.</summary>
+    public void Measured(ProbeTarget link, ProbeWindow window)
+    {
+        var tags = _links.Of((link.Link, link.Peer));
+        _loss.Record(window.Loss, tags);
+        if (window.Jitter is { } jitter)
+        {
+            _jitter.Record(jitter.TotalSeconds, tags);
+        }
+
+        if (link.Capacity is { } capacity)
+        {
+            _capacity.Record(window.Passes ? capacity : 0, tags);
+        }
+    }
 
     /// <summary>DNS queries were, at once.</summary>
     public void Answered(TimeSpan time) => _answered.Record(time.TotalSeconds);
