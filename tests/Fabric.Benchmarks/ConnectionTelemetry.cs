@@ -19,12 +19,15 @@ namespace Fabric.Benchmarks;
 
 /// <summary>
 /// What telemetry adds to a connection through two gateways: it is routed, decided on, and ended at both, without a byte carried. First without telemetry, then with the page, then
-/// with OTLP as well, at the default share of traces. <c>dotnet run -c Release --project tests/Fabric.Benchmarks -- telemetry</c>.
+/// with OTLP as well, at the default share of traces; and what is told of one HTTP request. <c>dotnet run -c Release --project tests/Fabric.Benchmarks -- telemetry</c>.
 /// </summary>
 internal static class ConnectionTelemetry
 {
     private const int Rounds = 50;
     private const int Connections = 20_000;
+
+    /// <summary>Short as they are, so many that a round is long against what the scheduler counts by.</summary>
+    private const int Requests = 500_000;
 
     private const string Sites = """
         fabric: 1
@@ -70,8 +73,11 @@ internal static class ConnectionTelemetry
         using var meter = new GatewayMeter(new StateReading("1", () => new Status(), () => new DaemonCounters(), TimeProvider.System));
         using var page = new MetricsPage(meter);
         Run("page", meter.Traffic, OtelSettings.None);
+        var shop = meter.Traffic.Requests("web.shop", "paris");
+        Print("request, page", () => meter.Traffic.RequestEnded(shop, "GET", 200, "1.1", _summary.Duration), "request", Requests);
         await using var export = OtlpExport.Start(settings, "1", "paris-1", "paris", meter, NullLoggerFactory.Instance);
         Run("page and OTLP", meter.Traffic, settings);
+        Print("request, both", () => meter.Traffic.RequestEnded(shop, "GET", 200, "1.1", _summary.Duration), "request", Requests);
 
         void Run(string what, Traffic? traffic, OtelSettings otel)
         {
@@ -95,23 +101,23 @@ internal static class ConnectionTelemetry
         router.Ended(plan, _summary);
     }
 
-    private static void Print(string what, Action connect)
+    private static void Print(string what, Action once, string unit = "connection", int count = Connections)
     {
         var (times, bytes) = (new List<double>(), 0L);
         for (var round = 0; round < Rounds; round++)
         {
             var (began, before) = (ProcessorTime(), GC.GetAllocatedBytesForCurrentThread());
-            for (var i = 0; i < Connections; i++)
+            for (var i = 0; i < count; i++)
             {
-                connect();
+                once();
             }
 
-            times.Add((double)(ProcessorTime() - began) / Connections);
+            times.Add((double)(ProcessorTime() - began) / count);
             bytes = GC.GetAllocatedBytesForCurrentThread() - before;
         }
 
         // The machine may be busy with others, and a round have a collection in it or none.
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-14}{times.Min(),8:0} ns (median {times.Order().ElementAt(Rounds / 2):0}) {(double)bytes / Connections,8:0} B per connection"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-14}{times.Min(),8:0} ns (median {times.Order().ElementAt(Rounds / 2):0}) {(double)bytes / count,8:0} B per {unit}"));
     }
 
     /// <summary>Nanoseconds that this thread was on a processor (proc(5), schedstat).</summary>

@@ -30,6 +30,7 @@ internal sealed class RequestGate(
     private long _allowed;
     private long _denied;
     private int _traced;
+    private RequestSeries? _told;
 
     public long Allowed => Interlocked.Read(ref _allowed);
 
@@ -81,12 +82,14 @@ internal sealed class RequestGate(
         }
     }
 
-    private void Tell(Live live, int status, string error)
+    private void Tell(Live live, int status)
     {
         if (Traffic is { } traffic && snapshot() is { } now)
         {
             // Requests are read of services that are exported here, and of no others.
-            traffic.RequestEnded(open.Service, site(now) ?? Traffic.Unknown, live.Method, status, live.Version, error, Time.GetElapsedTime(live.Began));
+            var (source, told) = (site(now) ?? Traffic.Unknown, _told);
+            _told = told = told?.Source == source ? told : traffic.Requests(open.Service, source);
+            traffic.RequestEnded(told, live.Method, status, live.Version, Time.GetElapsedTime(live.Began));
         }
     }
 
@@ -166,7 +169,7 @@ internal sealed class RequestGate(
                 Interlocked.Add(ref gate._traced, span is null ? 0 : -1);
                 var error = _status == 0 ? "unanswered" : "";
                 Spans.RequestEnded(span, _status, error);
-                gate.Tell(this, _status, error);
+                gate.Tell(this, _status);
             }
         }
     }

@@ -120,8 +120,20 @@ public sealed class MetricsPageTests
                     "web.shop", "virginia-1", null, StreamCode.Ok, "", 10, 100, TimeSpan.FromMilliseconds(milliseconds)));
             }
 
-            traffic.RequestEnded("web.shop", "paris", "GET", 503, "1.1", "", TimeSpan.FromSeconds(1));
-            traffic.RequestEnded("web.shop", "paris", "BREW", 0, "2", "unanswered", TimeSpan.FromSeconds(100_000));
+            var shop = traffic.Requests("web.shop", "paris");
+            traffic.RequestEnded(shop, "GET", 503, "1.1", TimeSpan.FromSeconds(1));
+            traffic.RequestEnded(shop, "BREW", 0, "2", TimeSpan.FromSeconds(100_000));
+            traffic.RequestEnded(shop, "STEEP", 999, "2", TimeSpan.Zero);
+            foreach (var (service, source, method, version, status) in new[]
+            {
+                ("web.shop", "paris", "GET", "1.1", 200), ("web.shop", "oslo", "GET", "1.1", 200), ("web.shop", "paris", "GET", "2", 200),
+                ("web.shop", "paris", "PUT", "1.1", 200), ("api.shop", "paris", "GET", "1.1", 200), ("web.shop", "paris", "GET", "1.1", 404),
+            })
+            {
+                traffic.RequestEnded(traffic.Requests(service, source), method, status, version, TimeSpan.Zero);
+                traffic.RequestEnded(traffic.Requests(service, source), method, status, version, TimeSpan.Zero);
+            }
+
             traffic.Moved("virginia-1", "dx", "vpn", TimeSpan.FromMilliseconds(180));
             traffic.StreamEnded("web.shop", "paris", "virginia", "in", new StreamSummary("web.shop", null, null, (StreamCode)200, "", 0, 0, TimeSpan.Zero));
             traffic.Answered(TimeSpan.FromMicroseconds(12));
@@ -141,6 +153,10 @@ public sealed class MetricsPageTests
             + "network_protocol_version=1.1,service=web.shop,source_site=paris}"]);
         Assert.Equal(1, page["http_server_request_duration_seconds_count{error_type=unanswered,http_request_method=_OTHER,network_protocol_version=2,"
             + "service=web.shop,source_site=paris}"]);
+        Assert.Equal(1, page["http_server_request_duration_seconds_count{http_request_method=_OTHER,network_protocol_version=2,service=web.shop,source_site=paris}"]);
+        Assert.Equal(6, page.Samples.Count(s => s.Value == 2 && s.Key.StartsWith("http_server_request_duration_seconds_count{http_request_method", StringComparison.Ordinal)));
+        Assert.Equal(2, page["http_server_request_duration_seconds_count{http_request_method=GET,http_response_status_code=404,network_protocol_version=1.1,"
+            + "service=web.shop,source_site=paris}"]);
         Assert.Equal(1, page["fabric_stream_duration_seconds_count{code=(unknown),destination_site=virginia,direction=in,service=web.shop,source_site=paris}"]);
         Assert.DoesNotContain(page.Samples.Keys, k => k.StartsWith("fabric_stream_io", StringComparison.Ordinal) && k.Contains("direction=in", StringComparison.Ordinal));
         Assert.Equal((0, 1), (page["fabric_dns_answer_duration_seconds_bucket{le=1E-05}"], page["fabric_dns_answer_duration_seconds_bucket{le=2.5E-05}"]));
@@ -152,6 +168,26 @@ public sealed class MetricsPageTests
         Assert.Equal([1, 1, 3, 3], Link("capacity_available_bits_per_second", "dx", "0", "500000000", "1000000000", "+Inf"));
         Assert.Equal([1, 1], Link("probe_loss", "vpn", "0", "+Inf"));
         Assert.DoesNotContain(page.Samples.Keys, k => k.StartsWith("fabric_link_capacity_available", StringComparison.Ordinal) && k.Contains("link=vpn", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Telling_of_a_request_allocates_nothing()
+    {
+        using var meter = new GatewayMeter(new StateReading("1", () => Full, () => Counters, TimeProvider.System));
+        using var page = new MetricsPage(meter);
+        var shop = meter.Traffic.Requests("web.shop", "paris");
+        void Requests()
+        {
+            for (var i = 0; i < 1_000; i++)
+            {
+                meter.Traffic.RequestEnded(shop, "GET", i % 2 == 0 ? 200 : 503, "1.1", TimeSpan.FromMilliseconds(3));
+            }
+        }
+
+        Requests();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Requests();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     /// <summary>On the thread that judges links.</summary>
@@ -224,6 +260,8 @@ public sealed class MetricsPageTests
             {
                 traffic.Verdict($"s{i}.shop", "paris", "stream", allowed: true);
                 traffic.Detected("dx", $"peer-{i}", TimeSpan.FromMilliseconds(200));
+                traffic.RequestEnded(traffic.Requests($"s{i % 100}.shop", "paris"), "GET", 100 + (i / 100), "1.1", TimeSpan.Zero);
+                traffic.RequestEnded(traffic.Requests($"t{i}.shop", "paris"), "GET", 200, "1.1", TimeSpan.Zero);
                 traffic.StreamEnded($"s{i}.shop", "paris", "virginia", "out", new StreamSummary("", null, null, StreamCode.Ok, "", 2, 1, TimeSpan.Zero));
             }
         }));
@@ -234,6 +272,8 @@ public sealed class MetricsPageTests
         Assert.Equal(flood - Measure.MostSeries, page["fabric_policy_verdicts_total{otel_metric_overflow=true}"]);
         Assert.Equal(flood - Measure.MostSeries, page["fabric_failover_detection_seconds_count{otel_metric_overflow=true}"]);
         Assert.Equal(flood - Measure.MostSeries, page["fabric_stream_duration_seconds_count{otel_metric_overflow=true}"]);
+        Assert.Equal((2 * flood) - Measure.MostSeries, page["http_server_request_duration_seconds_count{otel_metric_overflow=true}"]);
+        Assert.Equal(Measure.MostSeries + 1, page.Samples.Keys.Count(k => k.StartsWith("http_server_request_duration_seconds_count{", StringComparison.Ordinal)));
         var bytes = page.Samples.Where(s => s.Key.StartsWith("fabric_stream_io_bytes_total{", StringComparison.Ordinal)).ToList();
         Assert.Equal((Measure.MostSeries + 1, 3 * flood), (bytes.Count, bytes.Sum(s => s.Value)));
     }

@@ -19,6 +19,8 @@ internal sealed class Traffic
     private readonly Histogram<double> _streams;
     private readonly SeriesCache<(string Service, string Source, string Destination, string Direction), StreamSeries> _between;
     private readonly Histogram<double> _requests;
+    private readonly SeriesCache<(string Service, string Source), RequestSeries> _asked;
+    private int _answers;
     private readonly CountTable<(string Service, string Source, string Subject, bool Allowed)> _verdicts;
     private readonly Histogram<double> _detections;
     private readonly Histogram<double> _pauses;
@@ -45,6 +47,8 @@ internal sealed class Traffic
         _requests = meter.Histogram("http.server.request.duration", "s", "HTTP requests that were read here, from the head to the end of the answer.",
             ["service", "source_site", "http.request.method", "network.protocol.version", "http.response.status_code", "error.type"],
             GatewayMeter.Durations);
+        _asked = new(Measure.MostSeries, new RequestSeries(Unknown, Unknown, static () => false), s => new RequestSeries(s.Service, s.Source,
+            () => Volatile.Read(ref _answers) < Measure.MostSeries && Interlocked.Increment(ref _answers) <= Measure.MostSeries));
         _verdicts = meter.Counter<(string Service, string Source, string Subject, bool Allowed)>(
             "fabric.policy.verdicts", "{verdict}", "Decisions of policies on streams and requests.", ["service", "source_site", "subject", "verdict"],
             v => [v.Service, v.Source, v.Subject, v.Allowed ? "allow" : "deny"]);
@@ -70,27 +74,13 @@ internal sealed class Traffic
         streams.Carried(summary.BytesToEndpoint, summary.BytesToClient);
     }
 
+    /// <summary>What <see cref="RequestEnded"/> is told of; whoever tells of more than one request keeps it.</summary>
+    public RequestSeries Requests(string service, string source) => _asked.Of((service, source));
+
     /// <param name="status">0 when the answer's was not read.</param>
     /// <param name="version"><c>1.1</c> or <c>2</c>.</param>
-    /// <param name="error">What went wrong here, or empty.</param>
-    public void RequestEnded(string service, string source, string method, int status, string version, string error, TimeSpan duration)
-    {
-        var tags = new TagList
-        {
-            { "service", service }, { "source_site", source }, { "http.request.method", Method(method) }, { "network.protocol.version", version },
-        };
-        if (status is >= 100 and < 600)
-        {
-            tags.Add("http.response.status_code", _statuses[status - 100].Number);
-        }
-
-        if (error.Length > 0 || status is >= 500 and < 600)
-        {
-            tags.Add("error.type", error.Length > 0 ? error : _statuses[status - 100].Text);
-        }
-
-        _requests.Record(duration.TotalSeconds, tags);
-    }
+    public void RequestEnded(RequestSeries series, string method, int status, string version, TimeSpan duration) =>
+        _requests.Record(duration.TotalSeconds, series.Tags(method, status, version));
 
     /// <param name="subject"><c>stream</c> or <c>request</c>.</param>
     public void Verdict(string service, string source, string subject, bool allowed) => _verdicts.Of((service, source, subject, allowed)).Add(1);
@@ -128,12 +118,5 @@ internal sealed class Traffic
     /// <summary>One of the words in <see cref="StreamCode"/>, whatever a peer wrote.</summary>
     public static string NameOf(StreamCode code) => (int)code < _codes.Length ? _codes[(int)code] : Unknown;
 
-    /// <summary>Methods that the conventions do not know are <c>_OTHER</c>.</summary>
-    private static string Method(string method) => method is "GET" or "POST" or "PUT" or "DELETE" or "HEAD" or "OPTIONS" or "PATCH" or "TRACE" or "CONNECT"
-        ? method : "_OTHER";
-
     private static readonly string[] _codes = [.. Enum.GetNames<StreamCode>()];
-
-    /// <summary>From 100 on, boxed once.</summary>
-    private static readonly (object Number, string Text)[] _statuses = [.. Enumerable.Range(100, 500).Select(s => ((object)s, $"{s}"))];
 }
