@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Net;
-using System.Net.Security;
 using System.Net.Sockets;
 using Fabric.Identity;
 using Fabric.Tunnel.Core;
@@ -19,17 +18,15 @@ internal sealed class CertifiedClient : IAsyncDisposable
     private readonly GatewayTunnel _tunnel;
     private readonly ICertifiedIngress _ingress;
     private readonly Socket _socket;
-    private readonly SslStream _tls;
+    private readonly CallerTls _tls;
     private readonly IPEndPoint _remote;
     private readonly SpiffeId _caller;
     private readonly CertifiedEnd _end;
 
-    public CertifiedClient(GatewayTunnel tunnel, ICertifiedIngress ingress, Socket socket, SslStream tls, CertifiedTransport transport,
-        IPEndPoint remote, SpiffeId caller)
+    public CertifiedClient(GatewayTunnel tunnel, ICertifiedIngress ingress, Socket socket, CallerTls tls, IPEndPoint remote, SpiffeId caller)
     {
         (_tunnel, _ingress, _socket, _tls, _remote, _caller) = (tunnel, ingress, socket, tls, remote, caller);
-        _end = new CertifiedEnd(socket, tls, transport);
-        transport.Guarded = true;
+        _end = new CertifiedEnd(socket, tls);
     }
 
     /// <summary>Its bytes, in the clear.</summary>
@@ -135,8 +132,7 @@ internal sealed class CertifiedClient : IAsyncDisposable
         error is IOException or SocketException or ObjectDisposedException or OperationCanceledException or InvalidOperationException;
 
     /// <summary>The client's end, in the clear.</summary>
-    private sealed class CertifiedEnd(Socket socket, SslStream tls, CertifiedTransport transport)
-        : StreamEnd(new CertifiedStream(tls, transport))
+    private sealed class CertifiedEnd(Socket socket, CallerTls tls) : StreamEnd(tls)
     {
         private readonly Lock _lock = new();
         private Task? _closing;
@@ -155,108 +151,15 @@ internal sealed class CertifiedClient : IAsyncDisposable
 
         private async Task CloseAsync()
         {
-            transport.WeEnded = true;
             try
             {
-                // Not while the other thread deciphers: the TLS library has one state for both ways.
-                await transport.Cipher.WaitAsync().ConfigureAwait(false);
-                Task sending;
-                try
-                {
-                    sending = tls.ShutdownAsync();
-                }
-                finally
-                {
-                    transport.Cipher.Release();
-                }
-
-                await sending.ConfigureAwait(false);
+                await tls.CompleteAsync().ConfigureAwait(false);
                 socket.Shutdown(SocketShutdown.Send);
             }
             catch (Exception error) when (IsEnd(error))
             {
                 // It is over already.
             }
-        }
-    }
-
-    private sealed class CertifiedStream(SslStream tls, CertifiedTransport transport) : AsyncStream
-    {
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            await transport.Cipher.WaitAsync(cancellationToken).ConfigureAwait(false);
-            try
-            {
-                var read = await tls.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
-                return read > 0 || buffer.IsEmpty || !transport.TheyEnded || transport.WeEnded ? read
-                    : throw new IOException("the client's connection ended without close_notify: what it sent may be cut short");
-            }
-            finally
-            {
-                transport.Cipher.Release();
-            }
-        }
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-            tls.WriteAsync(buffer, cancellationToken);
-    }
-}
-
-/// <summary>
-/// The socket under TLS. <see cref="Cipher"/> is held by who reads, but not while the socket is waited for: so an end of the other direction
-/// gets its turn.
-/// </summary>
-internal sealed class CertifiedTransport(Socket socket) : AsyncStream
-{
-    public SemaphoreSlim Cipher { get; } = new(1);
-
-    /// <summary>Reads are made by a holder of <see cref="Cipher"/>: from the end of the handshake on.</summary>
-    public bool Guarded { get; set; }
-
-    /// <summary>The socket ended, which is not for TLS to say that nothing is missing.</summary>
-    public bool TheyEnded { get; private set; }
-
-    public volatile bool WeEnded;
-
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        var guarded = Guarded;
-        if (guarded)
-        {
-            Cipher.Release();
-        }
-
-        try
-        {
-            var read = await socket.ReceiveAsync(buffer, SocketFlags.None, cancellationToken).ConfigureAwait(false);
-            TheyEnded |= read == 0 && !buffer.IsEmpty;
-            return read;
-        }
-        catch (SocketException error)
-        {
-            throw new IOException(error.Message, error);
-        }
-        finally
-        {
-            if (guarded)
-            {
-                await Cipher.WaitAsync(CancellationToken.None).ConfigureAwait(false);
-            }
-        }
-    }
-
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        try
-        {
-            while (buffer.Length > 0)
-            {
-                buffer = buffer[await socket.SendAsync(buffer, SocketFlags.None, cancellationToken).ConfigureAwait(false)..];
-            }
-        }
-        catch (SocketException error)
-        {
-            throw new IOException(error.Message, error);
         }
     }
 }

@@ -1,9 +1,6 @@
 using System.Net;
-using System.Net.Security;
 using System.Net.Sockets;
-using System.Security.Cryptography.X509Certificates;
 using Fabric.Identity;
-using Fabric.Identity.Svid;
 
 namespace Fabric.Tunnel.Drivers;
 
@@ -52,51 +49,39 @@ internal sealed class CertifiedServer(GatewayTunnel tunnel)
         using var timer = tunnel.Options.Time.CreateTimer(
             static s => ((CancellationTokenSource)s!).Cancel(), limit, allowed, Timeout.InfiniteTimeSpan);
         socket.NoDelay = true;
-        var transport = new CertifiedTransport(socket);
-        var tls = new SslStream(transport, leaveInnerStreamOpen: false);
-        SvidVerdict? verdict = null;
+        var check = PeerCheck.OfCaller(tunnel.Options.Identity);
+        var tls = tunnel.Driver.Secure(socket, check, listener.Protocols.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         try
         {
-            await tls.AuthenticateAsServerAsync(Options(listener, v => verdict = v), limit.Token).ConfigureAwait(false);
-            return new CertifiedClient(tunnel, ingress, socket, tls, transport, remote, verdict!.Workload!);
+            await tls.ShakeHandsAsync(limit.Token).ConfigureAwait(false);
+            return new CertifiedClient(tunnel, ingress, socket, tls, remote, check.Workload!);
         }
         catch (Exception error)
         {
-            // No alert: SslStream can send none for a verdict of ours, and close_notify would pass for an answer in order.
-            Sockets.Abort(socket);
             await tls.DisposeAsync().ConfigureAwait(false);
-            if (limit.IsCancellationRequested && !tunnel.Stopping.IsCancellationRequested)
+            if (limit.IsCancellationRequested)
             {
+                Sockets.Abort(socket);
+                if (tunnel.Stopping.IsCancellationRequested)
+                {
+                    throw;
+                }
+
                 tunnel.Refusals.Add(Refusal.CallerHandshakeTimeout);
                 throw new IOException($"{remote} closed after {allowed.TotalSeconds:0.#} s: its TLS handshake did not end", error);
             }
 
             tunnel.Refusals.Add(Refusal.CallerHandshakeFailed);
-            if (verdict is not { Workload: null })
+            if (check.Refusal is { } refusal)
             {
-                throw new IOException($"{remote} closed: {error.GetBaseException().Message}", error);
+                tunnel.Refusals.AddCertificate(refusal);
+                tunnel.Told(() => ingress.Unproven(listener, remote, refusal));
             }
 
-            var refusal = new CertificateRefusedException(verdict.Rejection, verdict.Reason);
-            tunnel.Refusals.AddCertificate(refusal);
-            tunnel.Told(() => ingress.Unproven(listener, remote, refusal));
-            throw new IOException($"{remote} closed: {refusal.Message}", refusal);
-        }
-    }
+            // An alert has left, where there is one: it has to arrive.
+            await Sockets.LetGoAsync(socket, tunnel.Options.Time).ConfigureAwait(false);
 
-    private SslServerAuthenticationOptions Options(ServiceListener listener, Action<SvidVerdict> judged)
-    {
-        var identity = tunnel.Options.Identity;
-        var options = MeshTls.Server(identity, anonymous: false, listener.Protocols.Split(' ', StringSplitOptions.RemoveEmptyEntries));
-        options.AllowTlsResume = false;
-        options.RemoteCertificateValidationCallback = (_, shown, chain, _) =>
-        {
-            var leaf = shown is null ? null : shown as X509Certificate2 ?? new X509Certificate2(shown);
-            var verdict = leaf is null ? SvidVerdict.Reject(SvidRejection.NoCertificate, "the client sent no certificate")
-                : identity.VerifyWorkload(leaf, chain?.ChainPolicy.ExtraStore ?? []);
-            judged(verdict);
-            return verdict.Workload is not null;
-        };
-        return options;
+            throw new IOException($"{remote} closed: {(check.Refusal ?? error).Message}", error);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Fabric.Tunnel.Core;
 
 namespace Fabric.Tunnel.Drivers;
@@ -15,13 +16,19 @@ internal interface IDriver : IAsyncDisposable
     /// <summary>Accepts connections to the gateway port; each is served by a task of its own.</summary>
     IListener Listen(IPEndPoint address, Func<GatewayConnection, Task> serve);
 
-    /// <summary>Connects to a gateway port. Throws <see cref="System.Net.Sockets.SocketException"/> when nobody answers there.</summary>
+    /// <summary>Connects to a gateway port. Throws <see cref="SocketException"/> when nobody answers there.</summary>
     /// <param name="lane">Where to, and the largest segment.</param>
     /// <param name="cancellationToken">Gives up.</param>
     Task<GatewayConnection> DialAsync(LanePlan lane, CancellationToken cancellationToken);
 
     /// <summary>Accepts connections to a service address (TCP), and joins them to streams.</summary>
     IListener Serve(ServiceListener service);
+
+    /// <summary>TLS with a client of a service that asks for certificates.</summary>
+    /// <param name="socket">Connected; the caller's to close.</param>
+    /// <param name="check">Judges the client's certificate.</param>
+    /// <param name="protocols">ALPN names of the service.</param>
+    CallerTls Secure(Socket socket, PeerCheck check, string[] protocols);
 
     /// <summary>A peer opened a stream of a service: asks egress, dials, joins. In the session's lock.</summary>
     void Serve(PeerSession session, StreamCore stream);

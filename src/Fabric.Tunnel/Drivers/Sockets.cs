@@ -50,6 +50,30 @@ internal static class Sockets
         }
     }
 
+    /// <summary>
+    /// Ends a connection so that what was sent arrives: not by a reset, which takes along what the other side has not read. What still comes is
+    /// thrown away, up to 64 KiB, for a second at most.
+    /// </summary>
+    public static async Task LetGoAsync(Socket socket, TimeProvider time)
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1), time);
+            socket.Shutdown(SocketShutdown.Send);
+            var buffer = new byte[4096];
+            for (var (left, read) = (64 << 10, 1); left > 0 && read > 0; left -= read)
+            {
+                read = await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (error is SocketException or ObjectDisposedException or OperationCanceledException)
+        {
+            // It is over already, or the other side takes its time.
+        }
+
+        socket.Dispose();
+    }
+
     /// <summary>Small answers must not wait, and a dead peer must be noticed when nothing else does.</summary>
     /// <param name="socket">Of the lane.</param>
     /// <param name="maxSegment">Bytes of the largest segment; 0: the kernel's own choice.</param>

@@ -38,6 +38,7 @@ internal static unsafe partial class Libssl
     public const int SSL_VERIFY_PEER = 1;
     public const int SSL_TLSEXT_ERR_OK = 0;
     public const int SSL_TLSEXT_ERR_ALERT_FATAL = 2;
+    public const int SSL_TLSEXT_ERR_NOACK = 3;
 
     public const int SSL_ERROR_WANT_READ = 2;
     public const int SSL_ERROR_WANT_WRITE = 3;
@@ -52,6 +53,18 @@ internal static unsafe partial class Libssl
     public const int EVP_CTRL_AEAD_SET_TAG = 0x11;
 
     public const int X509_V_OK = 0;
+
+    /// <summary>The peer is told certificate_expired.</summary>
+    public const int X509_V_ERR_CERT_HAS_EXPIRED = 10;
+
+    /// <summary>The peer is told unknown_ca.</summary>
+    public const int X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20;
+
+    /// <summary>The peer is told certificate_revoked.</summary>
+    public const int X509_V_ERR_CERT_REVOKED = 23;
+
+    /// <summary>The peer is told unsupported_certificate.</summary>
+    public const int X509_V_ERR_INVALID_PURPOSE = 26;
 
     /// <summary>The peer is told bad_certificate.</summary>
     public const int X509_V_ERR_CERT_REJECTED = 28;

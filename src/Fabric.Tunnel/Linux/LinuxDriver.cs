@@ -150,6 +150,8 @@ internal sealed class LinuxDriver : IDriver
         }
     }
 
+    public CallerTls Secure(Socket socket, PeerCheck check, string[] protocols) => new LibsslCallerTls(Tls, socket, check, protocols);
+
     public void Serve(PeerSession session, StreamCore stream)
     {
         var connection = new EndpointConnection(LoopOf(session), Tunnel, session, stream);

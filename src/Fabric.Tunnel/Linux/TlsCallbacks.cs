@@ -109,7 +109,7 @@ internal static unsafe class TlsCallbacks
             session.Fault(error.Message);
         }
 
-        X509_STORE_CTX_set_error(store, good ? X509_V_OK : X509_V_ERR_CERT_REJECTED);
+        X509_STORE_CTX_set_error(store, good ? X509_V_OK : session.VerifyError);
         return good ? 1 : 0;
     }
 
@@ -117,6 +117,12 @@ internal static unsafe class TlsCallbacks
     private static int SelectProtocol(nint ssl, byte** name, byte* nameLength, byte* offered, uint offeredLength, nint argument)
     {
         var session = Of(SSL_get_ex_data(ssl, AppData));
+        if (session.Protocols.IsEmpty)
+        {
+            // Whatever it offers: here nothing goes by it.
+            return SSL_TLSEXT_ERR_NOACK;
+        }
+
         try
         {
             var selected = TlsProtocols.Select(session.Protocols, new ReadOnlySpan<byte>(offered, (int)offeredLength));

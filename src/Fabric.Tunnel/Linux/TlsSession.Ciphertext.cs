@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Fabric.Identity.Svid;
 using static Fabric.Tunnel.Linux.Libssl;
 
 namespace Fabric.Tunnel.Linux;
@@ -161,6 +162,20 @@ internal sealed unsafe partial class TlsSession
             }
         }
     }
+
+    /// <summary>
+    /// The error of the refused certificate, as libssl knows them: it tells the peer by the alert that belongs to it (RFC 8446 §6.2), since it has
+    /// none of its own to be given.
+    /// </summary>
+    internal int VerifyError => _check.Refusal?.Rejection switch
+    {
+        null => _fault is null ? X509_V_OK : X509_V_ERR_CERT_REJECTED,
+        SvidRejection.Expired or SvidRejection.IssuerExpired => X509_V_ERR_CERT_HAS_EXPIRED,
+        SvidRejection.Evicted or SvidRejection.RootWithdrawn => X509_V_ERR_CERT_REVOKED,
+        SvidRejection.UntrustedChain or SvidRejection.IssuerUnknown => X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        SvidRejection.KeyUsage or SvidRejection.ExtendedKeyUsage or SvidRejection.KeyType => X509_V_ERR_INVALID_PURPOSE,
+        _ => X509_V_ERR_CERT_REJECTED,
+    };
 
     /// <summary>Alerts of the handshake, for the reason.</summary>
     /// <param name="where">SSL_CB_*.</param>

@@ -121,6 +121,12 @@ internal sealed unsafe partial class TlsSession
         }
     }
 
+    /// <summary>A read has something to tell without the socket: records that came and are not read, or the end.</summary>
+    public bool HasInput => _ready > 0 || _input.Length > 0 || _closeReceived || _end is not null;
+
+    /// <summary>After the handshake: ends it by that alert (RFC 8446 §6.2), which stays in the output until it is flushed.</summary>
+    public void Refuse(int alert, string reason) => Fail(alert, reason);
+
     /// <summary>
     /// Changes the key of what is written from now on, and asks the peer to change its own as well if <paramref name="ofPeer"/>
     /// (RFC 8446 §4.6.3). <see cref="Write"/> does it by itself, in time.

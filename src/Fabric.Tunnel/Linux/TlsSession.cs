@@ -38,10 +38,10 @@ internal sealed unsafe partial class TlsSession : IDisposable
     private string? _endReason;
 
     private TlsSession(
-        TlsContext context, ITlsTransport transport, bool isServer, IEnumerable<string> protocols, string? expectedGateway)
+        TlsContext context, ITlsTransport transport, bool isServer, IEnumerable<string> protocols, PeerCheck check)
     {
         (_options, _transport, _isServer, _protocols) = (context.Options, transport, isServer, TlsProtocols.Encode(protocols));
-        _check = new PeerCheck(context.Identity, expectedGateway);
+        _check = check;
         _output = new TlsBuffer(_options.OutputLimit + Reserve);
         _input = new TlsBuffer(_options.ReadBuffer);
         _ssl = context.NewSsl();
@@ -61,11 +61,12 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// <summary>
     /// An accepted connection. A client's certificate is asked for, and verified when it comes; without one, <see cref="Peer"/>
     /// is null. When the client offers protocols and none is among <paramref name="protocols"/> (the first has precedence), it is
-    /// told no_application_protocol; when it offers none, the handshake goes on without (RFC 7301 §3.2).
+    /// told no_application_protocol; when it offers none, or none are named here, the handshake goes on without (RFC 7301 §3.2). <paramref name="check"/> judges the
+    /// certificate; null: it has to be a gateway's.
     /// </summary>
     /// <inheritdoc cref="TlsContext.NewSsl"/>
-    public static TlsSession Server(TlsContext context, ITlsTransport transport, IEnumerable<string> protocols) =>
-        new(context, transport, isServer: true, protocols, null);
+    public static TlsSession Server(TlsContext context, ITlsTransport transport, IEnumerable<string> protocols, PeerCheck? check = null) =>
+        new(context, transport, isServer: true, protocols, check ?? new PeerCheck(context.Identity, null));
 
     /// <summary>
     /// A connection that this gateway opened. <paramref name="expectedGateway"/> is the name that the server's certificate must
@@ -74,7 +75,7 @@ internal sealed unsafe partial class TlsSession : IDisposable
     /// </summary>
     /// <inheritdoc cref="TlsContext.NewSsl"/>
     public static TlsSession Client(TlsContext context, ITlsTransport transport, string protocol, string? expectedGateway) =>
-        new(context, transport, isServer: false, [protocol], expectedGateway);
+        new(context, transport, isServer: false, [protocol], new PeerCheck(context.Identity, expectedGateway));
 
     /// <summary>Sessions of the process that were not disposed.</summary>
     public static int Live => Volatile.Read(ref _live);

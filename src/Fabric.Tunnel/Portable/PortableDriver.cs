@@ -40,6 +40,8 @@ internal sealed class PortableDriver(GatewayTunnel tunnel) : IDriver
     public IListener Serve(ServiceListener service) => new Acceptor(
         service.Address, service.Place, socket => tunnel.Ingress.ServeAsync(service, socket), tunnel.Log, tunnel.Options.Time);
 
+    public CallerTls Secure(Socket socket, PeerCheck check, string[] protocols) => new SslCallerTls(socket, tunnel.Options.Identity, check, protocols);
+
     public void Serve(PeerSession session, StreamCore stream) => tunnel.Serve(TunnelStream.Of(session, stream));
 
     public ITimer CreateTimer(Action tick) => tunnel.Options.Time.CreateTimer(

@@ -7,7 +7,10 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Fabric.Identity.Authority;
+using Fabric.Protocol.Grpc;
+using Fabric.Protocol.Proto;
 using Fabric.Testing;
+using Fabric.Tunnel;
 using static Fabric.Gateway.Tests.Hosting.LoopbackFabric;
 
 namespace Fabric.Gateway.Tests.Hosting;
@@ -16,7 +19,7 @@ namespace Fabric.Gateway.Tests.Hosting;
 /// Callers who are known by their certificates: <c>web.shop</c> says <c>tls: svid</c>, and is in virginia. Workload till of paris may call it,
 /// which no address is of; the clients are curl, openssl, and the platform's.
 /// </summary>
-public sealed class CertifiedCallerTests : IAsyncLifetime
+public abstract class CertifiedCallerTests(TunnelDriver driver) : IAsyncLifetime
 {
     private const string Domain = "acme.example";
     private const string Till = $"spiffe://{Domain}/site/paris/workload/till";
@@ -27,7 +30,7 @@ public sealed class CertifiedCallerTests : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        _fabric = await LoopbackFabric.StartAsync();
+        _fabric = await LoopbackFabric.StartAsync(driver: driver);
         await UseAsync();
         var service = (await _fabric.Admin(Paris).StatusAsync()).Services.Single(s => s.Name == "web.shop");
         _service = new IPEndPoint(IPAddress.Parse(service.ServiceAddress), (int)service.Ports[0]);
@@ -162,22 +165,52 @@ public sealed class CertifiedCallerTests : IAsyncLifetime
     [RequiresFact("openssl")]
     public async Task Bad_certificates_are_refused_and_written()
     {
-        await IsRefusedAsync("workload_of_another_site", Issued("virginia"));
-        await IsRefusedAsync("not_a_workload", (_fabric.State(Paris, "identity", "gateway.crt"), _fabric.State(Paris, "identity", "gateway.key")));
-        await IsRefusedAsync("expired", ByHand("paris", [Till], until: DateTimeOffset.UtcNow.AddMinutes(-1)));
-        await IsRefusedAsync("untrusted_chain", ByHand(null, [Till]));
-        await IsRefusedAsync("untrusted_chain", Foreign(), 2);
-        await IsRefusedAsync("no_certificate", (null, null));
-        await IsRefusedAsync("many_uri_names", ByHand("paris", [Till, Till + "2"]));
-        await IsRefusedAsync("issuer_of_another_site", ByHand("virginia", [Till]));
-        await IsRefusedAsync("extended_key_usage", ByHand("paris", [Till], purpose: "1.3.6.1.5.5.7.3.1"));
+        await IsRefusedAsync("workload_of_another_site", BadCertificate, Issued("virginia"));
+        await IsRefusedAsync("not_a_workload", BadCertificate, (_fabric.State(Paris, "identity", "gateway.crt"), _fabric.State(Paris, "identity", "gateway.key")));
+        await IsRefusedAsync("expired", CertificateExpired, ByHand("paris", [Till], until: DateTimeOffset.UtcNow.AddMinutes(-1)));
+        await IsRefusedAsync("untrusted_chain", UnknownCa, ByHand(null, [Till]));
+        await IsRefusedAsync("untrusted_chain", UnknownCa, Foreign(), 2);
+        await IsRefusedAsync("no_certificate", CertificateRequired, (null, null));
+        await IsRefusedAsync("many_uri_names", BadCertificate, ByHand("paris", [Till, Till + "2"]));
+        await IsRefusedAsync("issuer_of_another_site", BadCertificate, ByHand("virginia", [Till]));
+        await IsRefusedAsync("extended_key_usage", UnsupportedCertificate, ByHand("paris", [Till], purpose: "1.3.6.1.5.5.7.3.1"));
         Assert.StartsWith("virginia\nhello\n", await OpensslAsync(Of("till").Certificate, Of("till").Key));
     }
 
+    [RequiresFact("openssl")]
+    public async Task Where_the_site_was_evicted_nobody_is_a_caller()
+    {
+        await _fabric.Admin(Paris).CallAsync(AdminMethods.PublishTrust, _fabric.Authority.Evict("paris").Signed!);
+        await IsRefusedAsync("evicted", CertificateRevoked, Of("till"));
+    }
+
+    [RequiresFact("curl")]
+    public async Task Curl_is_told_why_it_is_refused()
+    {
+        var (certificate, key) = ByHand("paris", [Till], until: DateTimeOffset.UtcNow.AddMinutes(-1));
+        using var curl = Process.Start(new ProcessStartInfo("curl", ["-sS", "--max-time", "20", "--cacert", Bundle, "--cert", certificate, "--key", key,
+            "--connect-to", $"::{_service}", $"https://paris-1.paris.{Domain}/a"])
+        {
+            RedirectStandardError = true,
+        })!;
+        var error = await curl.StandardError.ReadToEndAsync().WaitAsync(Wait.Limit);
+        Assert.Contains(driver == TunnelDriver.Linux ? "alert certificate expired" : "Empty reply", error, StringComparison.OrdinalIgnoreCase);
+    }
+
+    // Alerts, as openssl prints them (RFC 8446 §6.2).
+    private const int BadCertificate = 42;
+    private const int UnsupportedCertificate = 43;
+    private const int CertificateRevoked = 44;
+    private const int CertificateExpired = 45;
+    private const int UnknownCa = 48;
+    private const int CertificateRequired = 116;
+
     /// <param name="times">How often that code has been by then.</param>
-    private async Task IsRefusedAsync(string code, (string? Certificate, string? Key) shown, int times = 1)
+    /// <param name="alert">What the client is told, where the TLS library can tell it; else the connection ends without, and is not reset either.</param>
+    private async Task IsRefusedAsync(string code, int alert, (string? Certificate, string? Key) shown, int times = 1)
     {
         var seen = await OpensslAsync(shown.Certificate, shown.Key);
+        Assert.Contains(driver == TunnelDriver.Linux ? $"SSL alert number {alert}\n" : "unexpected eof while reading", seen, StringComparison.Ordinal);
         Assert.False(seen.Contains("virginia\n", StringComparison.Ordinal) || seen.Contains("hello", StringComparison.Ordinal), seen);
         Dictionary<string, string>[] Lines() => [.. _fabric.Audit(Paris).Where(l => l["reason"].EndsWith($"[{code}]", StringComparison.Ordinal))];
         await Wait.UntilAsync(() => Lines().Length == times, () => $"{code} is written: {string.Join('\n', _fabric.Audit(Paris).Select(l => l["reason"]))}");
@@ -213,15 +246,14 @@ public sealed class CertifiedCallerTests : IAsyncLifetime
         Assert.Equal("virginia\n", await ReadAsync(tls, "virginia\n".Length));
         var sent = new byte[8 << 20];
         Random.Shared.NextBytes(sent);
-        var sending = Task.Run(async () =>
-        {
-            await tls.WriteAsync(sent);
-            await tls.ShutdownAsync();
-        });
+        var sending = Task.Run(async () => await tls.WriteAsync(sent));
         var received = new byte[sent.Length];
         await tls.ReadExactlyAsync(received).AsTask().WaitAsync(Wait.Limit);
         await sending.WaitAsync(Wait.Limit);
         Assert.True(received.AsSpan().SequenceEqual(sent));
+
+        // Not while this client reads: its TLS library has one state for both ways.
+        await tls.ShutdownAsync();
         Assert.Equal(0, await tls.ReadAsync(new byte[1]).AsTask().WaitAsync(Wait.Limit));
         await _fabric.Admin(Paris).UntilAsync(s => s.Streams == 0);
     }
@@ -379,3 +411,7 @@ public sealed class CertifiedCallerTests : IAsyncLifetime
         return (_folder.Write("hand.crt", pem + "\n"), _folder.Write("hand.key", key.ExportPkcs8PrivateKeyPem() + "\n"));
     }
 }
+
+public sealed class PortableCertifiedCallerTests() : CertifiedCallerTests(TunnelDriver.Portable);
+
+public sealed class LinuxCertifiedCallerTests() : CertifiedCallerTests(TunnelDriver.Linux);

@@ -8,6 +8,7 @@ using Fabric.Identity.Authority;
 using Fabric.Identity.Joining;
 using Fabric.Protocol.Proto;
 using Fabric.Testing;
+using Fabric.Tunnel;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -36,11 +37,12 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     private ServiceStatus? _web;
 
     private readonly bool _two;
+    private readonly TunnelDriver _driver;
     private Process? _process;
 
-    private LoopbackFabric(bool two)
+    private LoopbackFabric(bool two, TunnelDriver driver = TunnelDriver.Auto)
     {
-        _two = two;
+        (_two, _driver) = (two, driver);
         Write(Topology());
     }
 
@@ -70,9 +72,10 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     /// <summary>With all started, and paris connected to the others over all links.</summary>
     /// <param name="two">Whether virginia has two gateways.</param>
     /// <param name="killable">The gateway that is a process of its own, which <see cref="Kill"/> ends; null: none.</param>
-    public static async Task<LoopbackFabric> StartAsync(bool two = false, string? killable = null)
+    /// <param name="driver">Of their tunnels.</param>
+    public static async Task<LoopbackFabric> StartAsync(bool two = false, string? killable = null, TunnelDriver driver = TunnelDriver.Auto)
     {
-        var fabric = new LoopbackFabric(two);
+        var fabric = new LoopbackFabric(two, driver);
         try
         {
             fabric.Join();
@@ -178,6 +181,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
         WireGuard = "off",
         AllowFaults = true,
         Ca = _folder["ca"],
+        TunnelDriver = _driver,
         // No test has to be quick to meet a connection that waits.
         Patience = Wait.Limit,
     };
