@@ -7,6 +7,7 @@ using Fabric.Testing;
 namespace Fabric.Lab;
 
 /// <summary>SIGKILL at any moment leaves nothing that the next start stumbles over.</summary>
+[Trait("Lane", "apart")]
 public sealed class KillTests
 {
     private const int Kills = 24;

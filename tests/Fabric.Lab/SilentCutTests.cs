@@ -9,6 +9,7 @@ using Xunit.Abstractions;
 namespace Fabric.Lab;
 
 /// <summary>The line goes dark, again and again, and no client notices more than a pause.</summary>
+[Trait("Lane", "apart")]
 public sealed class SilentCutTests(ITestOutputHelper output)
 {
     private const int Cuts = 20;
