@@ -123,93 +123,111 @@ counter() {
 # No test takes half as long.
 hang_limit=8m
 
-# run_tests PROJECT RESULT [OPTION...]: its tests, into RESULT.log and RESULT.trx. The console logger at "minimal" is what says why a
+# run_tests RESULT PROJECT [OPTION...]: its tests, into RESULT.log and RESULT.trx. The console logger at "minimal" is what says why a
 # test failed. A test that hangs ends its project, and is named. A shell starts jobs in the background with SIGINT ignored, which their
 # programs inherit: those of tests are to be interrupted.
 run_tests() {
-  local name=$1 result=$2
+  local result=$1 name=$2
   shift 2
-  env --default-signal=INT,QUIT dotnet test "tests/$name/bin/Release/net10.0/$name.dll" --nologo --logger "console;verbosity=minimal" \
-    --results-directory "$results" --logger "trx;LogFileName=$result.trx" \
+  env --default-signal=INT,QUIT "${around[@]}" dotnet test "$root/tests/$name/bin/Release/net10.0/$name.dll" --nologo \
+    --logger "console;verbosity=minimal" --results-directory "$results" --logger "trx;LogFileName=$result.trx" \
     --blame-hang-timeout "$hang_limit" --blame-hang-dump-type none "$@" >"$results/$result.log" 2>&1
 }
 
-# test_project PROJECT: runs its tests, and tells how they went. For later, in files, as projects run side by side: PROJECT.failed, how many
-# failed or "all" for a run that did not end; PROJECT.skipped, how many were.
+# test_project RESULT PROJECT [OPTION...]: runs its tests, and tells how they went. For later, in files, as several run side by side:
+# RESULT.failed, how many failed or "all" for a run that did not end; RESULT.skipped, how many were.
 test_project() {
-  local name=$1 started status=0 trx=$results/$1.trx total passed bad skipped
+  local result=$1 started status=0 trx=$results/$1.trx total passed bad skipped
   started=$(date +%s)
-  run_tests "$name" "$name" "${filter[@]}" || status=$?
+  run_tests "$@" "${filter[@]}" || status=$?
   if [ ! -s "$trx" ]; then
-    if [ "$status" -eq 0 ] && grep -q 'No test is available\|No test matches' "$results/$name.log"; then
-      printf '%-28s no tests\n' "$name"
+    if [ "$status" -eq 0 ] && grep -q 'No test is available\|No test matches' "$results/$result.log"; then
+      printf '%-28s no tests\n' "$result"
       return
     fi
-    printf '%-28s DID NOT RUN (exit %s)\n' "$name" "$status"
-    tail -n 40 "$results/$name.log"
-    echo all >"$results/$name.failed"
+    printf '%-28s DID NOT RUN (exit %s)\n' "$result" "$status"
+    tail -n 40 "$results/$result.log"
+    echo all >"$results/$result.failed"
     return
   fi
   total=$(counter total "$trx")
   passed=$(counter passed "$trx")
   bad=$(counter failed "$trx")
   skipped=$((total - passed - bad))
-  printf '%-28s %5d passed %3d failed %3d skipped  %4ds\n' "$name" "$passed" "$bad" "$skipped" "$(($(date +%s) - started))"
+  printf '%-28s %5d passed %3d failed %3d skipped  %4ds\n' "$result" "$passed" "$bad" "$skipped" "$(($(date +%s) - started))"
   if [ "$status" -ne 0 ]; then
     # What failed, and why.
-    grep -v '^ *$' "$results/$name.log" | tail -n 120
-    if [ "$bad" -eq 0 ] || grep -q 'Test Run Aborted' "$results/$name.log"; then
+    grep -v '^ *$' "$results/$result.log" | tail -n 120
+    if [ "$bad" -eq 0 ] || grep -q 'Test Run Aborted' "$results/$result.log"; then
       bad=all
     fi
-    echo "$bad" >"$results/$name.failed"
+    echo "$bad" >"$results/$result.failed"
   fi
   if [ "$skipped" -gt 0 ]; then
-    echo "$skipped" >"$results/$name.skipped"
+    echo "$skipped" >"$results/$result.skipped"
     grep 'outcome="NotExecuted"' "$trx" | grep -o 'testName="[^"]*"' | sed 's/testName="\(.*\)"/    skipped: \1/'
   fi
 }
 
-# passes_alone PROJECT COUNT: whether the COUNT tests that failed pass when they are run once more, with nothing else beside them. One
+# passes_alone RESULT COUNT: whether the COUNT tests that failed pass when they are run once more, with nothing else beside them. One
 # that does is unsteady, which is a fault to be mended: it is told, and more of them than are allowed fail the run.
 passes_alone() {
-  local name=$1 count=$2 methods expression
+  local result=$1 count=$2 methods expression
   [ "$count" != all ] && [ "$((unsteady_total + count))" -le "$unsteady_limit" ] || return 1
-  mapfile -t methods < <(sed -n 's/^  Failed \([A-Za-z0-9_.+]*\).*/\1/p' "$results/$name.log" | sort -u)
+  mapfile -t methods < <(sed -n 's/^  Failed \([A-Za-z0-9_.+]*\).*/\1/p' "$results/$result.log" | sort -u)
   [ "${#methods[@]}" -gt 0 ] || return 1
   expression=$(printf '|FullyQualifiedName=%s' "${methods[@]}")
-  run_tests "$name" "$name.again" --filter "${expression#|}" || return 1
+  run_tests "$result.again" "${result%.Apart}" --filter "${expression#|}" || return 1
   unsteady_total=$((unsteady_total + count))
   printf '    unsteady, passed when run again: %s\n' "${methods[@]}"
 }
 
-# The lab beside the others: both wait most of the time, for what was cut to be noticed, and for timers.
+# A network, a /run, an /etc and a folder for temporary files of its own: two labs do not meet.
+# shellcheck disable=SC2016
+apart=(unshare --mount --net sh -ec '
+  mount -t tmpfs tmpfs /run
+  cp -a /etc /run/etc
+  mount --bind /run/etc /etc
+  ip link set lo up
+  export TMPDIR="$1"
+  shift
+  exec "$@"' sh)
+
+# The lab waits most of its time, for programs, links and leases, as the other projects do for timers: so it runs beside them, as root in
+# two halves, of which the one apart needs nothing of the world outside.
+around=()
 beside=()
 for name in "${projects[@]}"; do
-  if [ "$name" = Fabric.Lab ] && [ "${#projects[@]}" -gt 1 ]; then
-    beside=("$name")
-    test_project "$name" >"$results/$name.out" &
+  if [ "$name" = Fabric.Lab ] && [ "${#filter[@]}" -eq 0 ] && is_root; then
+    elsewhere=$(mktemp -d)
+    around=("${apart[@]}" "$elsewhere")
+    test_project "$name.Apart" "$name" --filter Lane=apart >"$results/$name.Apart.out" &
+    around=()
+    test_project "$name" "$name" --filter 'Lane!=apart' >"$results/$name.out" &
+    beside=("$name.Apart" "$name")
   fi
 done
 for name in "${projects[@]}"; do
-  if [ "$name" != "${beside[*]}" ]; then
-    test_project "$name"
+  if [[ " ${beside[*]} " != *" $name "* ]]; then
+    test_project "$name" "$name"
   fi
 done
 wait
-for name in "${beside[@]}"; do
-  cat "$results/$name.out"
+for result in "${beside[@]}"; do
+  cat "$results/$result.out"
 done
+if [ "${#beside[@]}" -gt 0 ]; then
+  rm -rf "$elsewhere"
+fi
 
 failed=0
 skipped_total=0
 unsteady_total=0
-for name in "${projects[@]}"; do
-  if [ -e "$results/$name.skipped" ]; then
-    skipped_total=$((skipped_total + $(cat "$results/$name.skipped")))
-  fi
-  if [ -e "$results/$name.failed" ]; then
-    passes_alone "$name" "$(cat "$results/$name.failed")" || failed=1
-  fi
+for file in "$results"/*.skipped; do
+  [ ! -e "$file" ] || skipped_total=$((skipped_total + $(cat "$file")))
+done
+for file in "$results"/*.failed; do
+  [ ! -e "$file" ] || passes_alone "$(basename "$file" .failed)" "$(cat "$file")" || failed=1
 done
 if [ "$unsteady_total" -gt 0 ]; then
   say "failed once, and passed when run again, alone: $unsteady_total (allowed: $unsteady_limit)"

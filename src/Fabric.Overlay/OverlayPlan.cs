@@ -65,6 +65,13 @@ public sealed record OverlayPlan(ImmutableArray<OverlayInterface> Interfaces)
 
         return new(interfaces.ToImmutable());
     }
+
+    /// <summary>The same, with none of these gateways as a peer.</summary>
+    public OverlayPlan Without(IReadOnlySet<string> gateways) => new([.. Interfaces.Select(i =>
+    {
+        ImmutableArray<OverlayPeer> peers = [.. i.Peers.Where(p => !gateways.Contains(p.Gateway))];
+        return i with { Peers = peers, Config = i.Config with { Peers = [.. peers.Select(p => p.WireGuard)] } };
+    })]);
 }
 
 /// <summary>One interface of the overlay.</summary>

@@ -15,7 +15,9 @@ internal static class AdminService
     private static readonly TimeSpan _watchInterval = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan _maxDrain = TimeSpan.FromHours(1);
 
-    public static GrpcServer Serve(ControlServices services, TimeProvider time, ILogger log) => new GrpcServer(time, log) { Admit = call => Admit(services, call) }
+    /// <param name="stopping">Ends watches.</param>
+    public static GrpcServer Serve(ControlServices services, TimeProvider time, ILogger log, CancellationToken stopping) =>
+        new GrpcServer(time, log) { Admit = call => Admit(services, call), Stopping = stopping }
         .Unary(AdminMethods.GetStatus, (_, _) => Task.FromResult(Status(services)))
         .ServerStreaming(AdminMethods.WatchStatus, (_, call) => WatchAsync(services, time, call.Cancellation))
         .Unary(AdminMethods.Reload, (_, call) => ReloadAsync(services, call.Cancellation))

@@ -27,12 +27,13 @@ internal sealed class ControlHost : IAsyncDisposable
     private readonly ControlServices _services;
     private readonly GrpcServer _admin;
     private readonly GrpcServer _peers;
+    private readonly CancellationTokenSource _stopping = new();
 
     public ControlHost(ControlEndpoints endpoints, ControlServices services, TimeProvider time, ILoggerFactory logs)
     {
         _services = services;
-        _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"));
-        _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control"))
+        _admin = AdminService.Serve(services, time, logs.CreateLogger("Fabric.Control"), _stopping.Token);
+        _peers = new GrpcServer(time, logs.CreateLogger("Fabric.Control")) { Stopping = _stopping.Token }
             .ServerStreaming(CatalogMethods.Watch, (request, call) => services.Catalog(Watcher(request, call), call.Cancellation))
             .Health(_ => services.Health.Ready().Count == 0);
         services.Faults?.Serve(_admin);
@@ -63,6 +64,8 @@ internal sealed class ControlHost : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        // Peers watch the catalog for as long as they live: Kestrel would wait for each of them.
+        await _stopping.CancelAsync();
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(2));
         await _app.StopAsync(limit.Token);
         await _app.DisposeAsync();

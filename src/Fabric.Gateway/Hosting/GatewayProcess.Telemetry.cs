@@ -6,6 +6,7 @@ using Fabric.Protocol.Proto;
 using Fabric.Routing.Health;
 using Fabric.Topology.Model;
 using Fabric.Tunnel;
+using Fabric.Tunnel.Drivers;
 using Microsoft.Extensions.Logging;
 
 namespace Fabric.Gateway.Hosting;
@@ -107,6 +108,15 @@ internal sealed partial class GatewayProcess
     }
 
     private IReadOnlyList<string> NotStarted() => _loop?.Current is null ? ["the first topology is not applied yet"] : [];
+
+    /// <summary>Lanes that failed while the link carried nothing need not wait out their pause.</summary>
+    private static void HurryOver(Probing.LinkHealthSnapshot link, GatewayTunnel tunnel)
+    {
+        if (link.State == LinkState.Up)
+        {
+            tunnel.Hurry(link.Peer, link.Link);
+        }
+    }
 
     private void LinkChanged(Probing.LinkHealthSnapshot link)
     {

@@ -236,7 +236,11 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         var egress = _egress = new EgressDecider(() => _loop.Current, health, Audit, Reserved, _time, _log)
         { Claims = _claims, Traffic = _meter.Traffic, Evicted = OwnEviction };
         var overlayOptions = new OverlayOptions { Owner = self.Name, InterfacePrefix = _options.InterfacePrefix };
-        var tunnel = Own(new GatewayTunnel(new TunnelOptions
+
+        // Goes after the tunnel, whose goodbyes leave over its links.
+        GatewayTunnel tunnel = null!;
+        _overlay = OpenOverlay(self, () => tunnel, overlayOptions);
+        tunnel = Own(new GatewayTunnel(new TunnelOptions
         {
             Identity = Identity,
             Ingress = ingress,
@@ -278,7 +282,6 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Refused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Catalog, reason),
         });
         _review = new CatalogReview(() => _loop?.Current?.Topology, catalogs, _claims, _time);
-        _overlay = OpenOverlay(self, tunnel, overlayOptions);
 
         _loop = new StateLoop(
             new StateParts
@@ -318,6 +321,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             Signal();
         };
         prober.Changed += LinkChanged;
+        prober.Changed += link => HurryOver(link, tunnel);
 
         FeedEvents(tunnel, prober);
 
@@ -398,7 +402,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     private IReadOnlyList<(string Name, string Text)> TopologyFiles() =>
         [.. _source.ReadLastGood().Select(f => (Path.GetFileName(f.Path), f.Text))];
 
-    private OverlayLinks? OpenOverlay(SiteGateway self, GatewayTunnel tunnel, OverlayOptions options)
+    private OverlayLinks? OpenOverlay(SiteGateway self, Func<GatewayTunnel> tunnel, OverlayOptions options)
     {
         if (_options.WireGuard == "off" || !_topology.Links.Any(l => l.Kind == LinkKind.Vpn && l.Touches(self.Name)))
         {
@@ -410,8 +414,9 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         _overlayDriver = driver.Name;
         return Own(new OverlayLinks(self.Name, _state, driver, options, _time, _log)
         {
-            Dial = (remote, peer, cancellationToken) => tunnel.DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
+            Dial = (remote, peer, cancellationToken) => tunnel().DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
             KeyRefused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Key, reason),
+            Renewed = (peer, link) => tunnel().Hurry(peer, link),
             IsUp = (peer, link) => _loop.Current?.Links.Any(l => l.Peer == peer && l.Link == link
                 && l.State is Routing.Health.LinkState.Up or Routing.Health.LinkState.Suspect) == true,
         });

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
+using System.Security.Cryptography;
 using Fabric.Gateway.Hosting;
 using Fabric.Gateway.Telemetry;
 using Fabric.Overlay;
@@ -15,13 +16,21 @@ namespace Fabric.Gateway.Links;
 /// <summary>
 /// The vpn links of this gateway. WireGuard needs the other end's public key before the first packet, and a key is nobody's to
 /// declare but its owner's: gateways introduce themselves over mutual TLS at the address under the link, and keep what they
-/// learned for the next start. A link without traffic is introduced again, in case the peer has a new key.
+/// learned for the next start. A link that does not work is introduced again, in case the peer has a new key, or has started anew.
 /// </summary>
+/// <remarks>
+/// A peer that has started anew knows nothing of the session that WireGuard has with it here, and drops what comes in it. Where it cannot dial, because this
+/// end is behind a NAT, nobody would tell: WireGuard looks for a new session only when nothing has come for 15 s. So what introduces itself says which start
+/// it is, and the end that dials lets go of the session with another.
+/// </remarks>
 internal sealed class OverlayLinks : IAsyncDisposable
 {
     private const string KeysFile = "wireguard-peers.json";
+    private const int InstanceLength = 16;
     private static readonly TimeSpan _round = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(15);
+
+    /// <summary>As lanes are dialled: the peer may come back at any time.</summary>
+    private static readonly TimeSpan _maxBackoff = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan _dialLimit = TimeSpan.FromSeconds(3);
 
     private readonly string _gateway;
@@ -33,6 +42,9 @@ internal sealed class OverlayLinks : IAsyncDisposable
     private readonly ILogger _log;
     private readonly ConcurrentDictionary<string, WireGuardPublicKey> _peerKeys = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string Peer, string Link), Attempt> _attempts = new();
+    private readonly ByteString _instance = ByteString.CopyFrom(RandomNumberGenerator.GetBytes(InstanceLength));
+    private readonly Dictionary<string, ByteString> _instances = new(StringComparer.Ordinal); // under _peerKeys
+    private readonly HashSet<string> _startedAnew = new(StringComparer.Ordinal); // under _peerKeys
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly CancellationTokenSource _stop = new();
     private FabricTopology? _topology;
@@ -63,6 +75,9 @@ internal sealed class OverlayLinks : IAsyncDisposable
 
     /// <summary>A gateway introduced itself with a key that is another's: its name, and what was wrong.</summary>
     public Action<string, string> KeyRefused { get; init; } = (_, _) => { };
+
+    /// <summary>A link that was of no use has a peer that started anew, and is as good as new: peer and link.</summary>
+    public Action<string, string> Renewed { get; init; } = (_, _) => { };
 
     public string Driver => _network.Driver.Name;
 
@@ -100,6 +115,7 @@ internal sealed class OverlayLinks : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _running;
+        await Task.WhenAll(_attempts.Values.Select(a => a.Running));
         await _network.DisposeAsync();
         _key.Dispose();
         _stop.Dispose();
@@ -115,8 +131,9 @@ internal sealed class OverlayLinks : IAsyncDisposable
                 if (Volatile.Read(ref _topology) is { } topology)
                 {
                     var plan = OverlayPlan.For(topology, _gateway, _key, _peerKeys, _options);
+                    await ForgetSessionsAsync(plan);
                     _faults = await _network.ReconcileAsync(plan, _stop.Token);
-                    await IntroduceAsync(topology);
+                    Introduce(topology);
                 }
 
                 await _wake.WaitAsync(_round, _stop.Token);
@@ -134,10 +151,58 @@ internal sealed class OverlayLinks : IAsyncDisposable
         }
     }
 
-    private async Task IntroduceAsync(FabricTopology topology)
+    /// <summary>A peer that is taken off its interface, and put back, is a stranger: the next packet to it begins a session.</summary>
+    private async Task ForgetSessionsAsync(OverlayPlan plan)
     {
-        var due = topology.Links.Where(l => l.Kind == LinkKind.Vpn && l.Touches(_gateway) && IsMine(l) && IsDue(l)).ToList();
-        await Task.WhenAll(due.Select(link => IntroduceAsync(topology, link)));
+        HashSet<string> peers;
+        lock (_peerKeys)
+        {
+            peers = [.. _startedAnew];
+            _startedAnew.Clear();
+        }
+
+        if (peers.Count == 0)
+        {
+            return;
+        }
+
+        await _network.ReconcileAsync(plan.Without(peers), _stop.Token);
+        await _network.ReconcileAsync(plan, _stop.Token);
+        foreach (var (link, peer) in plan.Interfaces.SelectMany(i => i.Peers.Where(p => peers.Contains(p.Gateway)).Select(p => (i.Link, p.Gateway))))
+        {
+            Renewed(peer, link);
+        }
+    }
+
+    private void Introduce(FabricTopology topology)
+    {
+        foreach (var link in topology.Links.Where(l => l.Kind == LinkKind.Vpn && l.Touches(_gateway) && IsMine(l)))
+        {
+            var key = (link.PeerOf(_gateway).Gateway, link.Name);
+            var before = _attempts.GetValueOrDefault(key);
+            if (before is { Running.IsCompleted: false })
+            {
+                continue;
+            }
+
+            if (IsUp(key.Gateway, key.Name) && IsKnown(key.Gateway))
+            {
+                _attempts.TryRemove(key, out _);
+            }
+            else if (before is null || _time.GetElapsedTime(before.At) >= before.Backoff)
+            {
+                var backoff = before is null ? _round : before.Backoff * 2;
+                _attempts[key] = new Attempt(_time.GetTimestamp(), backoff < _maxBackoff ? backoff : _maxBackoff, IntroduceAsync(topology, link));
+            }
+        }
+    }
+
+    private bool IsKnown(string peer)
+    {
+        lock (_peerKeys)
+        {
+            return _instances.ContainsKey(peer);
+        }
     }
 
     /// <summary>One end introduces: the one that cannot be dialled, else the one whose name sorts first.</summary>
@@ -147,28 +212,22 @@ internal sealed class OverlayLinks : IAsyncDisposable
         return there.Address is not null && (here.Address is null || string.CompareOrdinal(_gateway, there.Gateway) < 0);
     }
 
-    private bool IsDue(Link link)
-    {
-        var peer = link.PeerOf(_gateway).Gateway;
-        return !IsUp(peer, link.Name)
-            && (!_attempts.TryGetValue((peer, link.Name), out var attempt) || _time.GetElapsedTime(attempt.At) >= attempt.Backoff);
-    }
-
     private async Task IntroduceAsync(FabricTopology topology, Link link)
     {
         var there = link.PeerOf(_gateway);
-        var backoff = _attempts.TryGetValue((there.Gateway, link.Name), out var before) ? before.Backoff * 2 : _round;
-        _attempts[(there.Gateway, link.Name)] = new Attempt(_time.GetTimestamp(), backoff < _maxBackoff ? backoff : _maxBackoff);
         try
         {
             var port = topology.FindGateway(there.Gateway)!.Port;
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             limit.CancelAfter(_dialLimit);
             await using var stream = await Dial(new IPEndPoint(there.Address!, port), there.Gateway, limit.Token);
-            if (Learn(there.Gateway, link.Name, await IntroductionExchange.ProposeAsync(stream, Mine(link), limit.Token)) is { } refusal)
+            var theirs = await IntroductionExchange.ProposeAsync(stream, Mine(link), limit.Token);
+            if (Learn(there.Gateway, link.Name, theirs) is { } refusal)
             {
                 throw new InvalidDataException(refusal);
             }
+
+            Met(there.Gateway, theirs.Instance);
         }
         catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or OperationCanceledException
             or System.Security.Authentication.AuthenticationException or InvalidDataException)
@@ -182,7 +241,27 @@ internal sealed class OverlayLinks : IAsyncDisposable
         Link = link.Name,
         WireguardKey = ByteString.CopyFrom(_key.PublicKey.Bytes),
         WireguardPort = (uint)link.EndOf(_gateway).WireGuardPort,
+        Instance = _instance,
     };
+
+    /// <summary>Which start of the peer it is. The first that is met had no other before it here: WireGuard has begun with it, or is about to.</summary>
+    private void Met(string peer, ByteString instance)
+    {
+        lock (_peerKeys)
+        {
+            var before = _instances.GetValueOrDefault(peer);
+            // Of a gateway that does not say there is nothing to be known.
+            _instances[peer] = instance.Length == InstanceLength ? instance : ByteString.Empty;
+            if (before is not { Length: InstanceLength } || before.Equals(_instances[peer]))
+            {
+                return;
+            }
+
+            _startedAnew.Add(peer);
+        }
+
+        Wake();
+    }
 
     /// <summary>
     /// Null, or why the key is not taken. A key is one gateway's: with another's, a peer could take that one's place on the interface, and its address
@@ -235,5 +314,5 @@ internal sealed class OverlayLinks : IAsyncDisposable
         }
     }
 
-    private readonly record struct Attempt(long At, TimeSpan Backoff);
+    private sealed record Attempt(long At, TimeSpan Backoff, Task Running);
 }

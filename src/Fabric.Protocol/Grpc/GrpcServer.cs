@@ -20,22 +20,28 @@ public sealed class GrpcServer(
 {
     private static readonly TimeSpan MaxTimeout = TimeSpan.FromDays(40);
 
-    private readonly Dictionary<string, Func<HttpContext, GrpcCall, Task>> _methods = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Method> _methods = new(StringComparer.Ordinal);
 
     /// <summary>Asked before each call that has a handler; throws <see cref="GrpcException"/> to refuse it. Default: all are served.</summary>
     public Action<GrpcCall> Admit { get; init; } = static _ => { };
+
+    /// <summary>
+    /// Ends the calls whose replies come as a stream, with UNAVAILABLE: a watch would go on for as long as anybody waits for it. Calls of one reply
+    /// are left to end.
+    /// </summary>
+    public CancellationToken Stopping { get; init; }
 
     /// <summary>The handler answers with the reply, or throws <see cref="GrpcException"/>.</summary>
     public GrpcServer Unary<TRequest, TReply>(GrpcMethod<TRequest, TReply> method, Func<TRequest, GrpcCall, Task<TReply>> handler)
         where TRequest : class, IMessage<TRequest>, new()
         where TReply : class, IMessage<TReply>, new()
     {
-        _methods.Add(method.Path, async (http, call) =>
+        _methods.Add(method.Path, new(Streams: false, async (http, call) =>
         {
             var request = await ReadOnlyMessageAsync(http.Request.BodyReader, method.RequestParser, call.Cancellation);
             var reply = await handler(request, call).WaitAsync(call.Cancellation);
             await WriteAsync(http.Response, reply, call.Cancellation);
-        });
+        }));
         return this;
     }
 
@@ -48,11 +54,11 @@ public sealed class GrpcServer(
         where TRequest : class, IMessage<TRequest>, new()
         where TReply : class, IMessage<TReply>, new()
     {
-        _methods.Add(method.Path, async (http, call) =>
+        _methods.Add(method.Path, new(Streams: true, async (http, call) =>
         {
             var request = await ReadOnlyMessageAsync(http.Request.BodyReader, method.RequestParser, call.Cancellation);
             await WriteAllAsync(http.Response, handler(request, call), call.Cancellation);
-        });
+        }));
         return this;
     }
 
@@ -86,7 +92,9 @@ public sealed class GrpcServer(
         http.Response.Headers[GrpcHeaders.AcceptEncoding] = "identity";
         var timeout = TimeoutOf(http.Request, out var timeoutError);
         using var deadline = timeout is { } limit ? new CancellationTokenSource(limit, time) : new CancellationTokenSource();
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, deadline.Token);
+        var method = _methods.GetValueOrDefault(http.Request.Path.Value ?? "");
+        var stopping = method is { Streams: true } ? Stopping : CancellationToken.None;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, deadline.Token, stopping);
         var call = new GrpcCall
         {
             Method = http.Request.Path.Value ?? "",
@@ -104,14 +112,14 @@ public sealed class GrpcServer(
                 throw new GrpcException(GrpcStatus.Internal, timeoutError);
             }
 
-            if (!_methods.TryGetValue(call.Method, out var serve))
+            if (method is null)
             {
                 throw new GrpcException(GrpcStatus.Unimplemented, $"no method {call.Method} here");
             }
 
             call.Cancellation.ThrowIfCancellationRequested();
             Admit(call);
-            await serve(http, call);
+            await method.Serve(http, call);
         }
         catch (Exception) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -125,6 +133,7 @@ public sealed class GrpcServer(
         {
             failure = deadline.IsCancellationRequested
                 ? new GrpcException(GrpcStatus.DeadlineExceeded, $"not answered within {timeout}", e)
+                : stopping.IsCancellationRequested ? new GrpcException(GrpcStatus.Unavailable, "the server stops", e)
                 : new GrpcException(GrpcStatus.Cancelled, "the handler gave up", e);
         }
         catch (Exception e)
@@ -235,4 +244,6 @@ public sealed class GrpcServer(
             append(name, value);
         }
     }
+
+    private sealed record Method(bool Streams, Func<HttpContext, GrpcCall, Task> Serve);
 }

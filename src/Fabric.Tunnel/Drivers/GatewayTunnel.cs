@@ -192,6 +192,21 @@ public sealed partial class GatewayTunnel : ITunnel
     public void SetPaths(string peer, LinkPaths paths) =>
         SessionWith(peer).SetPaths(paths);
 
+    /// <summary>
+    /// There is reason to think that a peer is reached over a link: lanes over it that are not up are dialled now, and not when their wait is over.
+    /// Returns at once.
+    /// </summary>
+    public void Hurry(string peer, string link) => ThreadPool.UnsafeQueueUserWorkItem(static s =>
+    {
+        lock (s.Tunnel._reconciling)
+        {
+            foreach (var keeper in s.Tunnel._keepers.Values.Where(k => k.Plan.Peer == s.peer && k.Plan.Link == s.link))
+            {
+                keeper.Hurry();
+            }
+        }
+    }, (Tunnel: this, peer, link), false);
+
     public TimeSpan? Carried(string peer, string link, bool bulk) => Now - Session(peer)?.Carried(link, bulk);
 
     public TimeSpan? Heard(string peer, string link) => Now - Session(peer)?.Heard(link);

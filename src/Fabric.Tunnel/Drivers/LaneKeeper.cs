@@ -23,6 +23,7 @@ internal sealed class LaneKeeper
     private volatile string? _error;
     private volatile bool _isStale;
     private volatile TaskCompletionSource _refresh = NewRefresh();
+    private volatile CancellationTokenSource _hurry = new();
     private bool _accepted;
     private SvidRejection _told;
 
@@ -61,6 +62,9 @@ internal sealed class LaneKeeper
         }
     }
 
+    /// <summary>There is reason to think that the peer is reached now: what waits to be dialled, or for a first answer, is dialled at once.</summary>
+    public void Hurry() => _hurry.Cancel();
+
     private static TaskCompletionSource NewRefresh() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public async Task StopAsync()
@@ -83,12 +87,17 @@ internal sealed class LaneKeeper
                 continue;
             }
 
+            var hurry = _hurry = new();
             try
             {
                 _state = LaneState.Dialling;
                 _accepted = false;
-                await DialAsync().ConfigureAwait(false);
+                await DialAsync(hurry.Token).ConfigureAwait(false);
                 pace.CameUp();
+            }
+            catch (OperationCanceledException) when (hurry.IsCancellationRequested && !_accepted)
+            {
+                // Given up for the next one.
             }
             catch (Exception error)
             {
@@ -106,7 +115,7 @@ internal sealed class LaneKeeper
                 Tell(error);
             }
 
-            if (!await PauseAsync(pace).ConfigureAwait(false))
+            if (!await PauseAsync(pace, hurry.Token).ConfigureAwait(false))
             {
                 return;
             }
@@ -141,7 +150,7 @@ internal sealed class LaneKeeper
                 Tell(error);
             }
 
-            if (!await PauseAsync(pace).ConfigureAwait(false))
+            if (!await PauseAsync(pace, CancellationToken.None).ConfigureAwait(false))
             {
                 return;
             }
@@ -151,24 +160,28 @@ internal sealed class LaneKeeper
     private void Tell(Exception error) => _session.Dialled(
         Plan.Link, _accepted ? true : error is SocketException { SocketErrorCode: SocketError.ConnectionRefused } ? false : null);
 
-    private async Task<bool> PauseAsync(RedialPace pace)
+    /// <summary>False: the keeper stops.</summary>
+    private async Task<bool> PauseAsync(RedialPace pace, CancellationToken hurry)
     {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, hurry);
         try
         {
-            await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, _stop.Token).ConfigureAwait(false);
-            return true;
+            await Task.Delay(pace.Wait(_tunnel.Jitter()), _tunnel.Options.Time, either.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {
-            return false;
+            pace.CameUp();
         }
+
+        return !_stop.IsCancellationRequested;
     }
 
     private ITimer StartTimer(CancellationTokenSource limit) => _tunnel.Options.Time.CreateTimer(
         static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan);
 
     /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
-    private async Task DialAsync()
+    /// <param name="hurry">Gives up a connect that was not answered yet.</param>
+    private async Task DialAsync(CancellationToken hurry)
     {
         Lane lane;
         if (_refresh.Task.IsCompleted)
@@ -181,10 +194,11 @@ internal sealed class LaneKeeper
         {
             await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
             await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
+            using var connecting = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, hurry);
             GatewayConnection? connection = null;
             try
             {
-                connection = await (Plan.Relay is { } relay ? ThroughAsync(relay, limit.Token) : _tunnel.Driver.DialAsync(Plan, limit.Token))
+                connection = await (Plan.Relay is { } relay ? ThroughAsync(relay, connecting.Token) : _tunnel.Driver.DialAsync(Plan, connecting.Token))
                     .ConfigureAwait(false);
                 connection.Obey(_tunnel.Options.Faults, Plan.Peer, Plan.Link);
                 connection.Carry(Channel);

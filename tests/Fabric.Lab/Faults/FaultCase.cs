@@ -6,9 +6,9 @@ namespace Fabric.Lab.Faults;
 /// <summary>One kind of fault by one means, and how anybody can see that it is there.</summary>
 /// <param name="By">What the gateway must say that it is in force by.</param>
 /// <param name="Seen">From outside Fabric: null, it is not there; else what was measured of it.</param>
-/// <param name="LastsMs">Where it is to end with its time: long enough to be seen meanwhile.</param>
+/// <param name="LastsMs">Where it is to end with its time: long enough to be seen meanwhile, on a machine with nothing else to do.</param>
 public sealed record FaultCase(
-    string Name, FaultSpec Fault, string By, Func<LabFabric, Task<string?>> Seen, string Asked = "paris-1", string Target = "virginia-1", uint LastsMs = 2_500)
+    string Name, FaultSpec Fault, string By, Func<LabFabric, Task<string?>> Seen, string Asked = "paris-1", string Target = "virginia-1", uint LastsMs = 1_200)
 {
     /// <summary>All that there are, by name.</summary>
     public static IReadOnlyDictionary<string, FaultCase> All { get; } = ((FaultCase[])
@@ -24,9 +24,9 @@ public sealed record FaultCase(
         new("delay", new() { Kind = "delay", Link = "dx", DelayMs = 150, JitterMs = 10 }, "tun", Signs.Slow),
         new("loss", new() { Kind = "loss", Link = "dx", LossPercent = 60, Direction = "in" }, "nft", Signs.Lossy),
         new("bandwidth", new() { Kind = "bandwidth", Link = "dx", BitsPerSecond = 8_000_000 }, "tc", Signs.Narrow),
-        new("flap", new() { Kind = "flap", Link = "dx", DownMs = 700, UpMs = 700, Means = "kernel" }, "nft", Signs.AtTimes(Signs.Connects("silent")), LastsMs: 4_000),
-        new("flap-seam", new() { Kind = "flap", Link = "dx", DownMs = 700, UpMs = 700, Means = "seam" }, "seam", Signs.AtTimes(Signs.SilentShortly), LastsMs: 4_000),
-        new("site-isolate", new() { Kind = "site-isolate", Means = "kernel" }, "nft", Signs.Both(Signs.Connects("silent"), Signs.NoEcho), Asked: "virginia-1", LastsMs: 4_000),
+        new("flap", new() { Kind = "flap", Link = "dx", DownMs = 700, UpMs = 700, Means = "kernel" }, "nft", Signs.AtTimes(Signs.Connects("silent")), LastsMs: 2_500),
+        new("flap-seam", new() { Kind = "flap", Link = "dx", DownMs = 700, UpMs = 700, Means = "seam" }, "seam", Signs.AtTimes(Signs.SilentShortly), LastsMs: 2_500),
+        new("site-isolate", new() { Kind = "site-isolate", Means = "kernel" }, "nft", Signs.Both(Signs.Connects("silent"), Signs.NoEcho), Asked: "virginia-1", LastsMs: 2_500),
         new("site-isolate-seam", new() { Kind = "site-isolate", Means = "seam" }, "seam", Signs.Silent("dx", "vpn"), Asked: "virginia-1"),
         new("gateway-pause", new() { Kind = "gateway-pause" }, "signal", Signs.Stopped),
         new("service-down", new() { Kind = "service-down", Service = "web.shop" }, "seam", Signs.Elsewhere),

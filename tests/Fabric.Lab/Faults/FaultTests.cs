@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Fabric.Lab.Gateways;
 using Fabric.Lab.Processes;
 using Fabric.Protocol.Grpc;
@@ -12,9 +13,14 @@ namespace Fabric.Lab.Faults;
 /// Every fault of a drill on real gateways: it is there for anybody to see, ends with its time, with its controller, and with the gateway that
 /// made it.
 /// </summary>
+[Trait("Lane", "apart")]
 public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : IClassFixture<FaultFabric>
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+
+    /// <summary>A fault of which nothing is to be seen for so long is not there.</summary>
+    private const uint LongestMs = 15_000;
+
     private static int _drills;
 
     private readonly string _drill = $"run-{Interlocked.Increment(ref _drills)}";
@@ -29,18 +35,29 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
     {
         var one = FaultCase.All[name];
         await NotThereBefore(one);
-        var fault = one.New(_drill, one.LastsMs);
-        var applied = (await faults.Apply(one, fault)).Faults.Single(f => f.Fault.Id == fault.Id);
-        Assert.Equal(("in-force", one.By), (applied.State, applied.Means));
-        output.WriteLine($"by {applied.Means}: {await Seen(one)}");
-        Assert.Single(faults.Leases(one));
+        // A machine that is busy with something else may look only when it is over: then it is to last for longer.
+        for (var lastsMs = one.LastsMs; ; lastsMs *= 2)
+        {
+            var fault = one.New($"{_drill}-{lastsMs}", lastsMs);
+            var applied = (await faults.Apply(one, fault)).Faults.Single(f => f.Fault.Id == fault.Id);
+            Assert.Equal(("in-force", one.By), (applied.State, applied.Means));
+            var leases = faults.Leases(one).Length;
+            var seen = await SeenWithin(one, TimeSpan.FromMilliseconds(lastsMs));
 
-        await Gone(one);
-        var over = await Over(one, fault);
-        Assert.Equal(("reverted", "duration"), (over.State, over.Ended));
+            await Gone(one);
+            var over = await Over(one, fault);
+            Assert.Equal(("reverted", "duration"), (over.State, over.Ended));
 
-        // Its time begins when it begins to be applied, which takes a while where programs are to be started for it.
-        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, one.LastsMs / 2, one.LastsMs + 5_000);
+            // Its time begins when it begins to be applied, which takes a while where programs are to be started for it.
+            Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, lastsMs / 2, lastsMs + 15_000);
+            if (seen is not null && leases == 1)
+            {
+                output.WriteLine($"by {applied.Means}: {seen}");
+                return;
+            }
+
+            Assert.True(lastsMs < LongestMs, $"within {lastsMs} ms {(seen is null ? "nothing was to be seen of it" : $"it had {leases} leases")}");
+        }
     }
 
     [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl", "kdig", "ping", "ss", "openssl")]
@@ -108,7 +125,7 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         await Gone(one);
         var over = await Over(one, fault);
         Assert.Equal(("reverted", ended), (over.State, over.Ended));
-        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_000, 10_000);
+        Assert.InRange((over.RevertedUnixUs - over.AppliedUnixUs) / 1_000, 2_000, 20_000);
     }
 
     [RequiresTheory("root", "ip", "nft", "tc", "wg", "nginx", "redis-server", "curl")]
@@ -126,7 +143,7 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
         // Whoever supervises it does so at once; it serves when the time is up in which the controller would have been heard.
         target.Start();
         await target.Ready(Limit);
-        Assert.InRange((DateTime.UtcNow - applied).TotalMilliseconds, 3_900, 24_000);
+        Assert.InRange((DateTime.UtcNow - applied).TotalMilliseconds, 3_900, 60_000);
         Assert.Empty(Directory.GetFiles(Path.Combine(target.State, "faults")));
         Assert.Empty((await target.Call(FaultsMethods.List, new ListFaultsRequest())).Faults);
     }
@@ -204,6 +221,20 @@ public sealed class FaultTests(FaultFabric faults, ITestOutputHelper output) : I
 
     private Task<string> Seen(FaultCase one, Daemon? controller = null) =>
         Poll.For($"{one.Name} to be there", Limit, () => one.Seen(faults.Lab), () => $"{faults.Gateway(one.Target).Tail()}{controller?.Tail()}");
+
+    /// <summary>Null: whenever it was looked for in that time, nothing was to be seen.</summary>
+    private async Task<string?> SeenWithin(FaultCase one, TimeSpan time)
+    {
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < time; await Task.Delay(20))
+        {
+            if (await one.Seen(faults.Lab) is { } seen)
+            {
+                return seen;
+            }
+        }
+
+        return null;
+    }
 
     private async Task Gone(FaultCase one)
     {

@@ -18,7 +18,7 @@ public static class Signs
     private const int GatewayPort = 7443;
 
     /// <summary>Several times as long as any link goes without a probe.</summary>
-    private static readonly TimeSpan Quiet = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan Quiet = TimeSpan.FromMilliseconds(350);
 
     /// <summary>A whole turn of a link that flaps, and more.</summary>
     private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(1_600);

@@ -143,14 +143,19 @@ public sealed class LabFabric : IAsyncDisposable
     public Task<Status> ActiveLink(string link) => Paris.Until($"virginia over {link}", Limit,
         s => s.Sites.Single(x => x.Name == Network.Virginia.Name).Gateways.Single().ActiveLink == link);
 
-    /// <summary>Both gateways of dx end and start again, over their state.</summary>
+    /// <summary>Both gateways of dx end and start again, over their state; waits until the links between them are up, and virginia serves.</summary>
     public async Task Restart()
     {
         await Task.WhenAll(Paris.Stop(), Virginia.Stop());
         Paris.Start();
         Virginia.Start();
-        await LinksUp();
-        await ServicesUp();
+        foreach (var (one, other) in new[] { (Paris, Virginia), (Virginia, Paris) })
+        {
+            await one.Until($"all links to {other.Name} up", Limit, s => s.Links.Where(l => l.Peer == other.Name).ToArray() is { Length: 2 } links
+                && links.All(l => l.State == "up" && l.Lane == "up"));
+        }
+
+        await Paris.Until("services of virginia", Limit, s => s.Services.Count == 2 && s.Services.All(x => x.ChosenSite == Network.Virginia.Name));
     }
 
     /// <summary>Waits until connections of paris to web.shop go to that site.</summary>

@@ -10,6 +10,7 @@ namespace Fabric.Lab.Lan;
 /// A gateway and a machine with Avahi on one Ethernet: each finds what the other tells, an HTTP server there becomes an endpoint of a
 /// service of the topology, and is one no longer when it says goodbye.
 /// </summary>
+[Trait("Lane", "apart")]
 public sealed class LanTests
 {
     private const string Edge = "fabric-lan-edge";

@@ -33,7 +33,9 @@ public sealed class NamespaceNetwork : LabNetwork
 
     private const string Internet = Prefix + "internet";
     private const string Shop = Prefix + "shop";
-    private const string CutTable = "fabric_cut";
+
+    /// <summary>Both ends of dx, where packets arrive.</summary>
+    private CuttableLine[] _dx = [];
 
     public override string Mode => "namespaces";
 
@@ -140,6 +142,7 @@ public sealed class NamespaceNetwork : LabNetwork
         await Namespaces.In(NamespaceOf(Virginia), "route add default via 203.0.113.5");
         await Namespaces.In(NamespaceOf(Factory), "route add default via 192.168.77.1");
         await Command.Do("ip", "netns", "exec", Internet, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward");
+        _dx = await Task.WhenAll(CuttableLine.Start(NamespaceOf(Paris), "dx0"), CuttableLine.Start(NamespaceOf(Virginia), "dx0"));
         await Nft(Internet, """
             table ip fabric_nat {
               chain forward {
@@ -158,27 +161,10 @@ public sealed class NamespaceNetwork : LabNetwork
 
     public override string[] Inside(LabSite site, params string[] argv) => ["ip", "netns", "exec", NamespaceOf(site), .. argv];
 
-    /// <summary>Dropped where packets arrive, at both ends. At the sender's own output nft would answer with an error: not silent.</summary>
-    public override async Task CutDx()
-    {
-        var cut = $$"""
-            table inet {{CutTable}} {
-              chain arriving {
-                type filter hook prerouting priority -300; policy accept;
-                iifname "dx0" drop
-              }
-            }
+    /// <summary>Dropped where packets arrive, at both ends.</summary>
+    public override Task CutDx() => Task.WhenAll(_dx.Select(end => end.Cut()));
 
-            """;
-        await Task.WhenAll(Nft(NamespaceOf(Paris), cut), Nft(NamespaceOf(Virginia), cut));
-    }
-
-    public override async Task HealDx()
-    {
-        // "add" first, so that healing what is not cut is no error.
-        var heal = $"add table inet {CutTable}\ndelete table inet {CutTable}\n";
-        await Task.WhenAll(Nft(NamespaceOf(Paris), heal), Nft(NamespaceOf(Virginia), heal));
-    }
+    public override Task HealDx() => Task.WhenAll(_dx.Select(end => end.Heal()));
 
     public override string[] AtShop(params string[] argv) => ["ip", "netns", "exec", Shop, .. argv];
 
@@ -186,7 +172,15 @@ public sealed class NamespaceNetwork : LabNetwork
 
     public override Task<string> HostFor(string host) => Task.FromResult(host);
 
-    public override async ValueTask DisposeAsync() => await Remove();
+    public override async ValueTask DisposeAsync()
+    {
+        foreach (var end in _dx)
+        {
+            await end.DisposeAsync();
+        }
+
+        await Remove();
+    }
 
     /// <summary>Removes the namespaces of the lab, by their names, with every process in them.</summary>
     public static Task Remove() => Namespaces.Remove(Names);

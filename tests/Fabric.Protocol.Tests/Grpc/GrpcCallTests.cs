@@ -298,6 +298,26 @@ public sealed class GrpcCallTests
 
     private static GrpcServer Server() => new(TimeProvider.System);
 
+    [Fact]
+    public async Task Streams_end_with_the_server_and_calls_of_one_reply_are_left_to_end()
+    {
+        using var stopping = new CancellationTokenSource();
+        var reply = new TaskCompletionSource<ReloadReply>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var host = await GrpcHost.StartAsync(new GrpcServer(TimeProvider.System) { Stopping = stopping.Token }
+            .ServerStreaming(CatalogMethods.Watch, (_, call) => Silent(call.Cancellation))
+            .Unary(AdminMethods.Reload, (_, _) => reply.Task));
+        var client = host.ClientOverTcp();
+        var call = client.UnaryAsync(AdminMethods.Reload, new ReloadRequest());
+        await using var watch = client.ServerStreamingAsync(CatalogMethods.Watch, Watcher).GetAsyncEnumerator();
+        Assert.True(await watch.MoveNextAsync().AsTask().WaitAsync(Limit));
+
+        await stopping.CancelAsync();
+        await FailsAsync(GrpcStatus.Unavailable, watch.MoveNextAsync().AsTask());
+        Assert.False(call.IsCompleted);
+        reply.SetResult(new ReloadReply { Revision = "r8" });
+        Assert.Equal("r8", (await call.WaitAsync(Limit)).Revision);
+    }
+
     private static async IAsyncEnumerable<CatalogUpdate> Count(
         int to, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
