@@ -11,7 +11,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (allocated, collected) = (0L, 0);
-        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++, () => { });
         for (var i = 0; i < 5; i++)
         {
             allocated += IdleCollector.Much;
@@ -39,7 +39,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (allocated, collected) = (5L, 0);
-        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++, () => { });
         allocated += IdleCollector.Little;
         time.Advance(IdleCollector.Period);
         Assert.Equal(0, collected);
@@ -52,7 +52,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (carried, allocated, collected) = (0L, 0L, 0);
-        using var collector = new IdleCollector(time, () => carried, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => collected++, () => { });
         allocated += IdleCollector.Much;
         time.Advance(IdleCollector.Period);
         for (var i = 0; i < 5; i++)
@@ -65,5 +65,43 @@ public sealed class IdleCollectorTests
         carried += IdleCollector.Nothing - 1;
         time.Advance(IdleCollector.Period);
         Assert.Equal(1, collected);
+    }
+
+    [Fact]
+    public void What_a_load_s_end_used_is_let_go_of_again_ever_more_rarely()
+    {
+        var time = new ManualTime();
+        var (allocated, carried, collected) = (0L, 0L, 0);
+        var again = new List<int>();
+        var period = 0;
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => (collected, period) = (collected + 1, 0), () => again.Add(period));
+        void Quiet(int periods)
+        {
+            for (var i = 0; i < periods; i++)
+            {
+                period++;
+                time.Advance(IdleCollector.Period);
+            }
+        }
+
+        Quiet(1 + 1 + 2 + 4 + 8 + 16 + 32 + 32);
+        Assert.Equal(1, collected);
+        Assert.Equal([1, 3, 7, 15, 31, 63, 95], again);
+
+        // Not while something is carried.
+        again.Clear();
+        for (var i = 0; i < 2 * IdleCollector.Longest; i++)
+        {
+            carried += IdleCollector.Nothing;
+            Quiet(1);
+        }
+
+        Assert.Empty(again);
+
+        // The next load's end begins anew.
+        allocated += IdleCollector.Much;
+        Quiet(1 + 1 + 1 + 2);
+        Assert.Equal(2, collected);
+        Assert.Equal([1, 3], again);
     }
 }
