@@ -11,7 +11,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (allocated, collected) = (0L, 0);
-        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++, () => { });
         for (var i = 0; i < 5; i++)
         {
             allocated += IdleCollector.Much;
@@ -39,7 +39,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (allocated, collected) = (5L, 0);
-        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => 0, () => allocated, () => collected++, () => { });
         allocated += IdleCollector.Little;
         time.Advance(IdleCollector.Period);
         Assert.Equal(0, collected);
@@ -52,7 +52,7 @@ public sealed class IdleCollectorTests
     {
         var time = new ManualTime();
         var (carried, allocated, collected) = (0L, 0L, 0);
-        using var collector = new IdleCollector(time, () => carried, () => allocated, () => collected++);
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => collected++, () => { });
         allocated += IdleCollector.Much;
         time.Advance(IdleCollector.Period);
         for (var i = 0; i < 5; i++)
@@ -67,24 +67,41 @@ public sealed class IdleCollectorTests
         Assert.Equal(1, collected);
     }
 
-    /// <summary>What is let go of at a collection is what was seen in an earlier period; nothing is looked at while the gateway starts, or carries something.</summary>
     [Fact]
-    public void It_looks_once_in_a_quiet_period_before_it_collects()
+    public void What_a_load_s_end_used_is_let_go_of_again_ever_more_rarely()
     {
         var time = new ManualTime();
-        var (allocated, carried, done) = (0L, 0L, "");
-        using var collector = new IdleCollector(time, () => carried, () => allocated, () => done += " collected", () => done += " looked");
-        Assert.Equal("", done);
+        var (allocated, carried, collected) = (0L, 0L, 0);
+        var again = new List<int>();
+        var period = 0;
+        using var collector = new IdleCollector(time, () => carried, () => allocated, () => (collected, period) = (collected + 1, 0), () => again.Add(period));
+        void Quiet(int periods)
+        {
+            for (var i = 0; i < periods; i++)
+            {
+                period++;
+                time.Advance(IdleCollector.Period);
+            }
+        }
 
-        carried += IdleCollector.Nothing;
-        time.Advance(IdleCollector.Period);
-        Assert.Equal("", done);
-        time.Advance(IdleCollector.Period);
-        Assert.Equal(" looked", done);
-        time.Advance(IdleCollector.Period);
-        Assert.Equal(" looked collected", done);
+        Quiet(1 + 1 + 2 + 4 + 8 + 16 + 32 + 32);
+        Assert.Equal(1, collected);
+        Assert.Equal([1, 3, 7, 15, 31, 63, 95], again);
+
+        // Not while something is carried.
+        again.Clear();
+        for (var i = 0; i < 2 * IdleCollector.Longest; i++)
+        {
+            carried += IdleCollector.Nothing;
+            Quiet(1);
+        }
+
+        Assert.Empty(again);
+
+        // The next load's end begins anew.
         allocated += IdleCollector.Much;
-        time.Advance(2 * IdleCollector.Period);
-        Assert.Equal(" looked collected collected", done);
+        Quiet(1 + 1 + 1 + 2);
+        Assert.Equal(2, collected);
+        Assert.Equal([1, 3], again);
     }
 }
