@@ -82,7 +82,7 @@ internal sealed class LoopbackFabric : IAsyncDisposable
                 await fabric.StartProcessAsync(killable);
             }
 
-            await Task.WhenAll(fabric.Names.Where(g => g != killable).Select(fabric.StartAsync));
+            await Task.WhenAll(fabric.Names.Where(g => g != killable).Select(g => fabric.StartAsync(g)));
             await fabric.Admin(Paris).UntilAsync(s => s.Links.Count == (two ? 5 : 3) && s.Links.All(l => l is { State: "up", Lane: "up" })
                 && s.Services is [{ Sites: [{ State: "healthy" }, { State: "healthy" }], ChosenSite: "virginia" }]
                 && (!two || s.Services[0].ChosenReason.Contains("virginia-1 and virginia-2", StringComparison.Ordinal)
