@@ -20,13 +20,15 @@ public sealed class GatewayProcess : IAsyncDisposable
     private readonly GrpcClient _admin;
     private Daemon? _daemon;
 
-    /// <param name="site">Its site; the gateway is that name and <c>-1</c>.</param>
+    /// <param name="site">Its site.</param>
     /// <param name="inside">The command line that runs another one where the gateway is.</param>
     /// <param name="arguments">More arguments of fabricd.</param>
-    public GatewayProcess(WorkFolder work, string site, Programs programs, Func<string[], string[]> inside, string[] arguments)
+    /// <param name="name">Default: the site's name and <c>-1</c>.</param>
+    public GatewayProcess(WorkFolder work, string site, Programs programs, Func<string[], string[]> inside, string[] arguments, string? name = null)
     {
         (_work, Site, _programs, _inside, _arguments) = (work, site, programs, inside, arguments);
-        work.Folder(site);
+        (Name, Folder) = (name ?? $"{site}-1", name ?? site);
+        work.Folder(Folder);
         _invoker = GrpcHandler.OverStreams(async cancel =>
         {
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -46,19 +48,22 @@ public sealed class GatewayProcess : IAsyncDisposable
 
     public string Site { get; }
 
-    public string Name => $"{Site}-1";
+    public string Name { get; }
+
+    /// <summary>Of the work folder, where all is that is its own.</summary>
+    public string Folder { get; }
 
     /// <summary>The command line that runs this one where the gateway is.</summary>
     public string[] Inside(params string[] argv) => _inside(argv);
 
-    public string State => _work.Of(Site, "state");
+    public string State => _work.Of(Folder, "state");
 
     /// <summary>On the authority's host the folder that <c>fabric init</c> made; elsewhere joining fills it.</summary>
-    public string TopologyFolder => Ca is null ? _work.Of(Site, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
+    public string TopologyFolder => Ca is null ? _work.Of(Folder, "topology") : Path.Combine(Path.GetDirectoryName(Ca)!, "topology");
 
-    public string Socket => _work.Of(Site, "fabricd.sock");
+    public string Socket => _work.Of(Folder, "fabricd.sock");
     /// <summary>Its log, one JSON object a line; it grows over restarts.</summary>
-    public string Log => _work.Of(Site, "fabricd.log");
+    public string Log => _work.Of(Folder, "fabricd.log");
 
     public string AuditLog => Path.Combine(State, "audit.log");
 
@@ -68,7 +73,7 @@ public sealed class GatewayProcess : IAsyncDisposable
     /// <summary>The folder of the mesh's CA, when this is the gateway that holds it.</summary>
     public string? Ca { get; init; }
 
-    public void Start() => _daemon = Daemon.Start(_work, $"{Site}/fabricd", _inside(
+    public void Start() => _daemon = Daemon.Start(_work, $"{Folder}/fabricd", _inside(
         [_programs.Fabricd, "--state", State, "--topology", TopologyFolder, "--socket", Socket, "--drain-seconds", "1",
             .. Ca is null ? Array.Empty<string>() : ["--ca", Ca], .. _arguments]), Programs.Environment);
 

@@ -32,7 +32,7 @@ public sealed class Mesh(WorkFolder work, Programs programs, string folder = "me
     }
 
     /// <summary>Where the token lies that the gateway joined with.</summary>
-    public string TokenFile(GatewayProcess gateway) => work.Of(gateway.Site, "token");
+    public string TokenFile(GatewayProcess gateway) => work.Of(gateway.Folder, "token");
 
     /// <summary><c>fabric join</c> where the gateway is, whatever comes of it.</summary>
     public Task<CommandResult> JoinWith(string tokenFile, GatewayProcess gateway, string state, string topology) => Command.Run(gateway.Inside(
