@@ -63,7 +63,7 @@ packages=(
   chromium=chromium tcpdump=tcpdump
   avahi-daemon=avahi-daemon avahi-browse=avahi-utils dbus-daemon=dbus-daemon
   dig=bind9-dnsutils dnsmasq=dnsmasq-base openssl=openssl fish=fish zsh=zsh
-  kubectl=kubernetes-client ruby=ruby vagrant=vagrant qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio xz=xz-utils
+  kubectl=kubernetes-client capsh=libcap2-bin setcap=libcap2-bin ruby=ruby vagrant=vagrant qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio xz=xz-utils
 )
 # The kernel driver of WireGuard is tested in a virtual machine with a distribution's kernel. A kernel is not installed on a
 # developer's machine for that: where there is none with WireGuard, that test is skipped, and says so.

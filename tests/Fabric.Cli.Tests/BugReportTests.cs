@@ -1,7 +1,5 @@
-using System.Formats.Tar;
-using System.IO.Compression;
-
 using Fabric.Cli.BugReports;
+using Fabric.Testing;
 
 namespace Fabric.Cli.Tests;
 
@@ -29,7 +27,7 @@ public sealed class BugReportTests : IDisposable
         Assert.Contains("left out because they look like secrets: ", error);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Archive));
 
-        var parts = Parts();
+        var parts = TarGz.Read(Archive);
         Assert.Contains("\"gateway\": \"paris-1\"", parts["status.json"]);
         Assert.Contains("paris-1", parts["status.txt"]);
         Assert.Contains("fab1.[left out]", parts["topology.yaml"]);
@@ -47,7 +45,7 @@ public sealed class BugReportTests : IDisposable
         var (code, _, error) = await Run();
         Assert.Equal(0, code);
         Assert.Contains("read it before you pass it on", error);
-        var parts = Parts();
+        var parts = TarGz.Read(Archive);
         Assert.Matches("status.json +what the gateway sees: missing, because cannot reach the gateway", parts["contents.txt"]);
         Assert.Matches("topology.yaml .*missing, because there is no topology at", parts["contents.txt"]);
         Assert.Matches("audit.log .*missing, because", parts["contents.txt"]);
@@ -88,18 +86,5 @@ public sealed class BugReportTests : IDisposable
         path = Path.Combine(_dir, path);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         File.WriteAllText(path, text);
-    }
-
-    private Dictionary<string, string> Parts()
-    {
-        var parts = new Dictionary<string, string>();
-        using var archive = new TarReader(new GZipStream(File.OpenRead(Archive), CompressionMode.Decompress));
-        while (archive.GetNextEntry() is { } entry)
-        {
-            using var text = new StreamReader(entry.DataStream ?? Stream.Null);
-            parts.Add(entry.Name["report/".Length..], text.ReadToEnd());
-        }
-
-        return parts;
     }
 }

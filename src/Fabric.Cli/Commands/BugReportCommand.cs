@@ -9,6 +9,7 @@ using Fabric.Cli.Output;
 using Fabric.Protocol.Grpc;
 using Fabric.Protocol.Proto;
 using Fabric.Topology;
+using TopologyFile = Fabric.Topology.TopologyFile;
 
 namespace Fabric.Cli.Commands;
 
@@ -49,8 +50,11 @@ internal static class BugReportCommand
         {
             var path = result.GetValue(file) ?? $"fabric-bugreport-{host.Time.GetUtcNow().ToString("yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture)}.tar.gz";
             var report = new BugReport(host.Time);
-            await OfGateway(report, host, result.GetRequiredValue(socket), result.GetRequiredValue(topology), ct);
-            await OfFiles(report, result.GetRequiredValue(topology), result.GetRequiredValue(state), ct);
+            // Read once, so that all parts are of the same one; where that fails, each part says so.
+            var files = new Lazy<IReadOnlyList<TopologyFile>>(() => TopologyFiles.Read(result.GetRequiredValue(topology)));
+            var loaded = new Lazy<TopologyResult>(() => TopologyLoader.Load(files.Value));
+            await OfGateway(report, host, result.GetRequiredValue(socket), loaded, ct);
+            await OfFiles(report, files, loaded, result.GetRequiredValue(state), ct);
             await report.Add("host.txt", "program, system", () => Task.FromResult(
                 $"fabric {VersionCommand.Version}\n{RuntimeInformation.FrameworkDescription} on {RuntimeInformation.RuntimeIdentifier}\n{RuntimeInformation.OSDescription}\n"
                 + string.Create(CultureInfo.InvariantCulture, $"{Environment.ProcessorCount} processors\n{host.Time.GetUtcNow():O}\n")));
@@ -68,7 +72,7 @@ internal static class BugReportCommand
         return command;
     }
 
-    private static async Task OfGateway(BugReport report, CliHost host, string socket, string topology, CancellationToken ct)
+    private static async Task OfGateway(BugReport report, CliHost host, string socket, Lazy<TopologyResult> topology, CancellationToken ct)
     {
         using var admin = new AdminApi(host, socket);
         Status? status = null;
@@ -87,22 +91,24 @@ internal static class BugReportCommand
             Documents.Write(Documents.Of(await admin.CallAsync(FaultsMethods.List, new ListFaultsRequest(), ct)), "json"));
         await report.Add("metrics.txt", "its metrics", async () =>
         {
-            var address = TopologyFiles.Load(topology).Sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == status.Gateway)?.Metrics
+            var sites = (topology.Value.Topology ?? throw new IOException("the topology is not valid: findings.txt says why")).Sites;
+            var address = sites.SelectMany(s => s.Gateways).FirstOrDefault(g => g.Name == status.Gateway)?.Metrics
                 ?? throw new IOException($"the topology has no gateway {status.Gateway}");
             using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { Timeout = _patience, MaxResponseContentBufferSize = 8 * BugReport.MaxPart };
             return await http.GetStringAsync($"http://{address}/metrics", ct);
         });
     }
 
-    private static async Task OfFiles(BugReport report, string topology, string state, CancellationToken ct)
+    private static async Task OfFiles(
+        BugReport report, Lazy<IReadOnlyList<TopologyFile>> files, Lazy<TopologyResult> topology, string state, CancellationToken ct)
     {
         await report.Add("findings.txt", "what `fabric validate` says of the topology", () =>
         {
-            var findings = TopologyLoader.Load(TopologyFiles.Read(topology)).Diagnostics;
+            var findings = topology.Value.Diagnostics;
             return Task.FromResult(findings.Length == 0 ? "valid\n" : string.Join('\n', findings) + "\n");
         });
         await report.Add("topology.yaml", "the topology, one file after the other", () =>
-            Task.FromResult(string.Concat(TopologyFiles.Read(topology).Select(f => $"# {f.Path}\n{f.Text}\n"))));
+            Task.FromResult(string.Concat(files.Value.Select(f => $"# {f.Path}\n{f.Text}\n"))));
         await report.Add("audit.log", "the end of the audit log", () => Tail(Path.Combine(state, "audit.log"), 1 << 20, ct));
     }
 

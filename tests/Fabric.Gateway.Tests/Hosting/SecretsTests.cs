@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
@@ -54,10 +53,10 @@ public sealed class SecretsTests
         await Wait.UntilAsync(() => virginia.Says("Certificate not renewed"), () => "virginia was not, without an authority");
         await Wait.UntilAsync(() => paris.Says("asked to join or renew: granted"), () => "joins are logged");
 
-        var secrets = KeysBelow(fabric.CaFolder).Concat(fabric.States.SelectMany(KeysBelow)).ToList();
+        var secrets = Secrets.Below(fabric.CaFolder).Concat(fabric.States.SelectMany(Secrets.Below)).ToList();
         Assert.True(secrets.Count >= 5, $"only {secrets.Count} keys found");
         secrets.AddRange([token.Secret, [.. session.ProbeKeyToPeer], [.. session.ProbeKeyFromPeer]]);
-        var shapes = secrets.SelectMany(Shapes).Append(token.Format()).ToList();
+        var shapes = secrets.SelectMany(Secrets.Shapes).Append(token.Format()).ToList();
         Assert.All(shapes, s => Assert.True(s.Length >= 16, s));
 
         using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
@@ -78,32 +77,6 @@ public sealed class SecretsTests
         // And the search finds what it looks for.
         var planted = $"log line with {Convert.ToHexString(token.Secret)} in it";
         Assert.Contains(shapes, s => planted.Contains(s, StringComparison.OrdinalIgnoreCase));
-    }
-
-    /// <summary>Private keys in the folder's files: the secret number itself.</summary>
-    private static IEnumerable<byte[]> KeysBelow(string folder) => !Directory.Exists(folder) ? []
-        : Directory.EnumerateFiles(folder, "*.key*", SearchOption.AllDirectories).Select(f =>
-        {
-            using var key = ECDsa.Create();
-            key.ImportFromPem(File.ReadAllText(f));
-            return key.ExportParameters(includePrivateParameters: true).D!;
-        });
-
-    /// <summary>What 32 bytes look like in text, wherever in a longer text in base64 they begin; parts of it are enough to be found.</summary>
-    private static IEnumerable<string> Shapes(byte[] secret)
-    {
-        yield return Convert.ToHexString(secret.AsSpan(0, 12));
-        yield return Convert.ToHexString(secret.AsSpan(secret.Length - 12));
-        for (var skipped = 0; skipped < 3; skipped++)
-        {
-            // Whole groups of three bytes: the same four characters wherever they stand.
-            var part = secret[skipped..(skipped + (secret.Length - skipped) / 3 * 3)];
-            yield return Convert.ToBase64String(part)[..20];
-            yield return Base64Url.EncodeToString(part)[..20];
-        }
-
-        yield return string.Join(", ", secret.Take(8));
-        yield return string.Join(",", secret.Take(8));
     }
 
     private static async Task<Stream> DialAsync(string address, CancellationToken cancellationToken)

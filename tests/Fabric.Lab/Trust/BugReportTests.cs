@@ -1,7 +1,3 @@
-using System.Buffers.Text;
-using System.Formats.Tar;
-using System.IO.Compression;
-using System.Security.Cryptography;
 using Fabric.Lab.Gateways;
 using Fabric.Lab.Processes;
 using Fabric.Testing;
@@ -20,16 +16,16 @@ public sealed class BugReportTests
         var token = (await fabric.Fabric("token", "create", "factory/factory-1", "--ca", fabric.Paris.Ca!, "--topology", fabric.Paris.TopologyFolder)).Trim().Split('\n')[^1];
         await File.AppendAllTextAsync(Directory.GetFiles(fabric.Paris.TopologyFolder, "*.yaml")[0], $"\n# {token}\n");
 
-        var secrets = fabric.Gateways.SelectMany(g => Keys(g.State)).Concat(Keys(fabric.Paris.Ca!)).ToList();
+        var secrets = fabric.Gateways.SelectMany(g => Secrets.Below(g.State)).Concat(Secrets.Below(fabric.Paris.Ca!)).ToList();
         Assert.True(secrets.Count >= 8, $"only {secrets.Count} keys: three of certificates, three of WireGuard, the root's and the sites'");
-        var shapes = secrets.SelectMany(Shapes).Append(token["fab1.".Length..]).ToList();
+        var shapes = secrets.SelectMany(Secrets.Shapes).Append(token["fab1.".Length..]).ToList();
 
         foreach (var gateway in fabric.Gateways)
         {
             var file = fabric.Work.Of($"{gateway.Name}.tar.gz");
             (await Command.Run(gateway.Inside(fabric.FabricCommand("bugreport", "--file", file, "--socket", gateway.Socket, "--state", gateway.State,
                 "--topology", gateway.TopologyFolder)))).Checked();
-            var parts = Parts(file);
+            var parts = TarGz.Read(file);
             Assert.Contains($"\"gateway\": \"{gateway.Name}\"", parts["status.json"]);
             Assert.Contains("fabric_", parts["metrics.txt"]);
             Assert.Contains("web", parts["topology.yaml"]);
@@ -43,40 +39,5 @@ public sealed class BugReportTests
 
         // And the search finds what it looks for.
         Assert.Contains(shapes, s => $"x {Convert.ToBase64String(secrets[0])} y".Contains(s, StringComparison.OrdinalIgnoreCase));
-    }
-
-    /// <summary>32 secret bytes each: of certificates' keys, and WireGuard's, which are raw or in base64.</summary>
-    private static IEnumerable<byte[]> Keys(string folder) => Directory.EnumerateFiles(folder, "*.key*", SearchOption.AllDirectories).Select(file =>
-    {
-        var text = File.ReadAllText(file);
-        if (!text.Contains("PRIVATE KEY", StringComparison.Ordinal))
-        {
-            return Convert.FromBase64String(text.Trim());
-        }
-
-        using var key = ECDsa.Create();
-        key.ImportFromPem(text);
-        return key.ExportParameters(includePrivateParameters: true).D!;
-    });
-
-    /// <summary>What a part of them looks like, in text.</summary>
-    private static IEnumerable<string> Shapes(byte[] secret)
-    {
-        yield return Convert.ToHexString(secret.AsSpan(0, 12));
-        yield return Convert.ToBase64String(secret)[..20];
-        yield return Base64Url.EncodeToString(secret)[..20];
-    }
-
-    private static Dictionary<string, string> Parts(string file)
-    {
-        var parts = new Dictionary<string, string>();
-        using var archive = new TarReader(new GZipStream(File.OpenRead(file), CompressionMode.Decompress));
-        while (archive.GetNextEntry() is { } entry)
-        {
-            using var text = new StreamReader(entry.DataStream ?? Stream.Null);
-            parts.Add(Path.GetFileName(entry.Name), text.ReadToEnd());
-        }
-
-        return parts;
     }
 }
