@@ -46,6 +46,7 @@ public sealed class DrillFabric : IAsyncLifetime
                 await File.WriteAllTextAsync(Path.Combine(fabric.Paris.TopologyFolder, "drills.yaml"), """
                     fabric: 1
                     drills: { from: [ paris ] }
+                    probes: { holdDown: 500ms }
                     services:
                       - name: echo
                         namespace: shop

@@ -104,11 +104,13 @@ public sealed class LabFabric : IAsyncDisposable
     /// </summary>
     public async Task Join()
     {
-        await Join(Paris);
-        await Task.WhenAll(Join(Virginia), Join(Factory));
-        async Task Join(GatewayProcess gateway)
+        var paris = Join(Paris, Task.CompletedTask);
+        await Task.WhenAll(paris, Join(Virginia, paris), Join(Factory, paris));
+        async Task Join(GatewayProcess gateway, Task before)
         {
-            await _mesh.Join(gateway, Network.Authority);
+            await _mesh.CreateToken(gateway, Network.Authority);
+            await before;
+            await _mesh.Join(gateway);
             gateway.Start();
             await gateway.Ready(Limit);
         }

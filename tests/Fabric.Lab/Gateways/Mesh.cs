@@ -23,13 +23,23 @@ public sealed class Mesh(WorkFolder work, Programs programs, string folder = "me
     /// </summary>
     public async Task Join(GatewayProcess gateway, string authority)
     {
+        await CreateToken(gateway, authority);
+        await Join(gateway);
+    }
+
+    /// <summary>The token that the gateway is to join with. Nothing needs to run for it but <see cref="Init"/> before.</summary>
+    public async Task CreateToken(GatewayProcess gateway, string authority)
+    {
         var token = await Fabric("token", "create", $"{gateway.Site}/{gateway.Name}",
             "--ca", Ca, "--topology", work.Of(folder, "topology"), "--via", authority);
         var file = TokenFile(gateway);
         await File.WriteAllTextAsync(file, token);
         File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        (await JoinWith(file, gateway, gateway.State, gateway.TopologyFolder)).Checked();
     }
+
+    /// <summary>With the token that was created for it.</summary>
+    public async Task Join(GatewayProcess gateway) =>
+        (await JoinWith(TokenFile(gateway), gateway, gateway.State, gateway.TopologyFolder)).Checked();
 
     /// <summary>Where the token lies that the gateway joined with.</summary>
     public string TokenFile(GatewayProcess gateway) => work.Of(gateway.Folder, "token");
