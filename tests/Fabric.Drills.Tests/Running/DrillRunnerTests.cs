@@ -232,7 +232,9 @@ public sealed class DrillRunnerTests : IAsyncLifetime
         Assert.Equal((DrillOutcome.Passed, ""), (record.Outcome, record.Why));
         Assert.Contains("renew virginia-1", _fabric.Asked);
         Assert.DoesNotContain("renew factory-1", _fabric.Asked);
-        Assert.Equal(["duration", "duration"], record.Actions.Select(a => a.Ended));
+        // By the gateway's clock or by the controller's, whichever was first to say that the time is up; and not for want of a renewal.
+        Assert.Equal(2, record.Actions.Count);
+        Assert.All(record.Actions, a => Assert.Contains(a.Ended, new[] { "duration", "asked" }));
     }
 
     [Fact]
