@@ -30,7 +30,7 @@ internal sealed partial class GatewayProcess
         {
             Dial = (remote, peer, cancellationToken) => tunnel().DialAsync(remote, IntroductionExchange.Alpn, peer, cancellationToken),
             KeyRefused = (peer, reason) => _claims.Refuse(peer, PeerClaim.Key, reason),
-            Renewed = (peer, link) => tunnel().Hurry(peer, link),
+            Renewed = (peer, link) => tunnel().Hurry(peer, link, anew: true),
             IsUp = (peer, link) => _loop.Current?.Links.Any(l => l.Peer == peer && l.Link == link
                 && l.State is Routing.Health.LinkState.Up or Routing.Health.LinkState.Suspect) == true,
         });

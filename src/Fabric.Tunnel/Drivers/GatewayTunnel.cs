@@ -196,16 +196,17 @@ public sealed partial class GatewayTunnel : ITunnel
     /// There is reason to think that a peer is reached over a link: lanes over it that are not up are dialled now, and not when their wait is over.
     /// Returns at once.
     /// </summary>
-    public void Hurry(string peer, string link) => ThreadPool.UnsafeQueueUserWorkItem(static s =>
+    /// <param name="anew">What was sent to it and is not answered is known to be lost: a connect is begun again.</param>
+    public void Hurry(string peer, string link, bool anew = false) => ThreadPool.UnsafeQueueUserWorkItem(static s =>
     {
         lock (s.Tunnel._reconciling)
         {
             foreach (var keeper in s.Tunnel._keepers.Values.Where(k => k.Plan.Peer == s.peer && k.Plan.Link == s.link))
             {
-                keeper.Hurry();
+                keeper.Hurry(s.anew);
             }
         }
-    }, (Tunnel: this, peer, link), false);
+    }, (Tunnel: this, peer, link, anew), false);
 
     public TimeSpan? Carried(string peer, string link, bool bulk) => Now - Session(peer)?.Carried(link, bulk);
 

@@ -24,6 +24,7 @@ internal sealed class LaneKeeper
     private volatile bool _isStale;
     private volatile TaskCompletionSource _refresh = NewRefresh();
     private volatile CancellationTokenSource _hurry = new();
+    private volatile CancellationTokenSource _anew = new();
     private bool _accepted;
     private SvidRejection _told;
 
@@ -62,8 +63,16 @@ internal sealed class LaneKeeper
         }
     }
 
-    /// <summary>There is reason to think that the peer is reached now: what waits to be dialled, or for a first answer, is dialled at once.</summary>
-    public void Hurry() => _hurry.Cancel();
+    /// <summary>There is reason to think that the peer is reached now: what waits to be dialled is dialled at once.</summary>
+    /// <param name="anew">Also what was dialled and has had no answer: what was sent is known to be lost.</param>
+    public void Hurry(bool anew)
+    {
+        _hurry.Cancel();
+        if (anew)
+        {
+            _anew.Cancel();
+        }
+    }
 
     private static TaskCompletionSource NewRefresh() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -87,15 +96,17 @@ internal sealed class LaneKeeper
                 continue;
             }
 
-            var hurry = _hurry = new();
+            var (hurry, anew) = (_hurry = new(), _anew = new());
             try
             {
                 _state = LaneState.Dialling;
                 _accepted = false;
-                await DialAsync(hurry.Token).ConfigureAwait(false);
+                await DialAsync(anew.Token).ConfigureAwait(false);
                 pace.CameUp();
+                // That there was reason to hurry is long ago.
+                hurry = _hurry = new();
             }
-            catch (OperationCanceledException) when (hurry.IsCancellationRequested && !_accepted)
+            catch (OperationCanceledException) when (anew.IsCancellationRequested && !_accepted)
             {
                 // Given up for the next one.
             }
@@ -180,8 +191,8 @@ internal sealed class LaneKeeper
         static s => ((CancellationTokenSource)s!).Cancel(), limit, _tunnel.Options.Limits.HandshakeTimeout, Timeout.InfiniteTimeSpan);
 
     /// <summary>Dials, and returns when the lane that came up has ended. Throws when none came up.</summary>
-    /// <param name="hurry">Gives up a connect that was not answered yet.</param>
-    private async Task DialAsync(CancellationToken hurry)
+    /// <param name="anew">Gives up a connect that was not answered yet.</param>
+    private async Task DialAsync(CancellationToken anew)
     {
         Lane lane;
         if (_refresh.Task.IsCompleted)
@@ -194,7 +205,7 @@ internal sealed class LaneKeeper
         {
             await HoldWhileCutAsync(limit.Token).ConfigureAwait(false);
             await _tunnel.DialSlots.WaitAsync(limit.Token).ConfigureAwait(false);
-            using var connecting = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, hurry);
+            using var connecting = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, anew);
             GatewayConnection? connection = null;
             try
             {
