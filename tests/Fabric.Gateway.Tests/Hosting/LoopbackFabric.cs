@@ -192,13 +192,13 @@ internal sealed class LoopbackFabric : IAsyncDisposable
     public void Write(string topology) => File.Move(_folder.Write("topology.next", topology), TopologyPath, overwrite: true);
 
     /// <summary>
-    /// The topology, with more services when wanted. A link or an endpoint that is silent for less than three seconds is not taken for dead: so long all
-    /// of them, in one process, may have to wait for a core.
+    /// The topology, with more services when wanted. A link that is silent for a second and a half is not taken for dead, nor an endpoint after three: so
+    /// long all of them, in one process, may have to wait for a core. Longer, and the tunnel gives a lane up before the probes' verdict.
     /// </summary>
     public string Topology(string moreServices = "") => $$"""
         fabric: 1
         trustDomain: acme.example
-        probes: { active: 200ms, idle: 200ms, misses: 15, holdDown: 1s }
+        probes: { active: 200ms, idle: 200ms, misses: 8, holdDown: 1s }
         sites:
           - name: paris
             relay: false

@@ -170,7 +170,7 @@ public sealed class RelayTests
             _folder.Write("topology.yaml", $$"""
                 fabric: 1
                 trustDomain: acme.example
-                probes: { active: 200ms, idle: 200ms, misses: 15, holdDown: 1s }
+                probes: { active: 200ms, idle: 200ms, misses: 8, holdDown: 1s }
                 sites:
                 {{string.Concat(sites)}}
                 links:
