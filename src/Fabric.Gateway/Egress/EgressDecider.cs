@@ -324,9 +324,13 @@ internal sealed class EgressDecider(
 
     /// <summary>What is kept of the decision on a stream, as long as it lives: see <see cref="StreamOpen.Decision"/>.</summary>
     /// <param name="gate">Decides on its requests; null where they are not read.</param>
-    private sealed class StreamDecision(RequestGate? gate)
+    private sealed class StreamDecision(RequestGate? gate) : IRequestSpans
     {
         private volatile string? _rule;
+
+        bool IRequestSpans.Any => gate is IRequestSpans { Any: true };
+
+        void IRequestSpans.Add(System.Diagnostics.ActivityEvent befallen) => (gate as IRequestSpans)?.Add(befallen);
 
         public RequestGate? Gate => gate;
 
