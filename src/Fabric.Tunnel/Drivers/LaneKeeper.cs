@@ -236,7 +236,7 @@ internal sealed class LaneKeeper
         if (await Task.WhenAny(running, _refresh.Task).ConfigureAwait(false) == running)
         {
             await running.ConfigureAwait(false);
-            _error = lane.EndReason;
+            _error = lane.EndReason.Length > 0 ? lane.EndReason : _error ?? "it ended";
             _state = LaneState.Down;
         }
     }
