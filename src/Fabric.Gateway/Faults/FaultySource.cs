@@ -24,7 +24,18 @@ internal sealed class FaultySource(IIdentitySource inner, FaultSeam seam) : IIde
         {
             // Told of each change; the wait that is on then begins again.
             using var changed = CancellationTokenSource.CreateLinkedTokenSource(ct);
-            void OnChanged() => changed.Cancel();
+            void OnChanged()
+            {
+                try
+                {
+                    changed.Cancel();
+                }
+                catch (ObjectDisposedException)
+                {
+                    // An earlier change ended that wait, and the next one looks at this as well. Who changed it, a fault's end above all, has nothing to fail by.
+                }
+            }
+
             seam.Changed += OnChanged;
             try
             {
