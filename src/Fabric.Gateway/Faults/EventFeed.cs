@@ -34,13 +34,7 @@ internal sealed class EventFeed(GatewayEvents events)
         foreach (var lane in lanes)
         {
             var up = lane.State == LaneState.Up;
-            if (!up && lane.LastError is null)
-            {
-                // It ended a moment ago, and why is said in a moment, when this is asked again.
-                continue;
-            }
-
-            Changed(_lanes, peer, lane.Link, up, () => new GatewayEvent { Kind = up ? "lane-up" : "lane-down", Text = up ? "" : lane.LastError! });
+            Changed(_lanes, peer, lane.Link, up, () => new GatewayEvent { Kind = up ? "lane-up" : "lane-down", Text = lane.LastError ?? "" });
         }
 
         foreach (var gone in _lanes.Keys.Where(k => k.Peer == peer && lanes.All(l => l.Link != k.Link)).ToList())

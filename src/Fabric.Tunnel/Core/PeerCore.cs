@@ -310,7 +310,8 @@ internal sealed class PeerCore(
         };
 
         // Those that a relay handed over are nobody's plan by name.
-        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane ? Up(lane) : p)
+        var lanes = planned.Select(p => session?.Lanes.FirstOrDefault(l => l.Link == p.Link && l.Channel == p.Channel) is { } lane ? Up(lane)
+                : p with { LastError = p.LastError ?? session?.WhyEnded(p.Link, p.Channel) })
             .Concat(session?.Lanes.Where(l => planned.All(p => p.Link != l.Link)).Select(Up) ?? []);
         return new SessionStatus(
             peer, _site, session is null ? Guid.Empty : SessionIds.Common(Local, _remote), [.. lanes], session?.Active?.Link, ServiceStreams,

@@ -61,6 +61,7 @@ internal sealed partial class SessionCore
         }
 
         _lanes = _lanes.Add(lane);
+        _whyEnded.Remove((link, channel));
         if (older is not null)
         {
             EndLane(older, $"lane {epoch} replaces it", now);
@@ -88,6 +89,11 @@ internal sealed partial class SessionCore
         lane.EndReason = reason;
         _lanes = _lanes.Remove(lane);
         RememberEnded(lane.Epoch);
+        if (_lanes.All(l => l.Link != lane.Link || l.Channel != lane.Channel))
+        {
+            _whyEnded[(lane.Link, lane.Channel)] = reason;
+        }
+
         foreach (var other in _lanes)
         {
             other.Fences.Enqueue(lane.Epoch);
@@ -108,6 +114,9 @@ internal sealed partial class SessionCore
         Choose(now);
         Driver.LaneEnded(lane, reason);
     }
+
+    /// <summary>Why the last lane over that link and channel ended, while none has taken its place; null: there was none, or there is one.</summary>
+    public string? WhyEnded(string link, int channel) => _whyEnded.GetValueOrDefault((link, channel));
 
     private void RememberEnded(uint epoch)
     {
@@ -245,6 +254,9 @@ internal sealed partial class SessionCore
             stream.Reset(StreamCode.NoLane, "no direct lane is left", now);
         }
     }
+
+    /// <summary>Of links that were up once: as many as there are names of links in the topology, which peers do not make up.</summary>
+    private readonly Dictionary<(string Link, int Channel), string> _whyEnded = [];
 
     private bool _chosenBefore;
 

@@ -176,6 +176,8 @@ public sealed class TraceTests : IAsyncLifetime
 
         // To which link first, the two ends need not agree on: a lane over the old one may have been dialled anew meanwhile.
         var request = await SpanAsync("GET", "virginia", ActivityContext.Parse(_theirs, null).TraceId);
+        Assert.True(request.Events.Any(e => e.Name == "failover"),
+            $"no failover in {Spans.Text(request)}; there are: {string.Join("; ", _spans.All.Select(Spans.Text))}");
         var moved = request.Events.First(e => e.Name == "failover").Tags.ToDictionary();
         Assert.Equal("dx", moved["fabric.from"]);
         Assert.NotEqual("", moved["fabric.cause"]);
