@@ -92,7 +92,8 @@ public sealed class SeveralGatewaysTests
         await fabric.Admin(Paris).UntilAsync(s => s.Services[0].ChosenReason.Contains(Virginia, StringComparison.Ordinal)
             && Streams(s) is (2, 2) && s.StreamsTotal == 4);
         using var again = await CallsAsync(fabric, 4);
-        await fabric.Admin(Paris).UntilAsync(s => Streams(s) is (4, 4));
+        // It takes new ones again: how many depends on when the other one's catalog said that its load had gone.
+        await fabric.Admin(Paris).UntilAsync(s => Streams(s) is var (a, b) && a > 2 && a + b == 8);
         Assert.All(await Task.WhenAll(calls.List.Select(c => c.EchoAsync("whole"))), e => Assert.Equal("whole", e));
     }
 
