@@ -42,7 +42,7 @@ public sealed class PlacesOfGatewayTests
         var held = AnsweredByAsync(factory, fabric.ServicePort);
         Assert.Equal("virginia", await AnsweredByAsync(service, fabric.ServicePort));
         Assert.Equal(virginia, await ResolveAsync(fabric, "web.shop.virginia.site"));
-        using var again = new NamedListener("factory again", fabric.InFactory.Port);
+        using var again = await NamedListener.StartAsync("factory again", fabric.InFactory.Port);
         Assert.Equal("factory again", await held);
         Assert.Equal(factory, await ResolveAsync(fabric, "web.shop.factory.site"));
     }
@@ -80,7 +80,7 @@ public sealed class PlacesOfGatewayTests
         await UntilGoneAsync(fabric, "db-1.virginia.db.shop", "host db-1 of db.shop: virginia has no healthy endpoint");
         Assert.Equal([addresses[0], addresses[1], addresses[3]], (await AskAsync(fabric, "db.shop")).Answers.Select(Address));
         var held = AnsweredByAsync(addresses[2], _port);
-        using var again = new NamedListener("db-1 is back", one.Port);
+        using var again = await NamedListener.StartAsync("db-1 is back", one.Port);
         Assert.Equal("db-1 is back", await held);
 
         // A gateway that goes takes its hosts with it, and those alone.
@@ -228,11 +228,33 @@ public sealed class PlacesOfGatewayTests
     {
         private readonly TcpListener _listener;
 
-        public NamedListener(string name, int port)
+        private NamedListener(string name, TcpListener listener)
         {
-            _listener = new TcpListener(IPAddress.Loopback, port);
-            _listener.Start();
+            _listener = listener;
             _ = ServeAsync(System.Text.Encoding.ASCII.GetBytes(name + "\n"));
+        }
+
+        /// <summary>Returns when it listens: whoever called somebody meanwhile may have been given this port to call from.</summary>
+        public static async Task<NamedListener> StartAsync(string name, int port)
+        {
+            TcpListener? listener = null;
+            await Wait.UntilAsync(() => (listener = TryListen(port)) is not null, () => $"port {port} is free again");
+            return new NamedListener(name, listener!);
+        }
+
+        private static TcpListener? TryListen(int port)
+        {
+            var listener = new TcpListener(IPAddress.Loopback, port);
+            try
+            {
+                listener.Start();
+                return listener;
+            }
+            catch (SocketException)
+            {
+                listener.Dispose();
+                return null;
+            }
         }
 
         public void Dispose() => _listener.Dispose();
